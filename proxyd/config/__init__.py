@@ -1,0 +1,1 @@
+"""YAML to frozen objects; the only reader of YAML."""

@@ -1,0 +1,1 @@
+"""The CRM's side: everything that leaves the outbox."""

@@ -1,0 +1,1 @@
+"""Pure, sans-I/O readings and writings of mail and wire formats."""

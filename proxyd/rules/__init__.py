@@ -1,0 +1,1 @@
+"""Pure decisions, one per module; each answer carries its because."""

@@ -1,0 +1,1 @@
+"""Our records: one encrypted SQLite file by default."""
