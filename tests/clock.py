@@ -1,0 +1,48 @@
+"""A clock that tests turn by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+
+class ManualClock:
+    """Starts at 2026-11-23 10:00 UTC; `advance(seconds)` wakes every sleeper whose time has come, in order."""
+
+    def __init__(self) -> None:
+        self._at = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+        self._elapsed = 0.0
+        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+        self._slept = asyncio.Event()
+
+    def now(self) -> datetime:
+        return self._at + timedelta(seconds=self._elapsed)
+
+    def monotonic(self) -> float:
+        return self._elapsed
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleepers.append((self._elapsed + seconds, wake))
+        self._slept.set()
+        await wake
+
+    async def sleeper(self) -> None:
+        """Until somebody sleeps on this clock."""
+        while not any(not wake.done() for _, wake in self._sleepers):
+            self._slept.clear()
+            await self._slept.wait()
+
+    async def advance(self, seconds: float) -> None:
+        end = self._elapsed + seconds
+        while due := sorted((at, i) for i, (at, wake) in enumerate(self._sleepers) if at <= end and not wake.done()):
+            at, index = due[0]
+            self._elapsed = max(self._elapsed, at)
+            wake = self._sleepers.pop(index)[1]
+            wake.set_result(None)
+            for _ in range(5):
+                await asyncio.sleep(0)
+        self._elapsed = end
