@@ -1,0 +1,56 @@
+"""The people whose conversations are logged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from proxyd.store.tables import contacts, messages, participants
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    key: str  # formats.message.mailbox_key
+    email: str
+    name: str = ""
+    company: str = ""
+
+
+def add(connection: sa.Connection, contact: Contact, at: datetime) -> bool:
+    """True where it is new. What is given replaces what was known; what is left out stays."""
+    row = connection.execute(sa.select(contacts).where(contacts.c.key == contact.key)).one_or_none()
+    if row is None:
+        connection.execute(
+            contacts.insert(),
+            {
+                "key": contact.key,
+                "email": contact.email,
+                "name": contact.name,
+                "company": contact.company,
+                "at": at,
+            },
+        )
+        return True
+    values = {"name": contact.name or row.name, "company": contact.company or row.company}
+    connection.execute(contacts.update().where(contacts.c.key == contact.key).values(values))
+    return False
+
+
+def known(connection: sa.Connection, keys: Iterable[str]) -> frozenset[str]:
+    """Those of `keys` that are contacts."""
+    return frozenset(connection.scalars(sa.select(contacts.c.key).where(contacts.c.key.in_(list(keys)))))
+
+
+def every(connection: sa.Connection) -> list[tuple[Contact, int, datetime | None]]:
+    """Each contact, how many messages are logged with it, and the newest one's date."""
+    rows = connection.execute(
+        sa.select(contacts, sa.func.count(messages.c.id), sa.func.max(messages.c.date))
+        .outerjoin(participants, participants.c.key == contacts.c.key)
+        .outerjoin(messages, messages.c.id == participants.c.message)
+        .group_by(*contacts.c)
+        .order_by(contacts.c.key)
+    )
+    return [(Contact(row.key, row.email, row.name, row.company), row[5], row[6]) for row in rows]

@@ -1,0 +1,42 @@
+"""What is remembered of an account's mailbox: how far each folder was read, and small facts found out about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+
+from proxyd.model import MailboxPosition
+from proxyd.store.tables import facts, positions
+
+
+def position(connection: sa.Connection, account: str, folder: str) -> MailboxPosition | None:
+    row = connection.execute(
+        sa.select(positions).where(positions.c.account == account, positions.c.folder == folder)
+    ).one_or_none()
+    return None if row is None else MailboxPosition(row.uidvalidity, row.uidnext, row.seen_at)
+
+
+def set_position(connection: sa.Connection, account: str, folder: str, position: MailboxPosition) -> None:
+    values = {"uidvalidity": position.uidvalidity, "uidnext": position.uidnext, "seen_at": position.seen_at}
+    where = (positions.c.account == account, positions.c.folder == folder)
+    if not connection.execute(positions.update().where(*where).values(values)).rowcount:
+        connection.execute(positions.insert(), {"account": account, "folder": folder} | values)
+
+
+def fact(connection: sa.Connection, account: str, key: str) -> str | None:
+    value: str | None = connection.scalar(
+        sa.select(facts.c.value).where(facts.c.account == account, facts.c.key == key)
+    )
+    return value
+
+
+def set_fact(connection: sa.Connection, account: str, key: str, value: str) -> None:
+    where = (facts.c.account == account, facts.c.key == key)
+    if not connection.execute(facts.update().where(*where).values(value=value)).rowcount:
+        connection.execute(facts.insert(), {"account": account, "key": key, "value": value})
+
+
+def facts_of(connection: sa.Connection, key: str) -> Mapping[str, str]:
+    """One fact of every account, by account."""
+    return {row.account: row.value for row in connection.execute(sa.select(facts).where(facts.c.key == key))}

@@ -1,0 +1,69 @@
+"""What the CRM's side is owed: its BCC copy of each sent message, and its entry of each logged one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from proxyd.store.tables import crm_entries, dropbox_copies
+
+
+@dataclass(frozen=True, slots=True)
+class DropboxCopy:
+    id: str  # the submission
+    account: str
+    address: str
+    due: datetime
+    attempts: int
+
+
+def add_dropbox(connection: sa.Connection, id: str, account: str, address: str, due: datetime) -> None:
+    connection.execute(
+        dropbox_copies.insert(), {"id": id, "account": account, "address": address, "state": "waiting", "due": due}
+    )
+
+
+def waiting_dropboxes(connection: sa.Connection) -> list[DropboxCopy]:
+    rows = connection.execute(
+        sa.select(dropbox_copies).where(dropbox_copies.c.state == "waiting").order_by(dropbox_copies.c.due)
+    )
+    return [DropboxCopy(row.id, row.account, row.address, row.due, row.attempts) for row in rows]
+
+
+def dropbox_settled(connection: sa.Connection, id: str, error: str | None = None, due: datetime | None = None) -> None:
+    """Sent (no error), to be tried again at `due`, or given up (error and no due)."""
+    state = "sent" if error is None else "failed" if due is None else "waiting"
+    connection.execute(
+        dropbox_copies.update()
+        .where(dropbox_copies.c.id == id)
+        .values(state=state, error=error, due=due, attempts=dropbox_copies.c.attempts + 1)
+    )
+
+
+def dropbox_owed(connection: sa.Connection, id: str) -> bool:
+    row = connection.execute(
+        sa.select(dropbox_copies.c.id).where(dropbox_copies.c.id == id, dropbox_copies.c.state == "waiting")
+    ).one_or_none()
+    return row is not None
+
+
+def deliver_locally(connection: sa.Connection, message: str) -> None:
+    """The `local` CRM is this store: what is logged is delivered by the same commit."""
+    there = connection.scalar(sa.select(crm_entries.c.crm).where(crm_entries.c.message == message))
+    if there is None:
+        connection.execute(
+            crm_entries.insert(), {"message": message, "crm": "local", "state": "delivered", "remote_id": message}
+        )
+
+
+def waiting_by_account(connection: sa.Connection) -> dict[str, int]:
+    """How many dropbox copies wait, or were given up, for each account."""
+    rows: Any = connection.execute(
+        sa.select(dropbox_copies.c.account, sa.func.count())
+        .where(dropbox_copies.c.state != "sent")
+        .group_by(dropbox_copies.c.account)
+    )
+    return dict(rows)

@@ -1,0 +1,192 @@
+"""What the person's client handed to us, from "about to submit" until nothing of it is owed any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from proxyd.model import Envelope, Recipient, SmtpReply, State
+from proxyd.store import content
+from proxyd.store.tables import hashed_ids, messages, sent_copies, steps, submissions
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A row of `submissions`."""
+
+    id: str
+    account: str
+    state: State
+    fingerprint: str | None
+    message_id: str
+    copy_fingerprint: str
+    envelope: Envelope
+    tracked: bool
+    because: str
+    begun_at: datetime
+    reply: SmtpReply | None
+    told_code: int | None
+    looked_at: datetime | None
+
+
+def envelope_document(envelope: Envelope) -> dict[str, Any]:
+    return {
+        "sender": envelope.sender,
+        "parameters": list(envelope.parameters),
+        "recipients": [[each.address, list(each.parameters)] for each in envelope.recipients],
+    }
+
+
+def _envelope(document: dict[str, Any] | None) -> Envelope:
+    if document is None:
+        return Envelope("", ())
+    recipients = tuple(Recipient(address, tuple(parameters)) for address, parameters in document["recipients"])
+    return Envelope(document["sender"], recipients, tuple(document["parameters"]))
+
+
+def _submitted(row: sa.Row[Any]) -> Submitted:
+    reply = None if row.reply_code is None else SmtpReply(row.reply_code, tuple((row.reply_text or "").split("\n")))
+    return Submitted(
+        id=row.id,
+        account=row.account,
+        state=State(row.state),
+        fingerprint=row.fingerprint,
+        message_id=row.message_id or "",
+        copy_fingerprint=row.copy_fingerprint or "",
+        envelope=_envelope(row.envelope),
+        tracked=row.tracked,
+        because=row.because,
+        begun_at=row.begun_at,
+        reply=reply,
+        told_code=row.told_code,
+        looked_at=row.looked_at,
+    )
+
+
+def insert(connection: sa.Connection, row: Submitted) -> None:
+    connection.execute(
+        submissions.insert(),
+        {
+            "id": row.id,
+            "account": row.account,
+            "state": row.state,
+            "fingerprint": row.fingerprint,
+            "message_id": row.message_id,
+            "copy_fingerprint": row.copy_fingerprint,
+            "envelope": envelope_document(row.envelope),
+            "tracked": row.tracked,
+            "because": row.because,
+            "begun_at": row.begun_at,
+            "emptied": False,
+        },
+    )
+
+
+def get(connection: sa.Connection, id: str) -> Submitted | None:
+    row = connection.execute(sa.select(submissions).where(submissions.c.id == id)).one_or_none()
+    return None if row is None else _submitted(row)
+
+
+def same_again(connection: sa.Connection, account: str, fingerprint: str, since: datetime) -> Submitted | None:
+    """The newest submission of these octets and envelope that the client heard no 250 of."""
+    row = connection.execute(
+        sa.select(submissions)
+        .where(
+            submissions.c.account == account,
+            submissions.c.fingerprint == fingerprint,
+            submissions.c.begun_at >= since,
+            submissions.c.state.in_([State.SUBMITTING, State.SENT, State.UNKNOWN]),
+        )
+        .order_by(submissions.c.begun_at.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else _submitted(row)
+
+
+def ended(
+    connection: sa.Connection, id: str, state: State, at: datetime, reply: SmtpReply | None, why: str = ""
+) -> None:
+    connection.execute(
+        submissions.update()
+        .where(submissions.c.id == id)
+        .values(
+            state=state,
+            ended_at=at,
+            reply_code=None if reply is None else reply.code,
+            reply_text=None if reply is None else "\n".join(reply.lines),
+            why=why or None,
+        )
+    )
+
+
+def told(connection: sa.Connection, id: str, code: int) -> None:
+    """The client heard `code`. Until it has heard 250, the same mail again must find its first outcome."""
+    values: dict[str, Any] = {"told_code": code}
+    if code < 300:  # heard: the same mail again is a new mail, there is nothing left to recognise
+        values["fingerprint"] = None
+    connection.execute(submissions.update().where(submissions.c.id == id).values(values))
+
+
+def looked(connection: sa.Connection, id: str, at: datetime) -> None:
+    connection.execute(submissions.update().where(submissions.c.id == id).values(looked_at=at))
+
+
+def in_state(connection: sa.Connection, state: State, account: str | None = None) -> list[Submitted]:
+    query = sa.select(submissions).where(submissions.c.state == state, sa.not_(submissions.c.emptied))
+    if account is not None:
+        query = query.where(submissions.c.account == account)
+    return [_submitted(row) for row in connection.execute(query.order_by(submissions.c.begun_at))]
+
+
+def add_hashes(connection: sa.Connection, account: str, hashes: Iterable[str], owner: str) -> None:
+    """Remember that `owner` answers to these keyed hashes of Message-IDs."""
+    wanted = set(hashes)
+    there = set(
+        connection.scalars(
+            sa.select(hashed_ids.c.id_hash).where(hashed_ids.c.account == account, hashed_ids.c.owner == owner)
+        )
+    )
+    if new := sorted(wanted - there):
+        connection.execute(hashed_ids.insert(), [{"account": account, "id_hash": each, "owner": owner} for each in new])
+
+
+def owners(connection: sa.Connection, hashes: Sequence[str], account: str | None = None) -> dict[str, str]:
+    """Which submission or message answers to each hash; the newest where several do."""
+    query = sa.select(hashed_ids.c.id_hash, hashed_ids.c.owner).where(hashed_ids.c.id_hash.in_(hashes))
+    if account is not None:
+        query = query.where(hashed_ids.c.account == account)
+    return {row.id_hash: row.owner for row in connection.execute(query.order_by(hashed_ids.c.owner))}
+
+
+def hashes_of(connection: sa.Connection, owner: str) -> tuple[str, ...]:
+    return tuple(connection.scalars(sa.select(hashed_ids.c.id_hash).where(hashed_ids.c.owner == owner)))
+
+
+def step(connection: sa.Connection, owner: str, at: datetime, what: str, detail: str = "") -> None:
+    """One line of what `proxyd explain` tells."""
+    connection.execute(steps.insert(), {"owner": owner, "at": at, "what": what, "detail": detail})
+
+
+def empty(connection: sa.Connection, id: str) -> None:
+    """Nothing is owed of this untracked message any more: what stays is its hashed id, the reason and bare steps."""
+    owner = connection.scalar(sa.select(messages.c.id).where(messages.c.content == id))
+    if owner is None:
+        content.drop(connection, id)
+    connection.execute(
+        submissions.update()
+        .where(submissions.c.id == id)
+        .values(
+            emptied=True,
+            message_id=None,
+            copy_fingerprint=None,
+            envelope=None,
+            reply_text=None,
+            why=None,
+        )
+    )
+    connection.execute(steps.update().where(steps.c.owner == id).values(detail=""))
+    connection.execute(sent_copies.update().where(sent_copies.c.id == id).values(error=None))

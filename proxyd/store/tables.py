@@ -1,0 +1,225 @@
+"""The tables of our records, and the unique keys that answer "was this recorded before?".
+
+One id, a ULID, names a submission and the logged message that comes of it, and owns the message's octets in `chunks`.
+A submission of an untracked message is emptied once its Sent copy is verified: what stays is the keyed hash of its
+Message-ID (`hashed_ids`), the reason and the bare steps.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC datetime, kept as microseconds since 1970: sorts, compares and reads the same in every database."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> int | None:
+        return None if value is None else (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Any) -> datetime | None:
+        return None if value is None else _EPOCH + value * _MICROSECOND
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+submissions = Table(
+    "submissions",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("account", String, nullable=False),
+    Column("state", String, nullable=False),  # model.State
+    Column("fingerprint", String),  # keyed hash of octets and envelope: the same mail sent again
+    Column("message_id", String),
+    Column("copy_fingerprint", String),  # formats.message.copy_fingerprint of the filed header
+    Column("envelope", JSON),  # as it goes upstream
+    Column("tracked", Boolean, nullable=False),
+    Column("because", Text, nullable=False),
+    Column("begun_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("reply_code", Integer),
+    Column("reply_text", Text),  # the provider's lines, joined by LF
+    Column("why", Text),  # where there is no reply
+    Column("told_code", Integer),  # what the client heard, on a connection that still stood
+    Column("looked_at", Instant),  # an unknown outcome was last looked for, and not found
+    Column("emptied", Boolean, nullable=False, default=False),
+    Index("ix_submissions_account_fingerprint", "account", "fingerprint"),
+    Index("ix_submissions_state", "state"),
+)
+
+hashed_ids = Table(
+    "hashed_ids",
+    metadata,
+    Column("account", String, primary_key=True),
+    Column("id_hash", String, primary_key=True),
+    Column("owner", String(26), primary_key=True),  # a submission or a message
+    Index("ix_hashed_ids_owner", "owner"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("account", String, nullable=False),
+    Column("message_id", String, nullable=False),
+    Column("direction", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("source", String, nullable=False),
+    Column("thread", String(26), nullable=False),
+    Column("in_reply_to", String),
+    Column("date", Instant, nullable=False),
+    Column("at", Instant, nullable=False),  # when it was recorded
+    Column("heading", JSON, nullable=False),  # from, to, cc, bcc
+    Column("subject", Text, nullable=False),
+    Column("contacts", JSON, nullable=False),
+    Column("because", Text, nullable=False),
+    Column("submission", String(26)),  # the newest submission of it, where it went through us
+    Column("content", String(26), nullable=False),  # owner of its octets in chunks
+    Column("body", JSON),  # model.Body; null until it was read
+    UniqueConstraint("account", "message_id"),
+    Index("ix_messages_date", "date"),
+    Index("ix_messages_thread", "thread"),
+    Index("ix_messages_submission", "submission"),
+)
+
+message_ids = Table(
+    "message_ids",
+    metadata,
+    Column("account", String, primary_key=True),
+    Column("message_id", String, primary_key=True),
+    Column("message", String(26), ForeignKey("messages.id", ondelete="CASCADE"), nullable=False),
+    Index("ix_message_ids_message", "message"),
+)
+
+participants = Table(
+    "participants",
+    metadata,
+    Column("message", String(26), ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", String, primary_key=True),  # formats.message.mailbox_key
+    Index("ix_participants_key", "key"),
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("owner", String(26), nullable=False),
+    Column("seq", Integer, nullable=False),  # 0 is the header section with its blank line
+    Column("data", LargeBinary, nullable=False),
+    UniqueConstraint("owner", "seq"),
+)
+
+sent_copies = Table(
+    "sent_copies",
+    metadata,
+    Column("id", String(26), primary_key=True),  # the submission
+    Column("account", String, nullable=False),
+    Column("state", String, nullable=False),  # model.CopyState
+    Column("accepted_at", Instant, nullable=False),
+    Column("due", Instant, nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("appending_since", Instant),  # an APPEND of ours whose answer we have not recorded
+    Column("folder", String),
+    Column("uidvalidity", BigInteger),
+    Column("uid", BigInteger),  # a copy that is there
+    Column("appended_uid", BigInteger),  # ours, the only message we may ever remove
+    Column("by", String),  # model.FiledBy
+    Column("copies", Integer, nullable=False, default=0),
+    Column("error", Text),
+    Index("ix_sent_copies_account_state", "account", "state"),
+)
+
+dropbox_copies = Table(
+    "dropbox_copies",
+    metadata,
+    Column("id", String(26), primary_key=True),  # the submission
+    Column("account", String, nullable=False),
+    Column("address", String, nullable=False),
+    Column("state", String, nullable=False),  # waiting | sent | failed
+    Column("due", Instant),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("error", Text),
+    Index("ix_dropbox_copies_state", "state"),
+)
+
+crm_entries = Table(
+    "crm_entries",
+    metadata,
+    Column("message", String(26), ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True),
+    Column("crm", String, primary_key=True),
+    Column("state", String, nullable=False),  # waiting | delivered | failed
+    Column("remote_id", String),
+    Column("due", Instant),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("error", Text),
+)
+
+contacts = Table(
+    "contacts",
+    metadata,
+    Column("key", String, primary_key=True),  # formats.message.mailbox_key
+    Column("email", String, nullable=False),
+    Column("name", String, nullable=False, default=""),
+    Column("company", String, nullable=False, default=""),
+    Column("at", Instant, nullable=False),
+)
+
+positions = Table(
+    "positions",
+    metadata,
+    Column("account", String, primary_key=True),
+    Column("folder", String, primary_key=True),
+    Column("uidvalidity", BigInteger, nullable=False),
+    Column("uidnext", BigInteger, nullable=False),
+    Column("seen_at", Instant),
+)
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("account", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("owner", String(26), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("what", String, nullable=False),
+    Column("detail", Text, nullable=False, default=""),  # emptied with its submission
+    Index("ix_steps_owner", "owner"),
+)

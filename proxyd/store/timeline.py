@@ -1,0 +1,239 @@
+"""The log: one row for each message of a tracked conversation, and the JSON that people and programs see of it.
+
+Exactly once by the unique key (account, Message-ID): a second sighting completes the row, it never adds one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from proxyd.model import Body, Direction, Kind, MailAddress, Source, State
+from proxyd.store.tables import (
+    crm_entries,
+    dropbox_copies,
+    message_ids,
+    messages,
+    participants,
+    sent_copies,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A message to be logged. `ids` are all its Message-IDs; `people` the mailbox keys it is found under."""
+
+    id: str
+    account: str
+    message_id: str
+    direction: Direction
+    kind: Kind
+    state: State
+    source: Source
+    thread: str
+    in_reply_to: str
+    date: datetime
+    at: datetime
+    from_: MailAddress
+    to: tuple[MailAddress, ...]
+    cc: tuple[MailAddress, ...]
+    bcc: tuple[MailAddress, ...]
+    subject: str
+    contacts: tuple[str, ...]
+    because: str
+    content: str
+    submission: str | None = None
+    ids: tuple[str, ...] = ()
+    people: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What a Message-ID leads to."""
+
+    message: str
+    thread: str
+    state: State
+    message_id: str
+
+
+def known(connection: sa.Connection, account: str, ids: Iterable[str]) -> dict[str, Logged]:
+    """The logged messages of `account` that carry any of `ids`, by that id."""
+    rows = connection.execute(
+        sa.select(message_ids.c.message_id, messages.c.id, messages.c.thread, messages.c.state, messages.c.message_id)
+        .join(messages, messages.c.id == message_ids.c.message)
+        .where(message_ids.c.account == account, message_ids.c.message_id.in_(list(ids)))
+    )
+    return {row[0]: Logged(row[1], row[2], State(row[3]), row[4]) for row in rows}
+
+
+def insert(connection: sa.Connection, entry: Entry) -> None:
+    people = [asdict(each) for each in (*entry.to, *entry.cc, *entry.bcc)]
+    to, cc = len(entry.to), len(entry.cc)
+    connection.execute(
+        messages.insert(),
+        {
+            "id": entry.id,
+            "account": entry.account,
+            "message_id": entry.message_id,
+            "direction": entry.direction,
+            "kind": entry.kind,
+            "state": entry.state,
+            "source": entry.source,
+            "thread": entry.thread,
+            "in_reply_to": entry.in_reply_to or None,
+            "date": entry.date,
+            "at": entry.at,
+            "heading": {
+                "from": asdict(entry.from_),
+                "to": people[:to],
+                "cc": people[to : to + cc],
+                "bcc": people[to + cc :],
+            },
+            "subject": entry.subject,
+            "contacts": list(entry.contacts),
+            "because": entry.because,
+            "submission": entry.submission,
+            "content": entry.content,
+        },
+    )
+    add_ids(connection, entry.account, entry.id, (entry.message_id, *entry.ids))
+    if entry.people:
+        connection.execute(participants.insert(), [{"message": entry.id, "key": key} for key in sorted(entry.people)])
+
+
+def add_ids(connection: sa.Connection, account: str, message: str, ids: Iterable[str]) -> None:
+    """More names for one message. An id that already names another message stays with it."""
+    wanted = list(dict.fromkeys(each for each in ids if each))
+    taken = set(known(connection, account, wanted))
+    rows = [{"account": account, "message_id": each, "message": message} for each in wanted if each not in taken]
+    if rows:
+        connection.execute(message_ids.insert(), rows)
+
+
+def resubmitted(connection: sa.Connection, message: str, submission: str) -> None:
+    """The person sends a message again that is logged already: the row follows its newest submission."""
+    connection.execute(
+        messages.update()
+        .where(messages.c.id == message)
+        .values(submission=submission, content=submission, state=State.SUBMITTING, body=None)
+    )
+
+
+def set_state(connection: sa.Connection, submission: str, state: State) -> str | None:
+    """The state of what was logged of `submission`; returns its record's id, None where nothing was."""
+    row: str | None = connection.scalar(sa.select(messages.c.id).where(messages.c.submission == submission))
+    if row is not None:
+        connection.execute(messages.update().where(messages.c.id == row).values(state=state))
+    return row
+
+
+def unread(connection: sa.Connection) -> list[tuple[str, str]]:
+    """(record, owner of its octets) of every message whose body was not read yet."""
+    rows = connection.execute(sa.select(messages.c.id, messages.c.content).where(messages.c.body.is_(None)))
+    return [(row.id, row.content) for row in rows]
+
+
+def set_body(connection: sa.Connection, message: str, content: str, body: Body) -> None:
+    connection.execute(
+        messages.update().where(messages.c.id == message, messages.c.content == content).values(body=asdict(body))
+    )
+
+
+def of_contact(connection: sa.Connection, key: str | None, account: str | None, limit: int) -> list[str]:
+    """Record ids, newest first; `key` is a mailbox key."""
+    query = sa.select(messages.c.id).order_by(messages.c.date.desc(), messages.c.id.desc()).limit(limit)
+    if key is not None:
+        query = query.join(participants, participants.c.message == messages.c.id).where(participants.c.key == key)
+    if account is not None:
+        query = query.where(messages.c.account == account)
+    return list(connection.scalars(query))
+
+
+def documents(connection: sa.Connection, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """The logged messages as CONTRACT section 3 has them, in the order of `ids`."""
+    rows = {row.id: row for row in connection.execute(sa.select(messages).where(messages.c.id.in_(ids)))}
+    names: dict[str, list[str]] = {}
+    for row in connection.execute(sa.select(message_ids).where(message_ids.c.message.in_(ids))):
+        names.setdefault(row.message, []).append(row.message_id)
+    submitted = [row.submission or row.id for row in rows.values()]
+    copies = {row.id: row for row in connection.execute(sa.select(sent_copies).where(sent_copies.c.id.in_(submitted)))}
+    dropboxes = {
+        row.id: row for row in connection.execute(sa.select(dropbox_copies).where(dropbox_copies.c.id.in_(submitted)))
+    }
+    crms: dict[str, list[Any]] = {}
+    for row in connection.execute(sa.select(crm_entries).where(crm_entries.c.message.in_(ids))):
+        crms.setdefault(row.message, []).append(row)
+    return [
+        _document(
+            rows[id],
+            names.get(id, []),
+            copies.get(rows[id].submission or id),
+            dropboxes.get(rows[id].submission or id),
+            crms.get(id, []),
+        )
+        for id in ids
+        if id in rows
+    ]
+
+
+def bracketed(message_id: str) -> str:
+    return f"<{message_id}>"
+
+
+def timestamp(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _document(row: Any, names: list[str], copy: Any, dropbox: Any, crms: list[Any]) -> dict[str, Any]:
+    body = row.body or asdict(Body())
+    return {
+        "id": row.id,
+        "account": row.account,
+        "direction": row.direction,
+        "kind": row.kind,
+        "message_id": bracketed(row.message_id),
+        "other_ids": [bracketed(each) for each in sorted(names) if each != row.message_id],
+        "thread": row.thread,
+        "in_reply_to": bracketed(row.in_reply_to) if row.in_reply_to else None,
+        "date": timestamp(row.date),
+        "from": row.heading["from"],
+        "to": row.heading["to"],
+        "cc": row.heading["cc"],
+        "bcc": row.heading["bcc"],
+        "subject": row.subject,
+        "text": body["text"],
+        "new_text": body["new_text"],
+        "has_html": body["has_html"],
+        "attachments": body["attachments"],
+        "contacts": row.contacts,
+        "because": row.because,
+        "state": row.state,
+        "source": row.source,
+        "sent_copy": sent_copy_document(copy),
+        "dropbox": dropbox_document(dropbox),
+        "crm": [_crm_document(each) for each in sorted(crms, key=lambda each: str(each.crm))],
+    }
+
+
+def sent_copy_document(row: Any) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    document = {"state": row.state, "by": row.by, "folder": row.folder, "copies": row.copies}
+    return document | ({"error": row.error} if row.error else {})
+
+
+def dropbox_document(row: Any) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    document = {"address": row.address, "state": row.state}
+    return document | ({"error": row.error} if row.error else {})
+
+
+def _crm_document(row: Any) -> dict[str, Any]:
+    document = {"name": row.crm, "state": row.state, "remote_id": row.remote_id}
+    return document | ({"error": row.error} if row.error else {})
