@@ -1,0 +1,51 @@
+"""Fixtures that start real servers. A test that asks for one of them is marked `servers` by that alone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers.mailprovider import Provider
+from tests.servers.processes import open_folder
+
+SERVER_FIXTURES = frozenset({"provider", "make_provider", "courier", "sink"})
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if SERVER_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.servers)
+
+
+@pytest.fixture
+def server_folder() -> Iterator[Path]:
+    """A folder that servers' own users may enter (pytest's tmp_path is closed to them)."""
+    with open_folder() as folder:
+        yield folder
+
+
+@pytest.fixture
+def make_provider(server_folder: Path) -> Iterator[Callable[..., Provider]]:
+    """`make_provider(special_use=False, …)`: a running provider of that kind; all are stopped at the end."""
+    with contextlib.ExitStack() as running:
+        count = 0
+
+        def make(**options: Any) -> Provider:
+            nonlocal count
+            count += 1
+            folder = server_folder / f"p{count}"
+            folder.mkdir()
+            return running.enter_context(Provider(folder, **options))
+
+        yield make
+
+
+@pytest.fixture
+def provider(make_provider: Callable[..., Provider]) -> Provider:
+    """Dovecot with SPECIAL-USE and Postfix that files nothing by itself."""
+    return make_provider()
