@@ -43,13 +43,6 @@ def dropbox_settled(connection: sa.Connection, id: str, error: str | None = None
     )
 
 
-def dropbox_owed(connection: sa.Connection, id: str) -> bool:
-    row = connection.execute(
-        sa.select(dropbox_copies.c.id).where(dropbox_copies.c.id == id, dropbox_copies.c.state == "waiting")
-    ).one_or_none()
-    return row is not None
-
-
 def deliver_locally(connection: sa.Connection, message: str) -> None:
     """The `local` CRM is this store: what is logged is delivered by the same commit."""
     there = connection.scalar(sa.select(crm_entries.c.crm).where(crm_entries.c.message == message))

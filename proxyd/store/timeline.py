@@ -126,10 +126,19 @@ def resubmitted(connection: sa.Connection, message: str, submission: str) -> Non
 
 def set_state(connection: sa.Connection, submission: str, state: State) -> str | None:
     """The state of what was logged of `submission`; returns its record's id, None where nothing was."""
-    row: str | None = connection.scalar(sa.select(messages.c.id).where(messages.c.submission == submission))
+    row = of_submission(connection, submission)
     if row is not None:
         connection.execute(messages.update().where(messages.c.id == row).values(state=state))
     return row
+
+
+def of_submission(connection: sa.Connection, submission: str) -> str | None:
+    row: str | None = connection.scalar(sa.select(messages.c.id).where(messages.c.submission == submission))
+    return row
+
+
+def ids_of(connection: sa.Connection, message: str) -> tuple[str, ...]:
+    return tuple(connection.scalars(sa.select(message_ids.c.message_id).where(message_ids.c.message == message)))
 
 
 def unread(connection: sa.Connection) -> list[tuple[str, str]]:

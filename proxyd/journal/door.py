@@ -1,0 +1,285 @@
+"""`Journal`: what relay, watcher and the CRM's side see of our records."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+import sqlalchemy as sa
+from ulid import ULID
+
+from proxyd.config import Account
+from proxyd.formats.message import mailbox_key
+from proxyd.journal import finding, sending
+from proxyd.journal.bodies import Bodies
+from proxyd.journal.finding import Arrived, DueCopy, UnknownSubmission
+from proxyd.journal.forwarding import log_forwarded
+from proxyd.journal.intake import Intake, KeptContent
+from proxyd.journal.sending import Begun, Joined, Logged, Submission
+from proxyd.journal.wakes import Wakes
+from proxyd.model import (
+    CopyAppending,
+    CopyPostponed,
+    CopyPresent,
+    DropboxPostponed,
+    DropboxSent,
+    Event,
+    HealthEvent,
+    LookedFor,
+    MailboxPosition,
+    NotSent,
+    Seen,
+    SendUnknown,
+    Sent,
+    SmtpReply,
+    State,
+    Told,
+)
+from proxyd.rules import connection as health_rules
+from proxyd.rules.threads import KnownMessage
+from proxyd.rules.tracking import only_for_log
+from proxyd.store import contacts, content, mailboxes, outbox, sent_copies, submissions, timeline
+from proxyd.store.database import Database
+from proxyd.workers import Clock, Workers
+
+T = TypeVar("T")
+
+
+class Journal:
+    """Called on the event loop. What is awaited is durable when it returns, unless it says otherwise."""
+
+    def __init__(
+        self,
+        database: Database,
+        workers: Workers,
+        clock: Clock,
+        accounts: Callable[[], Mapping[str, Account]],
+    ) -> None:
+        self._database = database
+        self._workers = workers
+        self._clock = clock
+        self._accounts = accounts
+        self._outcomes: dict[str, list[asyncio.Future[tuple[State, SmtpReply | None]]]] = defaultdict(list)
+        self._conditions: dict[str, health_rules.Condition] = {}
+        self.wakes = Wakes()
+        self.bodies = Bodies(database, workers)
+
+    async def open(self) -> None:
+        """After a start: nothing is on its way any more, so what says *submitting* is unknown and will be looked for."""
+        now = self._clock.now()
+        for account in await self._database.write(functools.partial(sending.after_start, now=now)):
+            self.wakes.copies(account).set()
+        self.wakes.outbox.set()
+        self.bodies.start()
+
+    # --- a message on its way in -------------------------------------------------------------------------
+
+    def intake(self, account: str) -> Intake:
+        return Intake(self._database, self._workers, str(ULID.from_datetime(self._clock.now())))
+
+    async def begin(self, intake: Intake, submission: Submission) -> Begun | Joined | Logged:
+        """Durable before one octet goes upstream.
+
+        Raises TryLater where it cannot be kept. A message that joins an earlier one is not kept a second time.
+        """
+        account = self._accounts()[submission.account]
+        at = self._clock.now()
+        hash = self._database.hash_id
+        if only_for_log([each.address for each in submission.envelope.recipients]):
+            return await self._log_only(account, intake, submission, at)
+
+        def job(connection: sa.Connection) -> Begun | Joined:
+            joined = sending.first_outcome(connection, submission, hash, at)
+            return joined or sending.begin(connection, account, intake, submission, hash, at)
+
+        begun = await self._database.write(job)
+        if isinstance(begun, Joined):
+            await intake.abandon()
+        return begun
+
+    async def _log_only(self, account: Account, intake: Intake, submission: Submission, at: datetime) -> Logged:
+        logged = await log_forwarded(self._database, self._workers, account, intake, submission, at)
+        self.bodies.wake()
+        return logged
+
+    # --- what happened -------------------------------------------------------------------------------------
+
+    async def record(self, event: Event) -> None:
+        """The one door. Durable when it returns; whoever waits for the outcome is woken."""
+        match event:
+            case Sent():
+                await self._sent(event)
+            case NotSent():
+                await self._database.write(lambda c: sending.not_sent(c, event))
+                self._settle(event.id, State.REFUSED, event.reply)
+            case SendUnknown():
+                account = await self._database.write(lambda c: sending.unknown(c, event))
+                if account:
+                    self.wakes.copies(account).set()
+            case LookedFor():
+                await self._database.write(lambda c: sending.looked(c, event))
+            case Seen():
+                await self._log_seen([event], None)
+            case CopyPresent():
+                await self._database.write(lambda c: finding.copy_present(c, event, self._database.hash_id))
+            case CopyAppending():
+                await self._database.write(lambda c: finding.copy_appending(c, event))
+            case CopyPostponed():
+                await self._database.write(lambda c: finding.copy_postponed(c, event))
+            case DropboxSent() | DropboxPostponed():
+                await self._database.write(lambda c: sending.dropbox_event(c, event))
+            case Told():
+                # Not durable by itself: were it lost in a crash, the same octets would find their first outcome again.
+                await self._database.write(lambda c: submissions.told(c, event.id, event.reply.code), durable=False)
+
+    async def _sent(self, event: Sent) -> None:
+        hash = self._database.hash_id
+        accounts = self._accounts()
+        account, message = await self._database.write(lambda c: sending.sent(c, accounts, event, hash))
+        self._settle(event.id, State.SENT, event.reply)
+        if account:
+            self.wakes.copies(account).set()
+        if message:
+            self.wakes.outbox.set()
+            self.bodies.wake()
+
+    def _settle(self, id: str, state: State, reply: SmtpReply | None) -> None:
+        for waiter in self._outcomes.pop(id, ()):
+            if not waiter.done():
+                waiter.set_result((state, reply))
+
+    async def wait_settled(self, id: str, seconds: float) -> tuple[State, SmtpReply | None]:
+        """The outcome of a submission, waited for at most `seconds` while it is submitting or unknown."""
+        waiter: asyncio.Future[tuple[State, SmtpReply | None]] = asyncio.get_running_loop().create_future()
+        self._outcomes[id].append(waiter)
+        row = await self._workers.run(self._reading, lambda c: submissions.get(c, id))
+        if row is None:
+            return State.UNKNOWN, None
+        if row.state in (State.SENT, State.REFUSED):
+            self._settle(id, row.state, row.reply)
+        timeout = asyncio.ensure_future(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait({waiter, timeout}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timeout.cancel()
+        return waiter.result() if waiter.done() else (row.state, None)
+
+    # --- the mailbox -----------------------------------------------------------------------------------------
+
+    async def set_position(
+        self, account: str, folder: str, position: MailboxPosition, seen: Sequence[Seen] = ()
+    ) -> None:
+        """What was found and how far was read: one commit, so that neither is ever true without the other."""
+        await self._log_seen(seen, (account, folder, position))
+
+    async def _log_seen(self, seen: Sequence[Seen], position: tuple[str, str, MailboxPosition] | None) -> None:
+        hash = self._database.hash_id
+        accounts = self._accounts()
+        arrived = [await self._take_in(each) for each in seen]
+
+        def job(connection: sa.Connection) -> bool:
+            logged = [finding.log_seen(connection, accounts.get(each.seen.account), each, hash) for each in arrived]
+            if position is not None:
+                mailboxes.set_position(connection, *position)
+            return any(logged)
+
+        if await self._database.write(job):
+            self.wakes.outbox.set()
+            self.bodies.wake()
+
+    async def _take_in(self, seen: Seen) -> Arrived:
+        intake = self.intake(seen.account)
+        header = bytearray()
+        whole = False
+        async for chunk in seen.content.chunks():
+            if whole:
+                await intake.write(chunk)
+                continue
+            header += chunk
+            first, body = finding.header_and_body(bytes(header))
+            if body or len(header) > content.CHUNK:
+                await intake.header(first)
+                await intake.write(body)
+                whole = True
+        if not whole:
+            await intake.header(bytes(header))
+        name = seen.heading.message_id or finding.without_id(intake.kept().header)
+        return Arrived(seen, intake, name)
+
+    async def position(self, account: str, folder: str) -> MailboxPosition | None:
+        return await self._read(lambda c: mailboxes.position(c, account, folder))
+
+    async def tracked(self, account: str, ids: Iterable[str]) -> dict[str, KnownMessage]:
+        """The logged messages that carry any of these Message-IDs, by that id."""
+        wanted = list(ids)
+        rows = await self._read(lambda c: timeline.known(c, account, wanted)) if wanted else {}
+        return {id: KnownMessage(row.message, row.thread) for id, row in rows.items()}
+
+    async def recorded(self, account: str, ids: Iterable[str]) -> frozenset[str]:
+        """Which of these Message-IDs are logged themselves."""
+        return frozenset(await self.tracked(account, ids))
+
+    async def known_contacts(self, addresses: Iterable[str]) -> frozenset[str]:
+        """The mailbox keys among `addresses` that are contacts."""
+        keys = {mailbox_key(each) for each in addresses}
+        return await self._read(lambda c: contacts.known(c, keys)) if keys else frozenset()
+
+    async def due_copies(self, account: str) -> list[DueCopy]:
+        """Every Sent copy that is still waited for, whenever it is due."""
+        return await self._read(lambda c: finding.due_copies(c, account, self._kept))
+
+    async def copies_of(self, account: str, ids: Iterable[str]) -> dict[str, DueCopy]:
+        """The Sent copies, settled ones too, that belong to these Message-IDs: a client may upload hours later."""
+        wanted = list(ids)
+        hash = self._database.hash_id
+        return await self._read(lambda c: finding.copies_of(c, account, wanted, hash, self._kept)) if wanted else {}
+
+    async def unknown_submissions(self, account: str) -> list[UnknownSubmission]:
+        return await self._read(lambda c: finding.unknown_submissions(c, account))
+
+    async def learned(self, account: str, key: str) -> str | None:
+        return await self._read(lambda c: mailboxes.fact(c, account, key))
+
+    async def learn(self, account: str, key: str, value: str) -> None:
+        await self._database.write(lambda c: mailboxes.set_fact(c, account, key, value))
+
+    # --- the CRM's side ----------------------------------------------------------------------------------------
+
+    async def due_dropboxes(self) -> list[tuple[outbox.DropboxCopy, KeptContent | None]]:
+        """Every dropbox copy that is owed, with the octets as they went to the person's recipients."""
+
+        def job(connection: sa.Connection) -> list[tuple[outbox.DropboxCopy, KeptContent | None]]:
+            return [(each, self._kept(connection, each.id)) for each in outbox.waiting_dropboxes(connection)]
+
+        return await self._read(job)
+
+    # --- health ------------------------------------------------------------------------------------------------
+
+    async def health(self, account: str, event: HealthEvent) -> health_rules.Condition:
+        """What happened on a connection; the rule says what it means, `status` shows it."""
+        condition = health_rules.step(self.condition(account), event, self._clock.now())
+        self._conditions[account] = condition
+        return condition
+
+    def condition(self, account: str) -> health_rules.Condition:
+        return self._conditions.get(account) or health_rules.Condition(since=self._clock.now())
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    async def _read(self, job: Callable[[sa.Connection], T]) -> T:
+        return await self._workers.run(self._reading, job)
+
+    def _reading(self, job: Callable[[sa.Connection], T]) -> T:
+        with self._database.reading() as connection:
+            return job(connection)
+
+    def _kept(self, connection: sa.Connection, id: str) -> KeptContent | None:
+        header = content.chunk(connection, id, 0)
+        if header is None:
+            return None
+        body = content.size(connection, id) - len(header)
+        return KeptContent(self._database, self._workers, id, header, body, None)

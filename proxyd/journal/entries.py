@@ -1,0 +1,112 @@
+"""A message's row in the log, made of what its header says: functions of values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from proxyd.config import Account
+from proxyd.formats.message import mailbox_key
+from proxyd.model import Direction, Envelope, Heading, Kind, MailAddress, Seen, Source, State, ThreadMatch
+from proxyd.rules.tracking import LOG_ADDRESS
+from proxyd.store.submissions import Submitted
+from proxyd.store.timeline import Entry
+
+Hash = Callable[[str], str]  # Database.hash_id
+
+NOBODY = MailAddress("", "")
+
+
+def outgoing_entry(
+    account: Account,
+    heading: Heading,
+    envelope: Envelope,
+    match: ThreadMatch | None,
+    known: frozenset[str],
+    row: Submitted,
+    source: Source,
+    at: datetime,
+) -> Entry:
+    """Of a message that goes through us. Who is in the envelope and not in the header got it as a blind copy."""
+    hidden = {mailbox_key(LOG_ADDRESS), mailbox_key(account.dropbox or "")}
+    to, cc, bcc = (_without(each, hidden) for each in (heading.to, heading.cc, heading.bcc))
+    named = {mailbox_key(each.address) for each in (*to, *cc, *bcc)}
+    blind = (
+        MailAddress("", each.address)
+        for each in envelope.recipients
+        if mailbox_key(each.address) not in named | hidden
+    )
+    bcc = (*bcc, *blind)
+    people = frozenset(mailbox_key(each.address) for each in (*to, *cc, *bcc))
+    return Entry(
+        id=row.id,
+        account=row.account,
+        message_id=row.message_id,
+        direction=Direction.OUTGOING,
+        kind=Kind.MESSAGE,
+        state=row.state,
+        source=source,
+        thread=match.thread if match else row.id,
+        in_reply_to=_first(heading.in_reply_to),
+        date=heading.date or at,
+        at=at,
+        from_=heading.from_[0] if heading.from_ else MailAddress(account.name, account.address),
+        to=to,
+        cc=cc,
+        bcc=bcc,
+        subject=heading.subject,
+        contacts=tuple(sorted(known & people)),
+        because=row.because,
+        content=row.id,
+        submission=row.id,
+        people=people,
+    )
+
+
+def seen_entry(seen: Seen, id: str, message_id: str, own: frozenset[str], known: frozenset[str]) -> Entry:
+    """Of a message found in the mailbox; `own` are the mailbox keys of the account's own addresses."""
+    heading = seen.heading
+    outgoing = seen.direction is Direction.OUTGOING
+    people = frozenset(seen_people(heading)) - own
+    return Entry(
+        id=id,
+        account=seen.account,
+        message_id=message_id,
+        direction=seen.direction,
+        kind=Kind.MESSAGE if outgoing else kind_of(heading),
+        state=State.SENT if outgoing else State.RECEIVED,
+        source=seen.source,
+        thread=seen.match.thread if seen.match else id,
+        in_reply_to=_first(heading.in_reply_to),
+        date=heading.date or seen.found.internaldate or seen.at,
+        at=seen.at,
+        from_=heading.from_[0] if heading.from_ else NOBODY,
+        to=heading.to,
+        cc=heading.cc,
+        bcc=heading.bcc,
+        subject=heading.subject,
+        contacts=tuple(sorted(known & people)),
+        because=seen.verdict.because,
+        content=id,
+        ids=heading.original_ids,
+        people=people,
+    )
+
+
+def seen_people(heading: Heading) -> Iterable[str]:
+    return (mailbox_key(each.address) for each in (*heading.from_, *heading.to, *heading.cc, *heading.bcc))
+
+
+def kind_of(heading: Heading) -> Kind:
+    """A bounce is a report of RFC 3462; an automatic reply says so itself (RFC 3834)."""
+    if heading.content_type == "multipart/report":
+        return Kind.BOUNCE
+    return Kind.AUTO_REPLY if heading.auto_submitted else Kind.MESSAGE
+
+
+def _without(addresses: tuple[MailAddress, ...], hidden: set[str]) -> tuple[MailAddress, ...]:
+    return tuple(each for each in addresses if mailbox_key(each.address) not in hidden)
+
+
+def _first(ids: tuple[str, ...]) -> str:
+    return ids[0] if ids else ""

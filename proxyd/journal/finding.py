@@ -1,0 +1,195 @@
+"""What is written of messages that are found in the mailbox: answers, mail sent from elsewhere, Sent copies.
+
+Every function that takes a connection is one job of the writer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from proxyd.config import Account
+from proxyd.formats.message import mailbox_key, split_header
+from proxyd.journal.entries import Hash, seen_entry, seen_people
+from proxyd.journal.intake import Intake, KeptContent
+from proxyd.model import CopyAppending, CopyPostponed, CopyPresent, CopyState, Direction, FiledBy, Seen, State
+from proxyd.store import contacts, content, outbox, sent_copies, submissions, timeline
+from proxyd.store.sent_copies import SentCopy
+
+KeepContent = Callable[[sa.Connection, str], KeptContent | None]  # a submission's filed form, None once it is gone
+
+
+@dataclass(frozen=True, slots=True)
+class DueCopy:
+    """A Sent copy as the watcher sees it. `ids` is empty once the message is gone and only `id_hashes` are left;
+    `content` is the filed form, None once it is gone. `appended_uid` is ours, in `folder` at `uidvalidity`."""
+
+    id: str
+    account: str
+    ids: tuple[str, ...]
+    id_hashes: tuple[str, ...]
+    fingerprint: str
+    accepted_at: datetime
+    due: datetime
+    attempts: int
+    appending_since: datetime | None
+    folder: str
+    uidvalidity: int
+    appended_uid: int | None
+    state: CopyState
+    by: FiledBy | None
+    copies: int
+    content: KeptContent | None
+    sender: str = ""  # the reverse-path
+
+    @property
+    def wanted(self) -> bool:
+        return self.state is not CopyState.NOT_WANTED
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownSubmission:
+    id: str
+    ids: tuple[str, ...]
+    fingerprint: str
+    begun_at: datetime
+    looked_at: datetime | None
+
+
+def ids_of(connection: sa.Connection, account: str, message_id: str) -> tuple[str, ...]:
+    """Every Message-ID of what was submitted under this one."""
+    if not message_id:
+        return ()
+    logged = timeline.known(connection, account, [message_id]).get(message_id)
+    others = timeline.ids_of(connection, logged.message) if logged else ()
+    return tuple(dict.fromkeys((message_id, *others)))
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A message on its way into the log: its record's id and its octets as chunks, header section first."""
+
+    seen: Seen
+    intake: Intake
+    message_id: str
+
+    @property
+    def id(self) -> str:
+        return self.intake.id
+
+
+def without_id(header: bytes) -> str:
+    """A name for a message that has no Message-ID: the same header gives the same name (RFC 2606's .invalid)."""
+    return f"{hashlib.sha256(header).hexdigest()[:40]}@no-message-id.invalid"
+
+
+def header_and_body(first: bytes) -> tuple[bytes, bytes]:
+    """The first chunks of a message, cut behind the header section."""
+    end = split_header(first)
+    return (first, b"") if end is None else (first[:end], first[end:])
+
+
+def log_seen(connection: sa.Connection, account: Account | None, arrived: Arrived, hash: Hash) -> str | None:
+    """Log a message that was found; None where it is logged already (its octets are dropped again)."""
+    seen, message_id = arrived.seen, arrived.message_id
+    there = timeline.known(connection, seen.account, [message_id, *seen.heading.original_ids])
+    if there:
+        content.drop(connection, arrived.id)
+        return None
+    arrived.intake.finish(connection)
+    own = frozenset(mailbox_key(each) for each in (account.address, *account.aliases)) if account else frozenset()
+    known = contacts.known(connection, set(seen_people(seen.heading)) - own)
+    timeline.insert(connection, seen_entry(seen, arrived.id, message_id, own, known))
+    outbox.deliver_locally(connection, arrived.id)
+    names = (message_id, *seen.heading.original_ids)
+    submissions.add_hashes(connection, seen.account, map(hash, names), arrived.id)
+    submissions.step(connection, arrived.id, seen.at, "found in the mailbox", f"{seen.found.folder}")
+    if seen.direction is Direction.OUTGOING:
+        sent_copies.insert(connection, arrived.id, seen.account, CopyState.WAITING, seen.at, seen.at)
+        sent_copies.present(connection, arrived.id, seen.found, FiledBy.CLIENT, 1)
+    return arrived.id
+
+
+def copy_present(connection: sa.Connection, event: CopyPresent, hash: Hash) -> None:
+    """The Sent copy is there. With that, nothing is owed of an untracked message."""
+    row = submissions.get(connection, event.id)
+    before = sent_copies.get(connection, [event.id]).get(event.id)
+    sent_copies.present(connection, event.id, event.found, event.by, event.copies)
+    if row is None:
+        return
+    if before is None or (before.state, before.by, before.copies) != (CopyState.PRESENT, event.by, event.copies):
+        who = "proxyd" if event.by is FiledBy.PROXYD else f"the {event.by}"
+        copies = "one Sent copy" if event.copies == 1 else f"{event.copies} Sent copies"
+        what = f"{copies} present, filed by {who}"
+        submissions.step(connection, event.id, event.at, what, event.found.folder)
+    submissions.add_hashes(connection, row.account, map(hash, event.ids), event.id)
+    message = timeline.of_submission(connection, event.id)
+    if message is not None:
+        timeline.add_ids(connection, row.account, message, event.ids)
+    if not row.tracked:
+        submissions.empty(connection, event.id)
+
+
+def copy_appending(connection: sa.Connection, event: CopyAppending) -> None:
+    sent_copies.appending(connection, event.id, event.folder, event.at)
+    submissions.step(connection, event.id, event.at, "appending the Sent copy", event.folder)
+
+
+def copy_postponed(connection: sa.Connection, event: CopyPostponed) -> None:
+    sent_copies.postponed(connection, event.id, event.error, event.due, event.failed)
+    what = "Sent copy given up" if event.failed else "Sent copy postponed"
+    submissions.step(connection, event.id, event.at, what, event.error)
+
+
+def unknown_submissions(connection: sa.Connection, account: str) -> list[UnknownSubmission]:
+    """Those whose outcome is to be found by looking."""
+    return [
+        UnknownSubmission(
+            row.id, ids_of(connection, account, row.message_id), row.copy_fingerprint, row.begun_at, row.looked_at
+        )
+        for row in submissions.in_state(connection, State.UNKNOWN, account)
+    ]
+
+
+def due_copies(connection: sa.Connection, account: str, keep: KeepContent) -> list[DueCopy]:
+    return [due_copy(connection, row, keep) for row in sent_copies.waiting(connection, account)]
+
+
+def due_copy(connection: sa.Connection, row: SentCopy, keep: KeepContent) -> DueCopy:
+    submission = submissions.get(connection, row.id)
+    ids = ids_of(connection, row.account, submission.message_id) if submission else ()
+    return DueCopy(
+        id=row.id,
+        account=row.account,
+        ids=ids,
+        id_hashes=submissions.hashes_of(connection, row.id),
+        fingerprint=submission.copy_fingerprint if submission else "",
+        accepted_at=row.accepted_at,
+        due=row.due,
+        attempts=row.attempts,
+        appending_since=row.appending_since,
+        folder=row.folder,
+        uidvalidity=row.uidvalidity,
+        appended_uid=row.appended_uid,
+        state=row.state,
+        by=row.by,
+        copies=row.copies,
+        content=keep(connection, row.id),
+        sender=submission.envelope.sender if submission else "",
+    )
+
+
+def copies_of(
+    connection: sa.Connection, account: str, ids: Sequence[str], hash: Hash, keep: KeepContent
+) -> dict[str, DueCopy]:
+    """The Sent copies, in whatever state, that belong to these Message-IDs."""
+    hashed = {hash(each): each for each in ids}
+    owners = submissions.owners(connection, list(hashed), account)
+    rows = sent_copies.get(connection, list(owners.values()))
+    return {
+        hashed[digest]: due_copy(connection, rows[owner], keep) for digest, owner in owners.items() if owner in rows
+    }

@@ -1,0 +1,250 @@
+"""What is written of a message that the person sends: when it is begun, when its outcome is known.
+
+Every function here is one job of the writer: it runs inside a transaction and either all of it is kept or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from proxyd.config import Account
+from proxyd.formats.message import copy_fingerprint, mailbox_key, message_ids, wire_form
+from proxyd.journal.entries import Hash, outgoing_entry
+from proxyd.journal.intake import Intake, KeptContent
+from proxyd.model import (
+    CopyState,
+    DropboxPostponed,
+    DropboxSent,
+    Envelope,
+    Heading,
+    LookedFor,
+    NotSent,
+    SendUnknown,
+    Sent,
+    SmtpReply,
+    Source,
+    State,
+    ThreadMatch,
+    Tracked,
+)
+from proxyd.rules import dropbox, threads, tracking
+from proxyd.store import contacts, content, outbox, sent_copies, submissions, timeline
+from proxyd.store.submissions import Submitted
+
+SAME_AGAIN = timedelta(hours=24)  # how long after an unclear answer the same mail finds its first outcome
+STOPPED = "proxyd stopped while the message was being handed over"
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What the relay took from a client. `heading` is of the message as the client sent it, with the Message-ID that it
+    goes out with; `fingerprint` is the hex SHA-256 over the octets as received and the envelope."""
+
+    account: str
+    envelope: Envelope
+    heading: Heading
+    fingerprint: str
+    source: Source = Source.SMTP
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Durable: now it may go upstream, with this envelope and these octets."""
+
+    id: str
+    envelope: Envelope
+    content: KeptContent
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The same mail was begun before and its client heard no 250: this is what is known of it."""
+
+    id: str
+    state: State
+    reply: SmtpReply | None
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A message for the log alone: it is kept and goes nowhere."""
+
+    id: str
+    because: str
+
+
+def tracking_settings(account: Account) -> tracking.TrackingSettings:
+    return tracking.TrackingSettings(
+        address=account.address,
+        aliases=tuple(account.aliases),
+        track=account.track,
+        never_log=tuple(account.never_log),
+        dropbox=account.dropbox,
+    )
+
+
+def first_outcome(connection: sa.Connection, submission: Submission, hash: Hash, at: datetime) -> Joined | None:
+    """What became of the same mail when it was sent before, where that is not settled with the client."""
+    same = submissions.same_again(connection, submission.account, hash(submission.fingerprint), at - SAME_AGAIN)
+    if same is None:
+        return None
+    if same.state is State.UNKNOWN and same.looked_at is not None:
+        # It was looked for and is not there: the person's wish to send it again is the best knowledge left.
+        why = "not found in the mailbox; the client sent it again"
+        submissions.ended(connection, same.id, State.REFUSED, at, None, why)
+        submissions.step(connection, same.id, at, "superseded", why)
+        return None
+    return Joined(same.id, same.state, same.reply)
+
+
+def decide(
+    connection: sa.Connection, account: Account, submission: Submission
+) -> tuple[tracking.Verdict, ThreadMatch | None, frozenset[str]]:
+    """(verdict, what it answers, the contacts among its recipients)."""
+    heading = submission.heading
+    addresses = [each.address for each in submission.envelope.recipients]
+    people = {mailbox_key(each) for each in addresses}
+    known = contacts.known(connection, people)
+    named = (*heading.in_reply_to, *heading.references)
+    logged = timeline.known(connection, submission.account, named) if named else {}
+    match = threads.match(heading, {id: threads.KnownMessage(row.message, row.thread) for id, row in logged.items()})
+    verdict = tracking.decide(
+        tracking_settings(account), heading, addresses, contacts=known, answers=match.message if match else None
+    )
+    return verdict, match, known
+
+
+def begin(
+    connection: sa.Connection, account: Account, intake: Intake, submission: Submission, hash: Hash, at: datetime
+) -> Begun:
+    """The row that says *submitting*, with its octets, and its place in the log where it is tracked."""
+    verdict, match, known = decide(connection, account, submission)
+    intake.finish(connection)
+    kept = intake.kept()
+    envelope = dropbox.upstream_envelope(submission.envelope, account.dropbox)
+    row = Submitted(
+        id=intake.id,
+        account=submission.account,
+        state=State.SUBMITTING,
+        fingerprint=hash(submission.fingerprint),
+        message_id=submission.heading.message_id,
+        copy_fingerprint=copy_fingerprint(kept.header),
+        envelope=envelope,
+        tracked=isinstance(verdict, Tracked),
+        because=verdict.because,
+        begun_at=at,
+        reply=None,
+        told_code=None,
+        looked_at=None,
+    )
+    submissions.insert(connection, row)
+    submissions.add_hashes(connection, row.account, [hash(row.message_id)], row.id)
+    submissions.step(connection, row.id, at, "begun", "kept on disk; about to be handed to the provider")
+    if row.tracked:
+        _log(connection, account, submission, row, match, known, at)
+    hidden = frozenset({account.dropbox} if account.dropbox else ())
+    return Begun(row.id, envelope, kept.with_header(wire_form(kept.header, hidden=hidden)))
+
+
+def _log(
+    connection: sa.Connection,
+    account: Account,
+    submission: Submission,
+    row: Submitted,
+    match: ThreadMatch | None,
+    known: frozenset[str],
+    at: datetime,
+) -> None:
+    there = timeline.known(connection, row.account, [row.message_id]).get(row.message_id)
+    if there is not None:
+        timeline.resubmitted(connection, there.message, row.id)
+        return
+    entry = outgoing_entry(account, submission.heading, submission.envelope, match, known, row, submission.source, at)
+    timeline.insert(connection, entry)
+
+
+def sent(
+    connection: sa.Connection, accounts: Mapping[str, Account], event: Sent, hash: Hash
+) -> tuple[str | None, str | None]:
+    """The provider took it: the log, the due Sent copy, the CRM's copies, in this one transaction.
+
+    Returns the account whose Sent copy became due and the log's record; None where there is none. Hearing of it twice
+    changes nothing.
+    """
+    row = submissions.get(connection, event.id)
+    if row is None or row.state is State.SENT:
+        return None, None
+    account = accounts.get(row.account)
+    submissions.ended(connection, event.id, State.SENT, event.at, event.reply)
+    submissions.step(connection, event.id, event.at, "taken by the provider", event.reply.text)
+    renamed = [each for each in message_ids(" ".join(event.reply.lines)) if "@" in each]
+    submissions.add_hashes(connection, row.account, map(hash, renamed), row.id)
+    message = timeline.set_state(connection, event.id, State.SENT)
+    if message is not None:
+        timeline.add_ids(connection, row.account, message, renamed)
+        outbox.deliver_locally(connection, message)
+    owed = _owe_sent_copy(connection, account, row, event.at)
+    if row.tracked and account is not None:
+        for address in dropbox.copies(tracking_settings(account), Tracked(row.because)):
+            outbox.add_dropbox(connection, event.id, row.account, address, event.at)
+    if not row.tracked and not owed:
+        submissions.empty(connection, event.id)
+    return (row.account if owed else None), message
+
+
+def _owe_sent_copy(connection: sa.Connection, account: Account | None, row: Submitted, at: datetime) -> bool:
+    of, settle = ("nothing", 0.0) if account is None else (account.sent_copy.of, account.sent_copy.settle)
+    wanted = of == "everything" or (of == "tracked" and row.tracked)
+    state = CopyState.WAITING if wanted else CopyState.NOT_WANTED
+    sent_copies.insert(connection, row.id, row.account, state, at, at + timedelta(seconds=settle))
+    return wanted
+
+
+def not_sent(connection: sa.Connection, event: NotSent) -> None:
+    """The provider does not have it. An untracked message leaves nothing; a tracked one is logged as refused."""
+    row = submissions.get(connection, event.id)
+    if row is None or row.state is State.SENT:
+        return
+    submissions.ended(connection, event.id, State.REFUSED, event.at, event.reply, event.why)
+    submissions.step(connection, event.id, event.at, "not sent", event.why or event.reply.text)
+    timeline.set_state(connection, event.id, State.REFUSED)
+    if not row.tracked:
+        submissions.empty(connection, event.id)
+
+
+def unknown(connection: sa.Connection, event: SendUnknown) -> str | None:
+    """Returns the account in whose mailbox it is to be looked for."""
+    row = submissions.get(connection, event.id)
+    if row is None or row.state is State.SENT:
+        return None
+    submissions.ended(connection, event.id, State.UNKNOWN, event.at, None, event.why)
+    submissions.step(connection, event.id, event.at, "outcome unknown", event.why)
+    timeline.set_state(connection, event.id, State.UNKNOWN)
+    return row.account
+
+
+def looked(connection: sa.Connection, event: LookedFor) -> None:
+    submissions.looked(connection, event.id, event.at)
+    submissions.step(connection, event.id, event.at, "looked for, not found", event.where)
+
+
+def dropbox_event(connection: sa.Connection, event: DropboxSent | DropboxPostponed) -> None:
+    if isinstance(event, DropboxSent):
+        outbox.dropbox_settled(connection, event.id)
+        submissions.step(connection, event.id, event.at, "dropbox copy taken by the provider", event.reply.text)
+        return
+    outbox.dropbox_settled(connection, event.id, event.error, event.due)
+    what = "dropbox copy given up" if event.due is None else "dropbox copy postponed"
+    submissions.step(connection, event.id, event.at, what, event.error)
+
+
+def after_start(connection: sa.Connection, now: datetime) -> set[str]:
+    """Nothing is on its way any more. Returns the accounts in whose mailboxes there is something to look for."""
+    content.drop_orphans(connection)
+    for row in submissions.in_state(connection, State.SUBMITTING):
+        unknown(connection, SendUnknown(row.id, STOPPED, now))
+    return {row.account for row in submissions.in_state(connection, State.UNKNOWN)}

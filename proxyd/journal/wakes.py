@@ -1,0 +1,18 @@
+"""Hints that there is something to do. The tables are the truth: losing every hint loses nothing but time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+
+
+class Wakes:
+    """`copies(account)` is set when a Sent copy or a look for an unknown outcome became due, `outbox` when the CRM's
+    side is owed something. Whoever waits clears the event, then reads the tables."""
+
+    def __init__(self) -> None:
+        self._copies: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self.outbox = asyncio.Event()
+
+    def copies(self, account: str) -> asyncio.Event:
+        return self._copies[account]
