@@ -1,0 +1,98 @@
+"""TLS towards the provider: one shared context per role and private CA, and failures said in one sentence.
+
+Why this way: a context of its own costs a connection close to a megabyte, so contexts are shared by all accounts that
+trust the same authorities. The standard library's ssl is used on every side: pyOpenSSL dies where memory may not be
+both writable and executable, which our systemd unit forbids.
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+import ssl
+from pathlib import Path
+
+from proxyd.errors import ConfigError
+from proxyd.model import HealthCause
+
+
+def client_context(role: str, ca: Path | None = None) -> ssl.SSLContext:
+    """The context of `role` ("smtp", "imap" …): certificates and names verified, TLS 1.2 or later.
+
+    `ca` is a PEM file of authorities trusted beside the system's. Raises ConfigError where it cannot be read. A file
+    that has changed gives a new context, for the connections opened from then on.
+    """
+    if ca is None:
+        return _context(role, None, 0, 0)
+    try:
+        facts = ca.stat()
+    except OSError as error:
+        raise ConfigError(f"ca: {ca} cannot be read: {error.strerror}") from None
+    return _context(role, ca, facts.st_mtime_ns, facts.st_size)
+
+
+@functools.lru_cache(maxsize=64)
+def _context(_role: str, ca: Path | None, _mtime_ns: int, _size: int) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca is not None:
+        try:
+            context.load_verify_locations(cafile=ca)
+        except ssl.SSLError:
+            raise ConfigError(f"ca: {ca} holds no certificate in PEM form") from None
+        except OSError as error:
+            raise ConfigError(f"ca: {ca} cannot be read: {error.strerror}") from None
+    return context
+
+
+# X509_V_ERR_* of OpenSSL's x509_vfy.h.
+_CERTIFICATE = {
+    9: "its certificate is not valid yet (is this machine's clock right?)",
+    10: "its certificate has expired",
+    18: "its certificate is self-signed and not known here (setting `ca` names a private authority)",
+    19: "its certificate comes from an authority not known here (setting `ca` names a private authority)",
+    20: "its certificate comes from an authority not known here (setting `ca` names a private authority)",
+    21: "its certificate comes from an authority not known here (setting `ca` names a private authority)",
+    23: "its certificate was revoked",
+    62: "its certificate is for another name",
+    64: "its certificate is for another name",
+}
+
+_HANDSHAKE = {
+    "WRONG_VERSION_NUMBER": "it does not speak TLS on this port (setting `tls`: implicit or starttls?)",
+    "HTTP_REQUEST": "it does not speak TLS on this port (setting `tls`: implicit or starttls?)",
+    "PACKET_LENGTH_TOO_LONG": "it does not speak TLS on this port (setting `tls`: implicit or starttls?)",
+    "RECORD_LAYER_FAILURE": "it does not speak TLS on this port (setting `tls`: implicit or starttls?)",
+    "UNSUPPORTED_PROTOCOL": "it speaks no TLS newer than 1.1",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "it speaks no TLS newer than 1.1",
+    "NO_PROTOCOLS_AVAILABLE": "it speaks no TLS newer than 1.1",
+}
+
+
+def failure(error: BaseException, host: str, port: int) -> tuple[HealthCause, str]:
+    """What a failed connection or handshake with `host` means, and one sentence for the person who must act."""
+    where = f"{host}:{port}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = _CERTIFICATE.get(error.verify_code, f"its certificate is not trusted: {error.verify_message}")
+        return HealthCause.MISCONFIGURED, f"{where}: {why}"
+    if isinstance(error, ssl.CertificateError):
+        return HealthCause.MISCONFIGURED, f"{where}: its certificate is not trusted: {error}"
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        reason = error.reason or "unknown reason"
+        known = _HANDSHAKE.get(reason, f"the TLS handshake failed: {reason.replace('_', ' ').lower()}")
+        return HealthCause.MISCONFIGURED, f"{where}: {known}"
+    return HealthCause.UNREACHABLE, f"{where}: {_network(error)}"
+
+
+def _network(error: BaseException) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"the name was not found: {error.strerror}"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, ConnectionRefusedError) or "[Errno 111]" in str(error):
+        return "the connection was refused"  # asyncio joins the errors of several addresses into one text
+    if isinstance(error, ConnectionError | EOFError | ssl.SSLError):
+        return "the connection was closed by the other side"
+    if isinstance(error, OSError):
+        return f"no connection: {error.strerror or error}"
+    return f"no connection: {type(error).__name__}"
