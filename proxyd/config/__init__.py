@@ -1,1 +1,77 @@
-"""YAML to frozen objects; the only reader of YAML."""
+"""YAML to frozen objects; the only reader of YAML.
+
+`load` reads a folder. Files are read strictly: an unknown key, a wrong type, a secret in a file, or one of YAML's
+surprises is a `Problem` at its line and column, and every problem of every file is told at once.
+"""
+
+from proxyd.config.fields import Endpoint, duration, duration_text, is_loopback, size
+from proxyd.config.loading import load
+from proxyd.config.places import Places, find_places
+from proxyd.config.problems import ConfigErrors, Problem
+from proxyd.config.secrets import (
+    ensure_client_password,
+    make_key_file,
+    new_client_password,
+    read_secret,
+    store_key,
+    write_secret,
+)
+from proxyd.config.settings import (
+    Account,
+    CertificateFiles,
+    Client,
+    Command,
+    Credential,
+    Daemon,
+    Env,
+    Keep,
+    KeyringEntry,
+    Listen,
+    Provider,
+    SecretFile,
+    Sending,
+    SentCopy,
+    Server,
+    Settings,
+    SignIn,
+    Source,
+    Watch,
+)
+
+__all__ = [
+    "Account",
+    "CertificateFiles",
+    "Client",
+    "Command",
+    "ConfigErrors",
+    "Credential",
+    "Daemon",
+    "Endpoint",
+    "Env",
+    "Keep",
+    "KeyringEntry",
+    "Listen",
+    "Places",
+    "Problem",
+    "Provider",
+    "SecretFile",
+    "Sending",
+    "SentCopy",
+    "Server",
+    "Settings",
+    "SignIn",
+    "Source",
+    "Watch",
+    "duration",
+    "duration_text",
+    "ensure_client_password",
+    "find_places",
+    "is_loopback",
+    "load",
+    "make_key_file",
+    "new_client_password",
+    "read_secret",
+    "size",
+    "store_key",
+    "write_secret",
+]

@@ -1,0 +1,44 @@
+"""What the files named in a configuration must be: there, and a secret's readable by nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from proxyd.config.private_files import open_private, open_regular
+from proxyd.config.sentences import Loc
+from proxyd.config.settings import AccountFile, CertificateFiles, Daemon, ProviderSetting, SecretFile
+from proxyd.errors import ConfigError
+
+
+def daemon_files(daemon: Daemon) -> Iterator[tuple[Loc, str]]:
+    """(where, sentence) for each file of proxyd.yaml that cannot be used."""
+    if isinstance(daemon.certificate, CertificateFiles):
+        yield from _usable(["certificate", "chain"], daemon.certificate.chain)
+        yield from _private(["certificate", "key"], daemon.certificate.key)
+
+
+def account_files(account: AccountFile) -> Iterator[tuple[Loc, str]]:
+    """(where, sentence) for each file of an account's that cannot be used. proxyd makes a missing client password."""
+    if isinstance(account.provider, ProviderSetting) and account.provider.ca is not None:
+        yield from _usable(["provider", "ca"], account.provider.ca)
+    if isinstance(source := account.sign_in.password, SecretFile):
+        yield from _private(["sign_in", "password", "file"], source.file)
+    if isinstance(source := account.client.password, SecretFile) and source.file.exists():
+        yield from _private(["client", "password", "file"], source.file)
+    if account.dropbox is not None and account.dropbox.lower() in (account.address, *account.aliases):
+        yield ["dropbox"], "dropbox: this is the account's own address; accepted: the CRM's BCC address, or none"
+
+
+def _usable(loc: Loc, path: Path) -> Iterator[tuple[Loc, str]]:
+    try:
+        open_regular(path).close()
+    except ConfigError as error:
+        yield loc, f"{'.'.join(map(str, loc))}: {error}"
+
+
+def _private(loc: Loc, path: Path) -> Iterator[tuple[Loc, str]]:
+    try:
+        open_private(path).close()
+    except ConfigError as error:
+        yield loc, f"{'.'.join(map(str, loc))}: {error}"

@@ -1,0 +1,226 @@
+"""A folder to Settings: every file read, every problem of every file collected, nothing half taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from proxyd.config import preset
+from proxyd.config.checks import account_files, daemon_files
+from proxyd.config.fields import Origin
+from proxyd.config.problems import START, ConfigErrors, Mark, Problem, shown
+from proxyd.config.sentences import Loc, preset_unknown, sentences, value_mark
+from proxyd.config.settings import (
+    Account,
+    AccountFile,
+    Choices,
+    Client,
+    Command,
+    Credential,
+    Daemon,
+    Env,
+    KeyringEntry,
+    Provider,
+    SecretFile,
+    Section,
+    Settings,
+    SignIn,
+    Source,
+)
+from proxyd.config.tree import Node, Scalar, Table, read_tree, values
+
+S = TypeVar("S", bound=Section)
+
+
+def load(folder: Path) -> Settings:
+    """Read `proxyd.yaml` and `accounts.d/*.yaml` of `folder`; each may be missing.
+
+    A function of the folder alone, so that a reload is another call. Raises ConfigErrors with every problem.
+    """
+    problems: list[Problem] = []
+    daemon = _daemon(folder, problems)
+    accounts = _accounts(folder, problems)
+    if problems:
+        raise ConfigErrors(problems)
+    return Settings(daemon, MappingProxyType({account.address: account for account in accounts}))
+
+
+@dataclass(slots=True)
+class _File:
+    """One file on its way: its tree, and what is wrong with it."""
+
+    path: Path
+    root: Node | None = None
+    comments_only: bool = False
+    problems: list[Problem] = field(default_factory=list)
+
+    def problem(self, mark: Mark, message: str) -> None:
+        self.problems.append(Problem(self.path, mark.line, mark.column, message))
+
+    def problem_at(self, loc: Loc, message: str) -> None:
+        self.problem(value_mark(self.root, loc) if self.root is not None else START, message)
+
+
+def _read(path: Path) -> _File:
+    file = _File(path)
+    try:
+        octets = path.read_bytes()
+    except OSError as error:
+        file.problem(START, f"the file cannot be read: {error.strerror}")
+        return file
+    reading = read_tree(octets)
+    file.root = reading.root
+    file.comments_only = reading.comments_only
+    for mark, message in reading.problems:
+        file.problem(mark, message)
+    if file.root is not None and not isinstance(file.root, Table):
+        if not file.problems:
+            file.problem(file.root.mark, "the file is not a mapping; accepted: settings such as 'key: value'")
+        file.root = None
+    return file
+
+
+def _validated(file: _File, model: type[S], folder: Path) -> S | None:
+    if file.root is None:
+        return None
+    try:
+        return model.model_validate(values(file.root), context=Origin(folder))
+    except ValidationError as error:
+        for mark, message in sentences(error, file.root, model):
+            file.problem(mark, message)
+        return None
+
+
+# --- proxyd.yaml -------------------------------------------------------------------------------------------
+
+
+def _daemon(folder: Path, problems: list[Problem]) -> Daemon:
+    path = folder / "proxyd.yaml"
+    if (folder / "proxyd.yml").exists():
+        problems.append(_misnamed(folder / "proxyd.yml"))
+    if not path.exists() and not path.is_symlink():
+        return Daemon()
+    file = _read(path)
+    daemon = Daemon() if file.comments_only else _validated(file, Daemon, folder)
+    if daemon is not None:
+        for loc, message in daemon_files(daemon):
+            file.problem_at(loc, message)
+        for loc, message in _listening_twice(daemon):
+            file.problem_at(loc, message)
+    problems += file.problems
+    return daemon or Daemon()
+
+
+def _listening_twice(daemon: Daemon) -> Iterable[tuple[Loc, str]]:
+    taken: dict[str, str] = {}
+    for name in type(daemon.listen).model_fields:
+        endpoint = getattr(daemon.listen, name)
+        if endpoint is None or endpoint.port == 0:
+            continue
+        if (first := taken.setdefault(str(endpoint), name)) != name:
+            yield ["listen", name], f"listen.{name}: {endpoint} is already taken by listen.{first}"
+
+
+def _misnamed(path: Path) -> Problem:
+    return Problem(path, 1, 1, f"this file is not read; rename it to {shown(path.stem + '.yaml')}")
+
+
+# --- accounts.d --------------------------------------------------------------------------------------------
+
+
+def _accounts(folder: Path, problems: list[Problem]) -> list[Account]:
+    files: list[_File] = []
+    accounts: list[Account | None] = []
+    for path in _account_paths(folder / "accounts.d", problems):
+        file = _read(path)
+        files.append(file)
+        if file.comments_only:
+            file.problem(START, "the file has no settings; accepted: address and provider at least")
+        setting = _validated(file, AccountFile, folder)
+        if setting is None:
+            accounts.append(None)
+            continue
+        for loc, message in account_files(setting):
+            file.problem_at(loc, message)
+        accounts.append(_resolved(setting, file))
+    _one_address_one_account(files)
+    for file in files:
+        problems += file.problems
+    return [account for account in accounts if account is not None]
+
+
+def _account_paths(folder: Path, problems: list[Problem]) -> list[Path]:
+    try:
+        paths = sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        problems.append(Problem(folder, 1, 1, f"the folder cannot be read: {error.strerror}"))
+        return []
+    shown_paths = [path for path in paths if not path.name.startswith(".")]
+    problems += [_misnamed(path) for path in shown_paths if path.suffix == ".yml"]
+    return [path for path in shown_paths if path.suffix == ".yaml"]
+
+
+def _resolved(setting: AccountFile, file: _File) -> Account | None:
+    provider = _provider(setting, file)
+    if provider is None:
+        return None
+    written = file.root.entry("address") if isinstance(file.root, Table) else None
+    as_written = written.value.text if written and isinstance(written.value, Scalar) else setting.address
+    user = setting.sign_in.user or as_written
+    shared = {name: getattr(setting, name) for name in Choices.model_fields}
+    return Account(
+        **shared,
+        provider=provider,
+        sign_in=SignIn(
+            imap_user=setting.sign_in.imap_user or user,
+            smtp_user=setting.sign_in.smtp_user or user,
+            password=_source(setting.sign_in.password, f"{setting.address}/mail"),
+        ),
+        client=Client(password=_source(setting.client.password, f"{setting.address}/client")),
+    )
+
+
+def _provider(setting: AccountFile, file: _File) -> Provider | None:
+    if not isinstance(setting.provider, str):
+        return preset.resolved(setting.provider)
+    found = preset.find(setting.provider)
+    if found is None:
+        file.problem_at(["provider"], preset_unknown(setting.provider))
+        return None
+    return preset.resolved(found[1], found[0])
+
+
+def _source(setting: str | Env | SecretFile | Command | Credential, entry: str) -> Source:
+    return KeyringEntry(entry) if isinstance(setting, str) else setting
+
+
+def _one_address_one_account(files: Iterable[_File]) -> None:
+    """No address or alias may belong to two accounts, or stand twice in one."""
+    owner: dict[str, tuple[_File, Mark]] = {}
+    for file in files:
+        for loc, address in _addresses(file.root):
+            mark = value_mark(file.root, loc) if file.root is not None else START
+            first = owner.setdefault(address.lower(), (file, mark))
+            if first != (file, mark):
+                place = f"{first[0].path.name}:{first[1].line}"
+                file.problem(mark, f"{shown(address)} is already an address of {place}; one address, one account")
+
+
+def _addresses(root: Node | None) -> Iterable[tuple[Loc, str]]:
+    """Also of a file with other faults, so that every problem is told at once."""
+    plain = values(root) if root is not None else None
+    if not isinstance(plain, dict):
+        return
+    if isinstance(address := plain.get("address"), str):
+        yield ["address"], address
+    aliases = plain.get("aliases")
+    for n, alias in enumerate(aliases if isinstance(aliases, tuple) else ()):
+        if isinstance(alias, str):
+            yield ["aliases", n], alias

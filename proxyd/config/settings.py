@@ -1,0 +1,450 @@
+"""Every setting: its name, its type, its default and what it means, at the field.
+
+A `Section` is a frozen model. What a file says and what the daemon uses are the same model, except where an account
+leaves something to be worked out (a preset, a sign-in name, a keyring entry): there `AccountFile` is the file's side
+and `Account` the daemon's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainValidator,
+    Tag,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+
+from proxyd.config.fields import (
+    DURATION_SCHEMA,
+    KEYS_TAG,
+    LIST_TAG,
+    WORD_TAG,
+    Address,
+    Dropbox,
+    Endpoint,
+    FilePath,
+    Host,
+    Line,
+    Listener,
+    Pattern,
+    Port,
+    Word,
+    is_loopback,
+    seconds_between,
+    word_or,
+)
+from proxyd.config.problems import NotAccepted, shown
+
+NOT_YET = "not available in this version"
+
+
+class Section(BaseModel):
+    """A mapping of the configuration: frozen, no unknown key, nothing converted in silence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+# --- proxyd.yaml -------------------------------------------------------------------------------------------
+
+
+class Listen(Section):
+    """Where mail clients and the browser connect: `host:port` (port 0 = any free port), or `off`."""
+
+    smtp: Listener = Field(
+        default=Endpoint("127.0.0.1", 1587),
+        description="Outgoing mail; STARTTLS is offered, a login without TLS is taken too. Loopback only.",
+    )
+    smtps: Listener = Field(
+        default=Endpoint("127.0.0.1", 1465),
+        description="Outgoing mail with TLS from the first byte. May listen beyond loopback.",
+    )
+    imap: Listener = Field(
+        default=Endpoint("127.0.0.1", 1143), description="Reading mail; STARTTLS is offered. Loopback only."
+    )
+    imaps: Listener = Field(
+        default=Endpoint("127.0.0.1", 1993),
+        description="Reading mail with TLS from the first byte. May listen beyond loopback.",
+    )
+    web: Listener = Field(default=Endpoint("127.0.0.1", 1780), description="The page and the HTTP API. Loopback only.")
+
+    @field_validator("smtp", "imap", "web")
+    @classmethod
+    def _stays_on_this_machine(cls, value: Endpoint | None, info: ValidationInfo) -> Endpoint | None:
+        if value is not None and not is_loopback(value.host):
+            cure = "use 127.0.0.1" if info.field_name == "web" else f"use {info.field_name}s for other machines"
+            raise NotAccepted(
+                "a loopback host: 127.0.0.1, [::1] or localhost",
+                f"{shown(str(value))} would listen beyond this machine without TLS; {cure}",
+            )
+        return value
+
+
+class CertificateFiles(Section):
+    """A certificate of one's own for the TLS listeners."""
+
+    chain: FilePath = Field(description="PEM file: the certificate, then those that signed it.")
+    key: FilePath = Field(description="PEM file: its private key, readable by nobody else.")
+
+
+def _storage(value: object) -> str:
+    if value == "sqlite":
+        return "sqlite"
+    if isinstance(value, str) and value.startswith(("postgresql", "postgres:")):
+        raise NotAccepted("sqlite", f"PostgreSQL is {NOT_YET}")
+    raise NotAccepted("sqlite", "no such storage" if isinstance(value, str) else "")
+
+
+class Daemon(Section):
+    """proxyd.yaml: the daemon. Every key may be left out, and the file too."""
+
+    listen: Listen = Field(default=Listen(), description="Where mail clients and the browser connect.")
+    storage: Annotated[str, PlainValidator(_storage), WithJsonSchema({"const": "sqlite"})] = Field(
+        default="sqlite", description="Where the records lie: sqlite = one encrypted file in the data folder."
+    )
+    certificate: Annotated[
+        Annotated[Literal["auto"], Tag(WORD_TAG)] | Annotated[CertificateFiles, Tag(KEYS_TAG)],
+        word_or(KEYS_TAG, "auto, or {chain: FILE, key: FILE}"),
+    ] = Field(default="auto", description="The TLS listeners' certificate: auto = made by proxyd's own local CA.")
+
+
+# --- password sources --------------------------------------------------------------------------------------
+
+
+class Env(Section):
+    """A secret in an environment variable of the daemon."""
+
+    env: Word = Field(description="The variable's name.")
+
+
+class SecretFile(Section):
+    """A secret that is the one line of a file, which nobody but the daemon's user may read (mode 0600)."""
+
+    file: FilePath = Field(description="The file; a relative path is meant from the configuration's folder.")
+
+
+class Command(Section):
+    """A secret that is the first line a program prints."""
+
+    command: tuple[Word, ...] = Field(
+        min_length=1, description="The program and its arguments, as a list; no shell is involved."
+    )
+
+
+class Credential(Section):
+    """A secret that systemd hands over (LoadCredential=, LoadCredentialEncrypted=)."""
+
+    credential: Word = Field(pattern=r"^[^/]+$", description="The credential's name.")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyringEntry:
+    """A secret in the desktop's keyring, e.g. user `ada@example.com/mail`."""
+
+    user: str
+    service: str = "proxyd"
+
+
+Source = KeyringEntry | Env | SecretFile | Command | Credential
+
+SOURCES = "keyring, {env: NAME}, {file: FILE}, {command: [PROGRAM, ARGUMENT]} or {credential: NAME}"
+_SOURCE_KEYS = ("env", "file", "command", "credential")
+
+
+def _source_kind(value: Any) -> str | None:
+    if isinstance(value, str):
+        return WORD_TAG
+    if isinstance(value, dict):
+        return next((f"\0{key}" for key in _SOURCE_KEYS if key in value), None)
+    return next((f"\0{key}" for key in _SOURCE_KEYS if hasattr(value, key)), None)
+
+
+SourceSetting = Annotated[
+    Annotated[Literal["keyring"], Tag(WORD_TAG)]
+    | Annotated[Env, Tag("\0env")]
+    | Annotated[SecretFile, Tag("\0file")]
+    | Annotated[Command, Tag("\0command")]
+    | Annotated[Credential, Tag("\0credential")],
+    Discriminator(
+        _source_kind,
+        custom_error_type="shape",
+        custom_error_message="{accepted}",
+        custom_error_context={"accepted": SOURCES},
+    ),
+]
+
+
+# --- a provider --------------------------------------------------------------------------------------------
+
+Tls = Literal["implicit", "starttls", "none"]
+FilesSent = Literal["yes", "no", "unknown"]
+
+
+class Server(Section):
+    """One of a provider's servers."""
+
+    host: str
+    port: int
+    tls: Tls
+
+
+class Provider(Section):
+    """An account's real servers, worked out. `name` is the preset's, "" where they are spelled out."""
+
+    imap: Server
+    smtp: Server
+    ca: Path | None = None
+    files_sent: FilesSent = "unknown"
+    name: str = ""
+
+
+class ServerSetting(Section):
+    """One of a provider's servers, as a file names it."""
+
+    host: Host = Field(description="The server's host name.")
+    port: Port | None = Field(
+        default=None,
+        description="Its port. Default for IMAP: 993 with tls implicit, else 143; "
+        "for SMTP: 465 with tls implicit, else 587.",
+    )
+    tls: Tls = Field(
+        default="implicit",
+        description="implicit = from the first byte; starttls = after a greeting in the clear, never without; "
+        "none = not at all, for loopback hosts only.",
+    )
+
+    @field_validator("tls")
+    @classmethod
+    def _never_in_the_clear(cls, value: Tls, info: ValidationInfo) -> Tls:
+        host = info.data.get("host")
+        if value == "none" and host is not None and not is_loopback(host):
+            raise NotAccepted(
+                "implicit or starttls",
+                f"without TLS the password would cross the network to {shown(host)} in the clear",
+            )
+        return value
+
+
+def _files_sent(value: object) -> object:
+    """Here yes and no are meant as YAML reads them."""
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+
+
+class ProviderSetting(Section):
+    """A provider spelled out, where there is no preset."""
+
+    imap: ServerSetting = Field(description="Where mail is read.")
+    smtp: ServerSetting = Field(description="Where mail is handed in.")
+    ca: FilePath | None = Field(default=None, description="PEM file of a private CA to trust besides the system's.")
+    files_sent: Annotated[
+        FilesSent,
+        BeforeValidator(_files_sent),
+        WithJsonSchema({"enum": ["yes", "no", "unknown", True, False]}),
+    ] = Field(
+        default="unknown",
+        description="Whether the provider itself files sent mail in the Sent folder: yes | no | "
+        "unknown = found out, then remembered.",
+    )
+
+
+class Preset(ProviderSetting):
+    """A known provider: presets/NAME.yaml."""
+
+    also: tuple[Word, ...] = Field(default=(), description="Other names by which the preset is found.")
+
+
+# --- signing in --------------------------------------------------------------------------------------------
+
+
+class SignIn(Section):
+    """How we sign in to the provider, worked out."""
+
+    imap_user: str
+    smtp_user: str
+    password: Source
+
+
+class SignInSetting(Section):
+    """How proxyd signs in to the provider."""
+
+    user: Word | None = Field(default=None, description="The name to sign in with. Default: the address.")
+    imap_user: Word | None = Field(
+        default=None, description="Where it differs for IMAP (shared mailboxes). Default: user."
+    )
+    smtp_user: Word | None = Field(default=None, description="Where it differs for SMTP. Default: user.")
+    password: SourceSetting = Field(default="keyring", description=f"Where the provider's password lies: {SOURCES}.")
+
+
+class Client(Section):
+    """What the person's mail client logs in with, worked out."""
+
+    password: Source
+
+
+class ClientSetting(Section):
+    """What the person's mail client logs in to proxyd with."""
+
+    password: SourceSetting = Field(
+        default="keyring",
+        description="Where the password lies that Outlook or Thunderbird is given; "
+        f"proxyd makes it where it is missing (keyring and file): {SOURCES}.",
+    )
+
+
+# --- what an account chooses -------------------------------------------------------------------------------
+
+
+class SentCopy(Section):
+    """The copy in the Sent folder."""
+
+    of: Literal["everything", "tracked", "nothing"] = Field(
+        default="everything", description="Whose Sent copy proxyd looks after: everything | tracked | nothing."
+    )
+    folder: Word = Field(default="auto", description="auto = the server's own Sent folder, or a folder's name.")
+    settle: Annotated[float, PlainValidator(seconds_between("0s", "1h")), WithJsonSchema(DURATION_SCHEMA)] = Field(
+        default=20.0,
+        description="How long the client's or the provider's own copy is waited for before proxyd files one.",
+    )
+
+
+class Watch(Section):
+    """What is looked at in the mailbox."""
+
+    folders: Annotated[
+        Annotated[Literal["auto"], Tag(WORD_TAG)]
+        | Annotated[Annotated[tuple[Word, ...], Field(min_length=1)], Tag(LIST_TAG)],
+        word_or(LIST_TAG, "auto, or a list of folders such as [INBOX, Sent]"),
+    ] = Field(
+        default="auto",
+        description="auto = INBOX, Sent and wherever the server can tell us about; or a list of folders.",
+    )
+
+
+def _on_outage(value: object) -> str:
+    if value == "tempfail":
+        return "tempfail"
+    raise NotAccepted("tempfail", f"spool is {NOT_YET}" if value == "spool" else "")
+
+
+class Sending(Section):
+    """Handing mail in at the provider."""
+
+    answer_within: Annotated[float, PlainValidator(seconds_between("1s", "10m")), WithJsonSchema(DURATION_SCHEMA)] = (
+        Field(
+            default=75.0,
+            description="When the mail client is answered at the latest. Thunderbird gives up after 100s.",
+        )
+    )
+    on_outage: Annotated[str, PlainValidator(_on_outage), WithJsonSchema({"const": "tempfail"})] = Field(
+        default="tempfail",
+        description="When the provider cannot be reached: tempfail = the client is told to try again.",
+    )
+
+
+def _alert(value: object) -> str:
+    if value == "desktop":
+        return "desktop"
+    kind = next(iter(value), "") if isinstance(value, dict) else value
+    raise NotAccepted("desktop", f"{kind} is {NOT_YET}" if kind in ("inbox", "command", "webhook") else "")
+
+
+def _forever(value: object) -> str:
+    if value == "forever":
+        return "forever"
+    raise NotAccepted("forever", f"a limit is {NOT_YET}" if isinstance(value, str) and value[:1].isdigit() else "")
+
+
+def _adapter(value: object) -> str:
+    if value == "local":
+        return "local"
+    kind = next(iter(value), "") if isinstance(value, dict) else value
+    raise NotAccepted("local", f"the adapter {shown(kind)} is {NOT_YET}" if isinstance(kind, str) else "")
+
+
+Alert = Annotated[str, PlainValidator(_alert), WithJsonSchema({"const": "desktop"})]
+Forever = Annotated[str, PlainValidator(_forever), WithJsonSchema({"const": "forever"})]
+Adapter = Annotated[str, PlainValidator(_adapter), WithJsonSchema({"const": "local"})]
+
+
+class Keep(Section):
+    """How long what was logged is kept."""
+
+    bodies: Forever = Field(default="forever", description="Texts: forever.")
+    attachments: Forever = Field(default="forever", description="Attachments: forever.")
+
+
+class Choices(Section):
+    """What `AccountFile` and `Account` have in common."""
+
+    address: Address = Field(description="The mailbox's address.")
+    name: Line = Field(default="", description="The person's name, as shown beside the address.")
+    aliases: tuple[Address, ...] = Field(default=(), description="Other addresses the person sends from.")
+    track: Literal["everything", "contacts", "marked", "nothing"] = Field(
+        default="contacts",
+        description="Which sent mail is logged: everything (but internal mail) | contacts = mail to a known contact "
+        "or into a logged thread | marked = only what is marked by hand | nothing.",
+    )
+    incoming: Literal["replies", "contacts", "nothing"] = Field(
+        default="replies",
+        description="Which received mail is logged: replies to logged mail | contacts = also new mail from a known "
+        "contact | nothing.",
+    )
+    never_log: tuple[Pattern, ...] = Field(
+        default=(),
+        description='Addresses and patterns ("*@example.com") whose mail is never logged unless marked by hand.',
+    )
+    dropbox: Dropbox = Field(
+        default=None,
+        description="The CRM's BCC address, which gets a copy of each logged sent message; none = no copies.",
+    )
+    sent_copy: SentCopy = Field(default=SentCopy(), description="The copy in the Sent folder.")
+    watch: Watch = Field(default=Watch(), description="What is looked at in the mailbox.")
+    sending: Sending = Field(default=Sending(), description="Handing mail in at the provider.")
+    alerts: tuple[Alert, ...] = Field(
+        default=("desktop",), description="Where trouble is to be told. This version shows it in `proxyd status` only."
+    )
+    keep: Keep = Field(default=Keep(), description="How long what was logged is kept.")
+    visible_to: Literal["team", "owner"] = Field(
+        default="team", description="Who sees these conversations on a contact's shared record: team | owner."
+    )
+    crm: tuple[Adapter, ...] = Field(
+        default=("local",), description="Where logged mail goes: local = proxyd's own records."
+    )
+
+
+class AccountFile(Choices):
+    """accounts.d/NAME.yaml: one person's mailbox."""
+
+    provider: Annotated[
+        Annotated[Word, Tag(WORD_TAG)] | Annotated[ProviderSetting, Tag(KEYS_TAG)],
+        word_or(KEYS_TAG, "a preset's name, or {imap: {host: …}, smtp: {host: …}}"),
+    ] = Field(description="The provider: a preset's name, or its servers spelled out.")
+    sign_in: SignInSetting = Field(default=SignInSetting(), description="How proxyd signs in to the provider.")
+    client: ClientSetting = Field(default=ClientSetting(), description="What the mail client logs in to proxyd with.")
+
+
+class Account(Choices):
+    """One account, everything worked out. `address` is lower case whole: the account's key everywhere."""
+
+    provider: Provider
+    sign_in: SignIn
+    client: Client
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A whole configuration. Two that say the same are equal."""
+
+    daemon: Daemon = field(default_factory=lambda: Daemon())
+    accounts: Mapping[str, Account] = field(default_factory=lambda: MappingProxyType({}))
