@@ -2,17 +2,25 @@
 
 Values only. Nothing here reads a clock, a socket or a file. Instants are aware UTC datetimes, sizes are octets,
 durations are seconds. Message-IDs are held without their angle brackets (`id-left@id-right`, RFC 5322 section 3.6.4);
-`<` and `>` are put back where one is shown or sent. Addresses are held as the person wrote them; `mailbox_key` of
-`proxyd.formats.message` is what two spellings of one address have in common.
+`<` and `>` are put back where one is shown or sent. Addresses are held as the person wrote them; `mailbox_key` is
+what two spellings of one address have in common.
 """
 
 from __future__ import annotations
 
+import contextlib
+import re
+import unicodedata
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
+
+import idna
+
+# The recipient that says "log this message": removed from the envelope and from every header field, never sent to.
+LOG_ADDRESS = "log@crm.localhost"
 
 
 class Direction(StrEnum):
@@ -85,6 +93,30 @@ class MailAddress:
 
     name: str
     address: str
+
+
+_DOT_ATOM = re.compile(r"[^\s\"\\()<>\[\]:;@,.]++(?:\.[^\s\"\\()<>\[\]:;@,.]++)*+")
+_LONGEST_DOMAIN = 1024  # characters that IDNA is tried on; DNS takes 253 octets
+
+
+def mailbox_key(address: str) -> str:
+    """What two spellings of one address have in common: for comparison only, never to send to.
+
+    Trimmed, without angle brackets and without quotes that the local part does not need; local part in lower case;
+    domain in lower case, as A-labels (RFC 5891), without the final dot. Never raises.
+    """
+    trimmed = unicodedata.normalize("NFC", address.strip().removeprefix("<").removesuffix(">").strip())
+    local, at, domain = trimmed.rpartition("@")
+    if not at:
+        return trimmed.lower()
+    if len(local) > 1 and local[0] == local[-1] == '"':
+        inner = re.sub(r"\\(.)", r"\1", local[1:-1])
+        local = inner if _DOT_ATOM.fullmatch(inner) else local
+    domain = domain.strip().rstrip(".").lower()
+    if not domain.isascii() and len(domain) <= _LONGEST_DOMAIN:
+        with contextlib.suppress(UnicodeError):  # no domain of the DNS: compared as it stands
+            domain = idna.encode(domain, uts46=True).decode("ascii")
+    return f"{local.strip().lower()}@{domain}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,6 +429,15 @@ class CopyPostponed:
 
 
 @dataclass(frozen=True, slots=True)
+class DropboxTrying:
+    """The CRM's copy of `id` is about to be handed over: durable before it is, so that a crash is not followed by a
+    second one."""
+
+    id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class DropboxSent:
     id: str
     reply: SmtpReply
@@ -431,6 +472,7 @@ Event = (
     | CopyPresent
     | CopyAppending
     | CopyPostponed
+    | DropboxTrying
     | DropboxSent
     | DropboxPostponed
     | Told

@@ -27,7 +27,9 @@ from proxyd.model import (
     CopyPresent,
     DropboxPostponed,
     DropboxSent,
+    DropboxTrying,
     Event,
+    HealthCause,
     HealthEvent,
     LookedFor,
     MailboxPosition,
@@ -65,6 +67,7 @@ class Journal:
         self._accounts = accounts
         self._outcomes: dict[str, list[asyncio.Future[tuple[State, SmtpReply | None]]]] = defaultdict(list)
         self._conditions: dict[str, health_rules.Condition] = {}
+        self._last_seen: dict[str, datetime] = {}
         self.wakes = Wakes()
         self.bodies = Bodies(database, workers)
 
@@ -75,6 +78,9 @@ class Journal:
             self.wakes.copies(account).set()
         self.wakes.outbox.set()
         self.bodies.start()
+
+    def close(self) -> None:
+        self.bodies.stop()
 
     # --- a message on its way in -------------------------------------------------------------------------
 
@@ -130,6 +136,8 @@ class Journal:
                 await self._database.write(lambda c: finding.copy_appending(c, event))
             case CopyPostponed():
                 await self._database.write(lambda c: finding.copy_postponed(c, event))
+            case DropboxTrying():
+                await self._database.write(lambda c: outbox.dropbox_trying(c, event.id, event.at))
             case DropboxSent() | DropboxPostponed():
                 await self._database.write(lambda c: sending.dropbox_event(c, event))
             case Told():
@@ -263,7 +271,13 @@ class Journal:
         """What happened on a connection; the rule says what it means, `status` shows it."""
         condition = health_rules.step(self.condition(account), event, self._clock.now())
         self._conditions[account] = condition
+        if event.cause is HealthCause.SIGNED_IN:
+            self._last_seen[account] = self._clock.now()
         return condition
+
+    def last_seen(self, account: str) -> datetime | None:
+        """When the account's provider last answered us."""
+        return self._last_seen.get(account)
 
     def condition(self, account: str) -> health_rules.Condition:
         return self._conditions.get(account) or health_rules.Condition(since=self._clock.now())

@@ -32,9 +32,7 @@ def outgoing_entry(
     to, cc, bcc = (_without(each, hidden) for each in (heading.to, heading.cc, heading.bcc))
     named = {mailbox_key(each.address) for each in (*to, *cc, *bcc)}
     blind = (
-        MailAddress("", each.address)
-        for each in envelope.recipients
-        if mailbox_key(each.address) not in named | hidden
+        MailAddress("", each.address) for each in envelope.recipients if mailbox_key(each.address) not in named | hidden
     )
     bcc = (*bcc, *blind)
     people = frozenset(mailbox_key(each.address) for each in (*to, *cc, *bcc))

@@ -245,6 +245,9 @@ def dropbox_event(connection: sa.Connection, event: DropboxSent | DropboxPostpon
 def after_start(connection: sa.Connection, now: datetime) -> set[str]:
     """Nothing is on its way any more. Returns the accounts in whose mailboxes there is something to look for."""
     content.drop_orphans(connection)
+    for id in outbox.interrupted_dropboxes(connection):
+        why = "proxyd stopped while the copy was being handed over; it is not sent a second time"
+        dropbox_event(connection, DropboxPostponed(id, why, None, now))
     for row in submissions.in_state(connection, State.SUBMITTING):
         unknown(connection, SendUnknown(row.id, STOPPED, now))
     return {row.account for row in submissions.in_state(connection, State.UNKNOWN)}

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from proxyd.store.tables import crm_entries, dropbox_copies
+from proxyd.store.tables import crm_entries, dropbox_copies, submissions
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,8 @@ class DropboxCopy:
     address: str
     due: datetime
     attempts: int
+    sender: str  # the reverse-path of the message itself
+    parameters: tuple[str, ...]  # its MAIL parameters that say what its octets are
 
 
 def add_dropbox(connection: sa.Connection, id: str, account: str, address: str, due: datetime) -> None:
@@ -28,9 +30,32 @@ def add_dropbox(connection: sa.Connection, id: str, account: str, address: str, 
 
 def waiting_dropboxes(connection: sa.Connection) -> list[DropboxCopy]:
     rows = connection.execute(
-        sa.select(dropbox_copies).where(dropbox_copies.c.state == "waiting").order_by(dropbox_copies.c.due)
+        sa.select(dropbox_copies, submissions.c.envelope)
+        .join(submissions, submissions.c.id == dropbox_copies.c.id)
+        .where(dropbox_copies.c.state == "waiting")
+        .order_by(dropbox_copies.c.due)
     )
-    return [DropboxCopy(row.id, row.account, row.address, row.due, row.attempts) for row in rows]
+    return [
+        DropboxCopy(
+            row.id,
+            row.account,
+            row.address,
+            row.due,
+            row.attempts,
+            row.envelope["sender"],
+            tuple(each for each in row.envelope["parameters"] if each.upper().startswith(("BODY=", "SMTPUTF8"))),
+        )
+        for row in rows
+    ]
+
+
+def dropbox_trying(connection: sa.Connection, id: str, at: datetime | None) -> None:
+    """A copy is about to be handed over; after a crash such a row tells that nobody knows whether it was taken."""
+    connection.execute(dropbox_copies.update().where(dropbox_copies.c.id == id).values(trying_since=at))
+
+
+def interrupted_dropboxes(connection: sa.Connection) -> list[str]:
+    return list(connection.scalars(sa.select(dropbox_copies.c.id).where(dropbox_copies.c.trying_since.is_not(None))))
 
 
 def dropbox_settled(connection: sa.Connection, id: str, error: str | None = None, due: datetime | None = None) -> None:
@@ -39,7 +64,7 @@ def dropbox_settled(connection: sa.Connection, id: str, error: str | None = None
     connection.execute(
         dropbox_copies.update()
         .where(dropbox_copies.c.id == id)
-        .values(state=state, error=error, due=due, attempts=dropbox_copies.c.attempts + 1)
+        .values(state=state, error=error, due=due, trying_since=None, attempts=dropbox_copies.c.attempts + 1)
     )
 
 

@@ -168,6 +168,7 @@ dropbox_copies = Table(
     Column("address", String, nullable=False),
     Column("state", String, nullable=False),  # waiting | sent | failed
     Column("due", Instant),
+    Column("trying_since", Instant),  # a try whose outcome we have not recorded
     Column("attempts", Integer, nullable=False, default=0),
     Column("error", Text),
     Index("ix_dropbox_copies_state", "state"),

@@ -35,6 +35,7 @@ def upgrade() -> None:
         sa.Column("address", sa.String(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("due", Instant(), nullable=True),
+        sa.Column("trying_since", Instant(), nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dropbox_copies")),

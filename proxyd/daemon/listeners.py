@@ -1,0 +1,116 @@
+"""The sockets that clients connect to: opened here, or handed over by systemd.
+
+A loopback host means both loopbacks: `localhost` is 127.0.0.1 for one client and ::1 for another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from proxyd.config import Endpoint, is_loopback
+
+log = structlog.get_logger()
+
+BACKLOG = 128
+FIRST_HANDED_OVER = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
+TRIES = 10  # for a port that is free on both loopbacks
+
+
+class CannotListen(Exception):
+    """One sentence: which listener, where, and why not."""
+
+
+def open_sockets(endpoint: Endpoint) -> list[socket.socket]:
+    """Bound, not yet listening. Raises OSError where the endpoint's own address cannot be had."""
+    if not is_loopback(endpoint.host):
+        return [_bind(endpoint.host, endpoint.port)]
+    for attempt in range(TRIES):
+        first = _bind("::1" if endpoint.host == "::1" else "127.0.0.1", endpoint.port)
+        other = "127.0.0.1" if endpoint.host == "::1" else "::1"
+        try:
+            return [first, _bind(other, first.getsockname()[1])]
+        except OSError as error:
+            if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                return [first]  # a machine with only one of the two
+            first.close()
+            if endpoint.port or attempt == TRIES - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    opened = socket.socket(family, kind, protocol)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        opened.bind(address)
+        opened.setblocking(False)
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
+def handed_over(environment: Mapping[str, str]) -> dict[str, list[socket.socket]]:
+    """The sockets systemd opened for us, by their FileDescriptorName= (sd_listen_fds(3))."""
+    if environment.get("LISTEN_PID") != str(os.getpid()):
+        return {}
+    names = environment.get("LISTEN_FDNAMES", "").split(":")
+    sockets: dict[str, list[socket.socket]] = {}
+    for index in range(int(environment.get("LISTEN_FDS", "0"))):
+        given = socket.socket(fileno=FIRST_HANDED_OVER + index)
+        given.setblocking(False)
+        os.set_inheritable(given.fileno(), False)
+        sockets.setdefault(names[index] if index < len(names) else "unknown", []).append(given)
+    return sockets
+
+
+@dataclass
+class Listener:
+    """One of proxyd.yaml's `listen` keys, open."""
+
+    name: str
+    endpoint: Endpoint
+    servers: list[asyncio.Server] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def close(self) -> None:
+        """No new connections; those that stand go on."""
+        for server in self.servers:
+            server.close()
+
+
+async def listen(
+    name: str,
+    endpoint: Endpoint,
+    protocol: Callable[[], asyncio.Protocol],
+    tls: ssl.SSLContext | None,
+    given: list[socket.socket] | None = None,
+) -> Listener:
+    """Open one listener. Raises CannotListen."""
+    loop = asyncio.get_running_loop()
+    listener = Listener(name, endpoint)
+    try:
+        for each in given or open_sockets(endpoint):
+            listener.servers.append(await loop.create_server(protocol, sock=each, ssl=tls, backlog=BACKLOG))
+    except OSError as error:
+        listener.close()
+        raise CannotListen(f"listen.{name}: cannot listen on {endpoint}: {error.strerror}") from error
+    log.info("listening", listener=name, address=listener.address)
+    return listener

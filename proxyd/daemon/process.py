@@ -1,0 +1,232 @@
+"""The daemon's process: the reactor, the signals, the order of start and stop, and the code it exits with."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import random
+import signal
+import ssl
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from twisted.internet import asyncioreactor
+from twisted.internet.defer import Deferred
+
+from proxyd import __version__
+from proxyd.config import ConfigErrors, Endpoint, Listen, Places, Settings, load, store_key
+from proxyd.crm.delivery import Delivery
+from proxyd.daemon.listeners import CannotListen, Listener, handed_over, listen
+from proxyd.daemon.notify import Notify
+from proxyd.daemon.people import People
+from proxyd.errors import ConfigError
+from proxyd.journal import Journal
+from proxyd.model import Health
+from proxyd.relay import local_ca
+from proxyd.relay.smtp import SmtpRelay
+from proxyd.store.database import Database
+from proxyd.web.answers import AccountState, DaemonState
+from proxyd.web.control import Control
+from proxyd.workers import SystemClock, Workers, start
+
+log = structlog.get_logger()
+
+EX_OK, EX_UNAVAILABLE, EX_CONFIG = 0, 69, 78  # sysexits.h
+THREADS = 24
+SERVED = ("smtp", "smtps")  # the listeners of this version
+
+
+def run(places: Places) -> int:
+    """Run until told to stop; returns the exit code: 0, 69 = no listener could be opened, 78 = bad configuration."""
+    _log_to_stderr()
+    try:
+        settings = load(places.config)
+        key = store_key(places.data)
+        database = Database(places.data, key)
+    except ConfigErrors as errors:
+        print(*errors.problems, sep="\n", file=sys.stderr)  # noqa: T201
+        return EX_CONFIG
+    except ConfigError as error:
+        print(f"proxyd: {error}", file=sys.stderr)  # noqa: T201
+        return EX_CONFIG
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    asyncioreactor.install(loop)
+    from twisted.internet import reactor  # noqa: TID251 the one place
+
+    daemon = Daemon(places, settings, database, reactor)
+    loop.call_soon(lambda: start(daemon.start(), "start"))
+    daemon.run(reactor)
+    return daemon.exit_code
+
+
+class Daemon:
+    """Every object of the daemon."""
+
+    def __init__(self, places: Places, settings: Settings, database: Database, reactor: Any) -> None:
+        self.exit_code = EX_OK
+        self._places = places
+        self._settings = settings
+        self._reactor = reactor
+        self._clock = SystemClock()
+        self._workers = Workers(THREADS)
+        self._database = database
+        self._started_at = datetime.now(UTC)
+        self._listeners: dict[str, Listener] = {}
+        self._config_problem: str | None = None
+        self._notify = Notify()
+        self._journal = Journal(database, self._workers, self._clock, lambda: self._people.accounts())
+        self._people = People(self._journal, self._workers, self._clock, reactor, random.random)
+        self._relay = SmtpRelay(self._people.accounts, self._journal, self._people.submitter, self._clock)
+        self._delivery = Delivery(self._journal, self._people.submitter, self._clock, random.random)
+        self._control = Control(self._journal, database, self._workers, self.state, self.reload)
+        self._control_port: Any = None
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    def run(self, reactor: Any) -> None:
+        reactor.addSystemEventTrigger("before", "shutdown", self._stopping)
+        reactor.run()
+
+    async def start(self) -> None:
+        """In order: records, accounts, listeners, commands; then we are ready."""
+        try:
+            await self._start()
+        except Exception as error:
+            log.error("cannot start", why=str(error), exc_info=not isinstance(error, ConfigError))
+            self.exit_code = EX_CONFIG if isinstance(error, ConfigError) else 1
+            self._reactor.stop()
+
+    async def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, lambda: start(self.reload(), "reload"))
+        self._database.start_writing(loop)
+        await self._journal.open()
+        await self._people.serve(self._settings)
+        given = handed_over(os.environ)
+        await self._listen(self._settings.daemon.listen, given)
+        if not self._listeners and any(getattr(self._settings.daemon.listen, name) for name in SERVED):
+            self.exit_code = EX_UNAVAILABLE
+            self._reactor.stop()
+            return
+        self._open_control_socket()
+        self._delivery.start()
+        self._tasks.append(start(self._notify.feed(self._commits, self._status_line, self._clock), "watchdog"))
+        gc.freeze()  # what was built until now lives as long as the process: the collector need not walk it again
+        self._notify.ready(self._status_line())
+        log.info("ready", version=__version__, accounts=len(self._settings.accounts))
+
+    def _stopping(self) -> Deferred[None]:
+        return Deferred.fromFuture(asyncio.ensure_future(self._stop()))
+
+    async def _stop(self) -> None:
+        self._notify.stopping()
+        for listener in self._listeners.values():
+            listener.close()
+        await self._relay.close()
+        self._delivery.stop()
+        for task in self._tasks:
+            task.cancel()
+        await self._people.stop()
+        if self._control_port is not None:
+            await self._control_port.stopListening()
+        self._journal.close()
+        await self._workers.run(self._database.close)
+        self._workers.close()
+        log.info("stopped")
+
+    # --- listeners -------------------------------------------------------------------------------------------
+
+    async def _listen(self, wanted: Listen, given: dict[str, Any] | None = None) -> None:
+        """Open what is wanted and not open, close what is open and not wanted. What fails is logged and in `status`."""
+        for name in SERVED:
+            endpoint: Endpoint | None = getattr(wanted, name)
+            there = self._listeners.get(name)
+            if there is not None and there.endpoint != endpoint:
+                there.close()
+                del self._listeners[name]
+            if endpoint is None or name in self._listeners:
+                continue
+            try:
+                tls = await self._workers.run(self._tls)
+                self._listeners[name] = await listen(
+                    name,
+                    endpoint,
+                    lambda implicit=name == "smtps": self._relay.protocol(implicit),
+                    tls if name == "smtps" else None,
+                    (given or {}).get(name),
+                )
+            except CannotListen as error:
+                log.error("cannot listen", why=str(error))
+
+    def _tls(self) -> ssl.SSLContext:
+        certificate = self._settings.daemon.certificate
+        if certificate == "auto":
+            ours = local_ca.ensure(self._places.data)
+            return local_ca.server_context(ours.chain, ours.key)
+        return local_ca.server_context(certificate.chain, certificate.key)
+
+    def _open_control_socket(self) -> None:
+        path = self._places.control_socket
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        before = os.umask(0o177)  # the socket is ours alone from its first moment, not from the chmod that follows
+        try:
+            self._control_port = self._reactor.listenUNIX(str(path), self._control.site(), mode=0o600)
+        finally:
+            os.umask(before)
+
+    # --- while it runs ------------------------------------------------------------------------------------------
+
+    async def reload(self) -> list[str]:
+        """All or nothing: with any problem in any file the old settings stay, and it is said. Returns the problems."""
+        self._notify.reloading()
+        try:
+            settings = await self._workers.run(load, self._places.config)
+        except ConfigErrors as errors:
+            problems = [str(each) for each in errors.problems]
+            self._config_problem = f"the new configuration is not used: {problems[0]}"
+            log.error("configuration not used", problems=problems)
+            self._notify.ready(self._status_line())
+            return problems
+        self._settings = settings
+        self._config_problem = None
+        await self._people.serve(settings)
+        await self._listen(settings.daemon.listen)
+        self._notify.ready(self._status_line())
+        log.info("configuration read again", accounts=len(settings.accounts))
+        return []
+
+    async def _commits(self) -> None:
+        await self._database.write(lambda connection: None)
+
+    def state(self) -> DaemonState:
+        accounts = [
+            AccountState(address, self._journal.condition(address), self._journal.last_seen(address))
+            for address in self._people.accounts()
+        ]
+        listening = {name: listener.address for name, listener in self._listeners.items()}
+        return DaemonState(__version__, self._started_at, listening, accounts, self._config_problem)
+
+    def _status_line(self) -> str:
+        bad = [a.address for a in self.state().accounts if a.condition.state is not Health.CONNECTED]
+        healthy = len(self._people.accounts()) - len(bad)
+        return f"{healthy} accounts connected" + (f", {len(bad)} not: {', '.join(bad[:3])}" if bad else "")
+
+
+def _log_to_stderr() -> None:
+    """One JSON line per event; for a person at a terminal, coloured text."""
+    terminal = sys.stderr.isatty()
+    shown: Any = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            shown,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
