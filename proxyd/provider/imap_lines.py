@@ -1,0 +1,176 @@
+"""imaplib over a socket whose buffer is ours: what lies unread in it can be asked for without reading.
+
+Why this way: between commands a connection is parked in the reactor, and imaplib's own buffered file makes three things
+impossible to tell apart there: nothing to read, half a line, and the server's goodbye; and a line that came in one
+packet with another lies in it unseen, as decrypted octets lie unseen in the SSL object. `read`, `readline`, `send`,
+`open` and `shutdown` are the methods that imaplib documents as the ones to replace; these five replacements keep one
+buffer. `Wire` also is where no argument of a command may hold CR, LF or NUL, whoever builds the command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import imaplib
+import socket
+import ssl
+from typing import Any, Literal
+
+MAX_LINE = 8 * 1024 * 1024  # octets; a SEARCH answer of a million UIDs fits
+MAX_LITERAL = 64 * 1024 * 1024  # octets; we never ask for more than a small part of this at once
+READ_SIZE = 65536
+DRAIN_LIMIT = 4 * READ_SIZE  # octets taken at once while parked; the rest is read by a worker
+KEEPALIVE = (60, 15, 4)  # seconds until the first probe, between probes, probes
+
+_FORBIDDEN = frozenset(b"\r\n\0")
+
+
+class UnsafeValue(ValueError):
+    """A value holds CR, LF or NUL: sent in a command it would be a command of its own (RFC 3501 section 9)."""
+
+
+def checked(value: str | bytes) -> str | bytes:
+    """`value` itself, if it can be sent inside a command line."""
+    octets = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+    if not _FORBIDDEN.isdisjoint(octets):
+        raise UnsafeValue("a value with CR, LF or NUL may not become part of an IMAP command")
+    return value
+
+
+class Wire(imaplib.IMAP4):
+    """One connection. `context` is TLS from the first byte, None = plain (STARTTLS may follow)."""
+
+    def __init__(
+        self, host: str, port: int, context: ssl.SSLContext | None, *, connect_timeout: float, read_timeout: float
+    ) -> None:
+        self._context = context
+        self._read_timeout = read_timeout
+        self._unread = bytearray()
+        self._searched = 0  # octets of `_unread` known to hold no line end
+        super().__init__(host, port, connect_timeout)
+
+    # --- what imaplib lets us replace -------------------------------------------------------------------
+
+    def open(self, host: str = "", port: int = 143, timeout: float | None = None) -> None:
+        self.host, self.port = host, port
+        sock = socket.create_connection((host, port), timeout)
+        try:
+            _tune(sock)
+            self.sock = self._context.wrap_socket(sock, server_hostname=host) if self._context else sock
+            self.sock.settimeout(self._read_timeout)
+        except BaseException:
+            sock.close()
+            raise
+
+    def read(self, size: int) -> bytes:
+        if size > MAX_LITERAL:
+            raise self.abort(f"the server announced a literal of {size} octets")
+        while len(self._unread) < size:
+            self._fill()
+        return self._take(size)
+
+    def readline(self) -> bytes:
+        while (end := self._line_end()) < 0:
+            if len(self._unread) > MAX_LINE:
+                raise self.abort(f"the server sent a line of more than {MAX_LINE} octets")
+            self._fill()
+        return self._take(end)
+
+    def send(self, data: Any) -> None:
+        self.sock.sendall(data)
+
+    def shutdown(self) -> None:
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+        self.sock.close()
+
+    # --- what we add -----------------------------------------------------------------------------------
+
+    def _command(self, name: str, *args: Any) -> bytes:
+        for value in args:
+            if value is not None:
+                checked(value)
+        tag: bytes = super()._command(name, *args)  # type: ignore[misc]
+        return tag
+
+    def _log(self, line: str) -> None:
+        """imaplib keeps the last ten lines, LOGIN and its password among them. We keep none."""
+
+    def starttls(self, ssl_context: ssl.SSLContext | None = None) -> tuple[Literal["OK"], list[None]]:
+        """RFC 3501 section 6.2.1. Octets that came in clear behind the server's OK end the connection (injection)."""
+        if ssl_context is None:
+            raise ValueError("starttls needs the context that verifies the server")
+        kind, _ = self._simple_command("STARTTLS")
+        if kind != "OK":
+            raise self.error("the server refused STARTTLS")
+        if self._unread:
+            raise self.abort("the server sent octets in clear behind its answer to STARTTLS")
+        self.sock = ssl_context.wrap_socket(self.sock, server_hostname=self.host)
+        self._get_capabilities()
+        return "OK", [None]
+
+    def drop(self) -> None:
+        """End the connection from any thread: whoever reads from it hears so at once."""
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)  # not SSLSocket's, which would pull TLS from a reader
+
+    def waiting(self) -> list[bytes]:
+        """The complete lines that are there now, without their CRLF; half a line stays for later.
+
+        Never waits. Raises `abort` when the server has closed. Reads TLS's own buffer empty, which the reactor cannot
+        see.
+        """
+        closed = False
+        self.sock.settimeout(0)
+        try:
+            taken = 0
+            while taken < DRAIN_LIMIT:
+                data = self.sock.recv(READ_SIZE)
+                closed = not data
+                if closed:
+                    break
+                self._unread += data
+                taken += len(data)
+        except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        finally:
+            with contextlib.suppress(OSError):
+                self.sock.settimeout(self._read_timeout)
+        lines = []
+        while (end := self._line_end()) >= 0:
+            lines.append(self._take(end).rstrip(b"\r\n"))
+        if closed and not lines:
+            raise self.abort("the server closed the connection")
+        return lines
+
+    @property
+    def unread(self) -> int:
+        """Octets that came and were not looked at."""
+        pending = self.sock.pending() if isinstance(self.sock, ssl.SSLSocket) else 0
+        return len(self._unread) + pending
+
+    def _fill(self) -> None:
+        data = self.sock.recv(READ_SIZE)
+        if not data:
+            raise self.abort("the server closed the connection")
+        self._unread += data
+
+    def _line_end(self) -> int:
+        at = self._unread.find(b"\n", self._searched)
+        self._searched = 0 if at >= 0 else len(self._unread)
+        return at + 1 if at >= 0 else -1
+
+    def _take(self, size: int) -> bytes:
+        taken = bytes(memoryview(self._unread)[:size])
+        del self._unread[:size]
+        self._searched = 0
+        return taken
+
+
+def _tune(sock: socket.socket) -> None:
+    """No delay for small lines, and a dead peer is found out while we are parked."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+    for name, value in zip(names, KEEPALIVE, strict=True):
+        if (option := getattr(socket, name, None)) is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
