@@ -193,7 +193,7 @@ class Dovecot(Server):
         with self.imap(user) as imap:
             if imap.select(f'"{folder}"', readonly=True)[0] != "OK":
                 return []
-            return _fetch_all(imap)
+            return fetch_all(imap)
 
     def append(self, user: str, folder: str, octets: bytes, flags: str = "\\Seen") -> int:
         """File a message as a client does; the UID it got (UIDPLUS)."""
@@ -298,7 +298,7 @@ class Dovecot(Server):
         return script
 
 
-def _fetch_all(imap: imaplib.IMAP4_SSL) -> list[Stored]:
+def fetch_all(imap: imaplib.IMAP4_SSL) -> list[Stored]:
     _, data = imap.uid("FETCH", "1:*", "(UID FLAGS INTERNALDATE BODY.PEEK[])")
     stored = []
     for item in data:
