@@ -1,0 +1,260 @@
+"""The header section of a message (RFC 5322): what it says, and the forms in which it is kept and sent.
+
+A reading takes the best of what may be badly formed and never raises. A form is made field by field on the octets:
+a field that need not change keeps every octet, however odd it is; nothing is ever parsed and written out again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from proxyd.formats.addresses import MOST, read_addresses, without_addresses
+from proxyd.formats.fields import Field, fields, parts, split_header
+from proxyd.formats.words import decode_words, raw_text
+from proxyd.model import LOG_ADDRESS, Heading, MailAddress, mailbox_key
+
+__all__ = [
+    "copy_fingerprint",
+    "filed_form",
+    "heading",
+    "mailbox_key",
+    "message_ids",
+    "split_header",
+    "wire_form",
+]
+
+MOST_IDS = 100  # of one field
+_LONGEST_ID = 998  # octets: a line of RFC 5322
+_IDS_READ = 65_536  # octets at either end of a field that ids are read from
+
+_BRACKETED = re.compile(r"<([^<>]*+)>")
+_SPACE = re.compile(r"\s+")
+_BETWEEN_BARE = re.compile(r"[\s,;<>\"'()]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MEDIA_TYPE = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]{1,127}/[!#$%&'*+.^_`|~0-9A-Za-z-]{1,127})")
+
+_ORIGINAL_IDS = (b"x-microsoft-original-message-id", b"x-google-original-message-id")
+_RECIPIENTS = (b"to", b"cc", b"bcc")
+_BLIND = (b"bcc", b"resent-bcc")
+_READ = frozenset(
+    b"message-id in-reply-to references date from sender to cc bcc subject x-crm-log content-type received return-path"
+    b" auto-submitted x-autoreply x-autorespond precedence x-auto-response-suppress"
+    b" x-ms-exchange-inbox-rules-loop".split()
+) | frozenset(_ORIGINAL_IDS)
+_YES = frozenset({"yes", "true", "1"})
+_NO = frozenset({"no", "false", "0"})
+
+# How out-of-office answers begin where no header field says so (some Exchange servers); never behind a "Re:".
+_AUTO_SUBJECTS = (
+    "automatic reply:",
+    "auto reply:",
+    "autoreply:",
+    "auto-reply:",
+    "out of office:",
+    "out of office autoreply:",
+    "automatische antwort:",
+    "abwesenheitsnotiz:",
+    "abwesenheit:",
+    "réponse automatique",
+    "absence du bureau",
+    "respuesta automática:",
+    "fuera de la oficina:",
+    "resposta automática:",
+    "risposta automatica:",
+    "automatisch antwoord:",
+    "autosvar:",
+    "automatiskt svar:",
+    "automaattinen vastaus:",
+    "odpowiedź automatyczna:",
+    "automatická odpověď:",
+    "автоматический ответ:",
+    "自动回复",
+    "自動回覆",
+    "自動応答",
+)
+
+
+def heading(header: bytes) -> Heading:
+    """What the header section says; `header` with or without its blank line, anything behind that is not read."""
+    found: dict[bytes, list[bytes]] = {}
+    for field in fields(parts(header)[0]):
+        if field.name in _READ:
+            found.setdefault(field.name, []).append(field.raw)
+    said = {name: [Field(name, raw).body for raw in raws[:MOST]] for name, raws in found.items()}
+    subject = decode_words(raw_text(_first(said, b"subject")))
+    return Heading(
+        message_id=next(iter(message_ids(_first(said, b"message-id"))), ""),
+        in_reply_to=_ids(said, (b"in-reply-to",)),
+        references=_ids(said, (b"references",)),
+        original_ids=_ids(said, _ORIGINAL_IDS),
+        date=_instant(_first(said, b"date")),
+        from_=_people(said, b"from"),
+        sender=_people(said, b"sender"),
+        to=_people(said, b"to"),
+        cc=_people(said, b"cc"),
+        bcc=_people(said, b"bcc"),
+        subject=subject,
+        crm_log=_mark(said.get(b"x-crm-log", ())),
+        content_type=_media_type(_first(said, b"content-type")),
+        auto_submitted=_written_by_a_machine(said, subject),
+        filed_by_transport=b"received" in said or b"return-path" in said,
+    )
+
+
+def message_ids(value: str | bytes) -> tuple[str, ...]:
+    """The message ids in a field body, without brackets, each once, in their order, case kept (RFC 5322 section 3.6.4).
+
+    Separators may be anything; white space inside brackets is folding. Where no brackets are, words with an @ count,
+    and a word that stands alone. Of more than 100, the first (the root of the thread) and the last 99 are taken.
+    """
+    text = raw_text(value) if isinstance(value, bytes) else value
+    if len(text) > 2 * _IDS_READ:
+        text = text[:_IDS_READ] + " " + text[-_IDS_READ:]
+    ids = [_SPACE.sub("", token) for token in _BRACKETED.findall(text)]
+    if not any(ids) and "=?" in text:  # some senders encode even this field
+        text = decode_words(text)
+        ids = [_SPACE.sub("", token) for token in _BRACKETED.findall(text)]
+    if not any(ids):
+        words = [word for word in _BETWEEN_BARE.split(text) if word]
+        ids = words if len(words) == 1 else [word for word in words if "@" in word.strip("@")]
+    good = list(dict.fromkeys(i for i in ids if i and len(i) <= _LONGEST_ID and not _CONTROL.search(i)))
+    return tuple(good if len(good) <= MOST_IDS else [good[0], *good[-(MOST_IDS - 1) :]])
+
+
+def filed_form(header: bytes, *, message_id: str, date: str) -> bytes:
+    """The header section as we keep it: what the client wrote, complete, without what was meant for us alone.
+
+    Added, before everything else, only where no field says it: `Message-ID: <message_id>` and `Date: date` (an RFC 5322
+    date-time). Removed: X-CRM-Log, and log@crm.localhost from To, Cc and Bcc. Every other octet is the client's.
+    """
+    lines, rest = parts(header)
+    has_id = has_date = False
+    kept: list[bytes] = []
+    for field in fields(lines):
+        if field.name == b"x-crm-log":
+            continue
+        if field.name == b"message-id":
+            if not message_ids(field.body):
+                continue  # an empty one beside ours would be two
+            has_id = True
+        elif field.name == b"date":
+            if not field.body:
+                continue
+            has_date = True
+        kept.append(_without(field, _FOR_US) if field.name in _RECIPIENTS else field.raw)
+    added: list[str] = []
+    if not has_id:
+        added.append(f"Message-ID: <{message_id.strip('<> ')}>\r\n")
+    if not has_date:
+        added.append(f"Date: {date}\r\n")
+    return _on_top("".join(added).encode(), b"".join(kept)) + rest
+
+
+def wire_form(header: bytes, *, hidden: frozenset[str]) -> bytes:
+    """The header section as it goes out: the filed form without Bcc fields and without `hidden` addresses in To and Cc.
+
+    `hidden` holds addresses as they are written or as `mailbox_key` gives them.
+    """
+    lines, rest = parts(header)
+    keys = frozenset(mailbox_key(address) for address in hidden)
+    kept = (
+        _without(field, keys) if keys and field.name in _RECIPIENTS else field.raw
+        for field in fields(lines)
+        if field.name not in _BLIND
+    )
+    return b"".join(kept) + rest
+
+
+def copy_fingerprint(header: bytes, *, hidden: Iterable[str] = ()) -> str:
+    """Equal for every copy of one message, whoever filed it and whatever Message-ID or Bcc it carries; hex.
+
+    Made of Date, From, To, Cc and Subject as they read, not as they are written: names, order, folding and encoding
+    may differ. log@crm.localhost and the `hidden` addresses (the dropbox) count as absent: not every copy holds them.
+    """
+    said = heading(header)
+    absent = _FOR_US | {mailbox_key(address) for address in hidden}
+    people = (said.from_, said.to, said.cc)
+    keys = (sorted({mailbox_key(one.address) for one in group} - absent) for group in people)
+    date = said.date.isoformat() if said.date else ""
+    subject = " ".join(unicodedata.normalize("NFC", said.subject).split())
+    said_as_one = "\x1e".join([date, *("\x1f".join(group) for group in keys), subject])
+    return hashlib.sha256(said_as_one.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+_FOR_US = frozenset({mailbox_key(LOG_ADDRESS)})
+
+
+def _without(field: Field, keys: Collection[str]) -> bytes:
+    return without_addresses(field.raw, keys) or b""
+
+
+def _on_top(added: bytes, lines: bytes) -> bytes:
+    """`added` before the first line that is not a stray continuation (which would become part of it)."""
+    if not added:
+        return lines
+    first = next(iter(fields(lines)), None)
+    if first is None or first.raw[:1] not in (b" ", b"\t"):
+        return added + lines
+    head = first.raw if first.raw.endswith(b"\n") else first.raw + b"\r\n"
+    return head + added + lines[len(first.raw) :]
+
+
+def _first(said: Mapping[bytes, list[bytes]], name: bytes) -> bytes:
+    """The first body of that name that says something."""
+    return next((body for body in said.get(name, ()) if body), b"")
+
+
+def _ids(said: Mapping[bytes, list[bytes]], names: Iterable[bytes]) -> tuple[str, ...]:
+    bodies = b" ".join(body for name in names for body in said.get(name, ()))
+    return message_ids(bodies)
+
+
+def _people(said: Mapping[bytes, list[bytes]], name: bytes) -> tuple[MailAddress, ...]:
+    found: list[MailAddress] = []
+    for body in said.get(name, ()):
+        found.extend(read_addresses(body, MOST - len(found)))
+        if len(found) >= MOST:
+            break
+    return tuple(found)
+
+
+def _instant(body: bytes) -> datetime | None:
+    try:
+        read = parsedate_to_datetime(raw_text(body[:200]))
+        return (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None
+
+
+def _mark(bodies: Iterable[bytes]) -> bool | None:
+    """X-CRM-Log: where it is said twice, `no` wins."""
+    words = {raw_text(body[:100]).strip("\"' ").lower() for body in bodies}
+    return False if words & _NO else True if words & _YES else None
+
+
+def _media_type(body: bytes) -> str:
+    found = _MEDIA_TYPE.match(raw_text(body[:300]))
+    return found[1].lower() if found else ""
+
+
+def _written_by_a_machine(said: Mapping[bytes, list[bytes]], subject: str) -> bool:
+    """RFC 3834's field or one of the older signs. X-Auto-Response-Suppress alone is none: people's mail carries it."""
+
+    def words(name: bytes) -> str:
+        return raw_text(_first(said, name)[:200]).lower()
+
+    auto_submitted = words(b"auto-submitted").partition(";")[0].strip()
+    if auto_submitted:
+        return auto_submitted != "no"
+    if any(words(name) not in ("", "no") for name in (b"x-autoreply", b"x-autorespond")):
+        return True
+    if words(b"precedence") in ("auto_reply", "auto-reply"):
+        return True
+    if "all" in words(b"x-auto-response-suppress") and b"x-ms-exchange-inbox-rules-loop" in said:
+        return True
+    return subject.lower().startswith(_AUTO_SUBJECTS)
