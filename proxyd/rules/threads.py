@@ -1,0 +1,38 @@
+"""Which tracked message does this one answer?
+
+Matched are the union of In-Reply-To and References (either may be missing, and some clients put one into the other)
+against every id that a tracked message is known by. The subject is never a condition: people change it, and others
+write the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from proxyd.model import Heading, ThreadMatch
+
+
+@dataclass(frozen=True, slots=True)
+class KnownMessage:
+    """A tracked message: our record's id and that of its thread."""
+
+    message: str
+    thread: str
+
+
+def named_ids(heading: Heading) -> tuple[str, ...]:
+    """The ids that `heading` answers, the likeliest first: In-Reply-To, then References from the nearest on."""
+    return tuple(dict.fromkeys((*heading.in_reply_to, *reversed(heading.references))))
+
+
+def match(heading: Heading, known: Mapping[str, KnownMessage]) -> ThreadMatch | None:
+    """The first named message that is in `known` (by Message-ID, without brackets); None where none is.
+
+    A message that names itself answers nothing by that.
+    """
+    for id in named_ids(heading):
+        if id in known and id != heading.message_id:
+            how = "In-Reply-To names" if id in heading.in_reply_to else "References name"
+            return ThreadMatch(known[id].message, known[id].thread, f"{how} <{id}>")
+    return None
