@@ -199,6 +199,15 @@ def _word(value: object) -> str:
 Line = Annotated[str, PlainValidator(_line), WithJsonSchema({"type": "string"})]
 Word = Annotated[str, PlainValidator(_word), WithJsonSchema({"type": "string", "minLength": 1})]
 
+
+def _credential(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[^/:]{1,255}", value) or value in (".", ".."):
+        raise NotAccepted("a credential's name, a plain word")
+    return value
+
+
+CredentialName = Annotated[str, PlainValidator(_credential), WithJsonSchema({"type": "string", "pattern": "^[^/:]+$"})]
+
 _ATOM = r"[^\s@<>()\[\],:;\"\\]+"
 
 
@@ -271,6 +280,17 @@ def _shape(value: Any) -> str | None:
     if isinstance(value, tuple | list):
         return LIST_TAG
     return None if value is None or isinstance(value, bool | int | float) else KEYS_TAG
+
+
+def only(word: str, accepted: str) -> PlainValidator:
+    """Takes one word; `accepted` also names what else the setting takes."""
+
+    def read(value: object) -> str:
+        if value != word:
+            raise NotAccepted(accepted)
+        return word
+
+    return PlainValidator(read)
 
 
 def word_or(tag: str, accepted: str) -> Discriminator:

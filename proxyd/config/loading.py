@@ -14,7 +14,7 @@ from proxyd.config import preset
 from proxyd.config.checks import account_files, daemon_files
 from proxyd.config.fields import Origin
 from proxyd.config.problems import START, ConfigErrors, Mark, Problem, shown
-from proxyd.config.sentences import Loc, preset_unknown, sentences, value_mark
+from proxyd.config.sentences import SECRET_SECTIONS, Loc, preset_unknown, sentences, value_mark
 from proxyd.config.settings import (
     Account,
     AccountFile,
@@ -73,7 +73,7 @@ def _read(path: Path) -> _File:
     except OSError as error:
         file.problem(START, f"the file cannot be read: {error.strerror}")
         return file
-    reading = read_tree(octets)
+    reading = read_tree(octets, silent=SECRET_SECTIONS)
     file.root = reading.root
     file.comments_only = reading.comments_only
     for mark, message in reading.problems:

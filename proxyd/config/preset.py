@@ -16,7 +16,10 @@ FOLDER = Path(__file__).parent / "presets"
 def presets() -> MappingProxyType[str, Preset]:
     """Every preset by its name (the file's)."""
     return MappingProxyType(
-        {path.name.removesuffix(".yaml"): Preset.model_validate(_plain(path)) for path in sorted(FOLDER.glob("*.yaml"))}
+        {
+            path.name.removesuffix(".yaml"): Preset.model_validate(_plain(path))
+            for path in sorted(FOLDER.glob("*.yaml"), key=lambda path: path.stem)
+        }
     )
 
 

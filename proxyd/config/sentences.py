@@ -31,8 +31,6 @@ _EXPECTED = {
     "string_type": "text",
     "int_type": "a whole number",
     "tuple_type": "a list such as [a, b]",
-    "model_type": "a mapping (key: value)",
-    "dict_type": "a mapping (key: value)",
     "too_short": "a list that is not empty",
     "string_pattern_mismatch": "a plain name",
 }
@@ -54,7 +52,7 @@ def _sentence(details: ErrorDetails, root: Node, model: type[Section]) -> tuple[
     loc = [part for part in details["loc"] if not (isinstance(part, str) and part.startswith("\0"))]
     kind = details["type"]
     if kind == "extra_forbidden":
-        return key_mark(root, loc), _unknown_key(loc, model)
+        return key_mark(root, loc), _unknown_key(loc, root, model)
     if kind == "missing":
         node, reached = _walk(root, loc[:-1])
         if isinstance(node, Broken) or not reached:
@@ -64,10 +62,10 @@ def _sentence(details: ErrorDetails, root: Node, model: type[Section]) -> tuple[
     node, reached = _walk(root, loc)
     if isinstance(node, Broken) or not reached:
         return None
-    return node.mark, f"{dotted(loc)}: {_refusal(details, loc, node)}"
+    return node.mark, f"{dotted(loc)}: {_refusal(details, loc, node, model)}"
 
 
-def _refusal(details: ErrorDetails, loc: Loc, node: Node) -> str:
+def _refusal(details: ErrorDetails, loc: Loc, node: Node, model: type[Section]) -> str:
     context = details.get("ctx", {})
     refused = context.get("error")
     words: list[str] = []
@@ -76,6 +74,8 @@ def _refusal(details: ErrorDetails, loc: Loc, node: Node) -> str:
     elif details["type"] == "literal_error":
         words = re.findall(r"'([^']*)'", str(context["expected"]))
         accepted, problem = ", ".join(words), ""
+    elif details["type"] == "model_type":
+        accepted, problem = f"a mapping with these keys: {', '.join(_keys_at(model, loc))}", ""
     else:
         accepted, problem = str(context.get("accepted") or _EXPECTED.get(details["type"], "another value")), ""
     if loc[0] in SECRET_SECTIONS:
@@ -91,11 +91,12 @@ def _about_secrets(loc: Loc, node: Node, accepted: str) -> str:
         if isinstance(node, Scalar) and node.kind is not Kind.EMPTY:
             return f"a secret may not stand in this file; accepted: {SOURCES}"
         return f"this is not where a secret can lie; accepted: {SOURCES}"
-    what = {Listing: "a list stands here", Table: "a mapping stands here"}.get(type(node), "this is not accepted")
-    if isinstance(node, Scalar) and node.kind in (Kind.NUMBER, Kind.DATE, Kind.WHOLE, Kind.YES_NO):
-        what = f"YAML reads this as {node.kind}"
-    elif isinstance(node, Scalar) and node.kind is Kind.EMPTY:
+    if not isinstance(node, Scalar) or node.kind is Kind.EMPTY:
         what = described(node)
+    elif node.kind is Kind.TEXT:
+        what = "the text here is not accepted"
+    else:
+        what = f"YAML reads this as {node.kind}"
     return f"{what}; accepted: {accepted}{_quotes(node, accepted)}"
 
 
@@ -105,16 +106,20 @@ def _quotes(node: Node, accepted: str) -> str:
     return ", in quotes" if remade and accepted.startswith("text") else ""
 
 
-def _unknown_key(loc: Loc, model: type[Section]) -> str:
-    where = dotted(loc[:-1])
+def _unknown_key(loc: Loc, root: Node, model: type[Section]) -> str:
     path = ".".join(str(part) for part in loc)
     if path in _KEYS_NOT_YET:
         return _KEYS_NOT_YET[path]
     keys = _keys_at(model, loc[:-1])
     guess = near(str(loc[-1]), keys)
-    place = f" in {where}" if where else ""
+    named = f"the key {shown(str(loc[-1]))}"
+    if loc[0] in SECRET_SECTIONS:
+        # `{hunter2}` is a key without a value; only what is nearly a key, and has a value, was meant as one.
+        value = _walk(root, loc)[0]
+        meant = guess and loc[-2:-1] != ["password"] and not (isinstance(value, Scalar) and value.kind is Kind.EMPTY)
+        named, guess = (named, guess) if meant else ("this key", "")
+    place = f" in {dotted(loc[:-1])}" if len(loc) > 1 else ""
     accepted = SOURCES if loc[-2:-1] == ["password"] else ", ".join(keys)
-    named = "this key" if loc[0] in SECRET_SECTIONS else f"the key {shown(str(loc[-1]))}"
     return f"{named} is unknown{place}{guess}; accepted: {accepted}"
 
 

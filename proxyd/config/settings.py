@@ -32,6 +32,7 @@ from proxyd.config.fields import (
     LIST_TAG,
     WORD_TAG,
     Address,
+    CredentialName,
     Dropbox,
     Endpoint,
     FilePath,
@@ -42,6 +43,7 @@ from proxyd.config.fields import (
     Port,
     Word,
     is_loopback,
+    only,
     seconds_between,
     word_or,
 )
@@ -98,6 +100,9 @@ class CertificateFiles(Section):
     key: FilePath = Field(description="PEM file: its private key, readable by nobody else.")
 
 
+_CERTIFICATE = "auto, or {chain: FILE, key: FILE}"
+
+
 def _storage(value: object) -> str:
     if value == "sqlite":
         return "sqlite"
@@ -114,8 +119,9 @@ class Daemon(Section):
         default="sqlite", description="Where the records lie: sqlite = one encrypted file in the data folder."
     )
     certificate: Annotated[
-        Annotated[Literal["auto"], Tag(WORD_TAG)] | Annotated[CertificateFiles, Tag(KEYS_TAG)],
-        word_or(KEYS_TAG, "auto, or {chain: FILE, key: FILE}"),
+        Annotated[Literal["auto"], only("auto", _CERTIFICATE), WithJsonSchema({"const": "auto"}), Tag(WORD_TAG)]
+        | Annotated[CertificateFiles, Tag(KEYS_TAG)],
+        word_or(KEYS_TAG, _CERTIFICATE),
     ] = Field(default="auto", description="The TLS listeners' certificate: auto = made by proxyd's own local CA.")
 
 
@@ -145,7 +151,7 @@ class Command(Section):
 class Credential(Section):
     """A secret that systemd hands over (LoadCredential=, LoadCredentialEncrypted=)."""
 
-    credential: Word = Field(pattern=r"^[^/]+$", description="The credential's name.")
+    credential: CredentialName = Field(description="The credential's name.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,13 +324,16 @@ class SentCopy(Section):
     )
 
 
+_FOLDERS = "auto, or a list of folders such as [INBOX, Sent]"
+
+
 class Watch(Section):
     """What is looked at in the mailbox."""
 
     folders: Annotated[
-        Annotated[Literal["auto"], Tag(WORD_TAG)]
+        Annotated[Literal["auto"], only("auto", _FOLDERS), WithJsonSchema({"const": "auto"}), Tag(WORD_TAG)]
         | Annotated[Annotated[tuple[Word, ...], Field(min_length=1)], Tag(LIST_TAG)],
-        word_or(LIST_TAG, "auto, or a list of folders such as [INBOX, Sent]"),
+        word_or(LIST_TAG, _FOLDERS),
     ] = Field(
         default="auto",
         description="auto = INBOX, Sent and wherever the server can tell us about; or a list of folders.",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -104,14 +104,14 @@ class _Stop(Exception):
         self.message = message
 
 
-def read_tree(octets: bytes) -> Reading:
-    """Read one YAML document; never raises."""
+def read_tree(octets: bytes, silent: Collection[str] = ()) -> Reading:
+    """Read one YAML document; never raises. Below the top keys named in `silent` no key is quoted in a problem."""
     reading = Reading()
     try:
         text = _decoded(octets)
         if not text.strip():
             raise _Stop(START, "the file is empty")
-        _Composer(text, reading).compose()
+        _Composer(text, reading, silent).compose()
     except _Stop as stop:
         reading.problems.append((stop.mark, stop.message))
         if not isinstance(reading.root, Table):
@@ -149,7 +149,9 @@ def _mark_of(before: str) -> Mark:
 
 
 class _Composer:
-    def __init__(self, text: str, reading: Reading) -> None:
+    def __init__(self, text: str, reading: Reading, silent: Collection[str]) -> None:
+        self._silent = silent
+        self._top = ""  # the key at depth 0 that we are below
         self._lines = re.split("\r\n|[\r\n\x85\u2028\u2029]", text)
         self._loader = yaml.SafeLoader(text)
         self._reading = reading
@@ -176,8 +178,7 @@ class _Composer:
             event: yaml.Event = self._loader.get_event()  # type: ignore[no-untyped-call]
             return event
         except yaml.MarkedYAMLError as error:
-            where = error.problem_mark or error.context_mark
-            mark = _mark(where)
+            mark = _where(error)
             line = self._lines[mark.line - 1] if mark.line <= len(self._lines) else ""
             raise _Stop(mark, _syntax(error, line)) from None
         except (yaml.YAMLError, ValueError, OverflowError):  # e.g. the escape "\UFFFFFFFF"
@@ -219,16 +220,18 @@ class _Composer:
         seen: dict[str, Mark] = {}
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
             key = self._node(event, depth + 1)
+            if depth == 0:
+                self._top = key.text if isinstance(key, Scalar) else ""
             value = self._node(self._next(), depth + 1)
             if not isinstance(key, Scalar):
                 if not isinstance(key, Broken):
                     self._problem(key.mark, "a key must be a plain word, not a list or a mapping")
                 continue
+            named = f"the key {shown(key.text)}" if depth == 0 or self._top not in self._silent else "this key"
             if key.kind is not Kind.TEXT:
-                self._problem(key.mark, _no_key(key))
+                self._problem(key.mark, _no_key(key, named))
             elif key.text in seen:
-                first = seen[key.text]
-                self._problem(key.mark, f"this key stands here a second time; it was first given in line {first.line}")
+                self._problem(key.mark, f"{named} stands here a second time; first given in line {seen[key.text].line}")
             else:
                 seen[key.text] = key.mark
                 yield Entry(key.text, key.mark, value)
@@ -265,16 +268,20 @@ def _mark(mark: _AnyMark | None) -> Mark:
     return Mark(mark.line + 1, mark.column + 1)
 
 
-def _no_key(key: Scalar) -> str:
+def _no_key(key: Scalar, named: str) -> str:
     if key.text == "<<":
         return "a merge key (<<) is not taken; accepted: each setting written out"
     if key.kind is Kind.EMPTY:
         return "a key is missing before the colon"
-    return f"YAML reads the key {shown(key.text)} as {key.kind}; a key is a plain word"
+    return f"YAML reads {named} as {key.kind}; a key is a plain word"
 
 
 # What PyYAML says, and what we say; the first part that its text holds counts. Its text is never passed on.
 _SYNTAX = (
+    ("while scanning an alias", 'text that begins with * must stand in quotes: "*@example.com"'),
+    ("while scanning an anchor", "text that begins with & must stand in quotes"),
+    ("while scanning a tag", "text that begins with ! must stand in quotes"),
+    ("while parsing a node", "text that begins with ! must stand in quotes"),
     ("'\\t'", "a tab has no place here; accepted: spaces"),
     ("'@'", "text that begins with @ must stand in quotes"),
     ("'`'", "text that begins with a backtick must stand in quotes"),
@@ -289,10 +296,6 @@ _SYNTAX = (
         "while scanning a simple key",
         "this is neither 'key: value' nor a list entry '- value'; is a colon missing?",
     ),
-    ("while scanning an alias", 'text that begins with * must stand in quotes: "*@example.com"'),
-    ("while scanning an anchor", "text that begins with & must stand in quotes"),
-    ("while scanning a tag", "text that begins with ! must stand in quotes"),
-    ("while parsing a node", "text that begins with ! must stand in quotes"),
     ("while scanning a directive", "a line may not begin with %"),
     ("while parsing a block collection", "this does not fit the list above: check the indentation"),
     ("while parsing a block mapping", "this does not fit the keys above: check the indentation"),
@@ -300,6 +303,14 @@ _SYNTAX = (
     ("expected '<document start>'", "nothing fits behind the end of the settings: check the indentation"),
     ("while scanning a block scalar", "a block of text is not taken; accepted: one line"),
 )
+
+
+def _where(error: yaml.MarkedYAMLError) -> Mark:
+    """Where the person must look: what is never closed goes wrong on a later line than the one it begins in."""
+    mark = _mark(error.problem_mark or error.context_mark)
+    began = _mark(error.context_mark or error.problem_mark)
+    unclosed = any(part in (error.context or "") for part in ("quoted scalar", "flow sequence", "flow mapping"))
+    return began if unclosed and began.line < mark.line else mark
 
 
 def _syntax(error: yaml.MarkedYAMLError, line: str) -> str:
@@ -355,9 +366,9 @@ def described(node: Node) -> str:
         case Scalar(text, Kind.WHOLE, _):
             return f"{text} is a number"
         case Scalar(_, Kind.EMPTY, _):
-            return "there is no value; leave the key out for its default"
-        case Listing():
-            return "a list stands here"
+            return "there is no value"
+        case Listing(items, _):
+            return "a list stands here" if items else "an empty list stands here"
         case Table():
             return "a mapping (key: value) stands here"
     return f"{shown(node.text) if isinstance(node, Scalar) else 'this'} is not accepted"
