@@ -7,6 +7,7 @@ nobody can look into the CRM's mailbox; it is shown as failed instead.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -79,10 +80,10 @@ class Delivery:
                 continue
             task = start(self._deliver(copy, content), "dropbox copy")
             self._under_way[copy.account] = task
-            task.add_done_callback(lambda _, account=copy.account: self._done(account))
+            task.add_done_callback(functools.partial(self._done, copy.account))
         return nearest
 
-    def _done(self, account: str) -> None:
+    def _done(self, account: str, _task: asyncio.Task[None]) -> None:
         self._under_way.pop(account, None)
         self._journal.wakes.outbox.set()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import sdnotify
 import structlog
@@ -22,7 +23,8 @@ class Notify:
     """Does nothing where no service manager asked for it (sd_notify(3))."""
 
     def __init__(self) -> None:
-        self._notifier = sdnotify.SystemdNotifier()
+        make: Any = sdnotify.SystemdNotifier
+        self._notifier = make()
 
     def ready(self, status: str) -> None:
         self._notifier.notify(f"READY=1\nSTATUS={status}")

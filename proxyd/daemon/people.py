@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from proxyd.config import Account, Server, Settings, read_secret
-from proxyd.errors import ConfigError
+from proxyd.errors import ConfigError, TryLater
 from proxyd.journal import Journal
 from proxyd.model import HealthCause, HealthEvent
 from proxyd.provider.smtp import Submitter
@@ -40,6 +40,13 @@ class People:
 
     def submitter(self, account: str) -> Submitter | None:
         return self._submitters.get(account)
+
+    def provider(self, account: str) -> Submitter:
+        """The submitter of an account that is served. Raises TryLater in the moment that it is replaced."""
+        submitter = self._submitters.get(account)
+        if submitter is None:
+            raise TryLater("this account is not served at the moment")
+        return submitter
 
     async def serve(self, settings: Settings) -> None:
         """From now on these accounts: what changed is replaced, what did not change is not touched."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import os
 import random
@@ -26,6 +27,7 @@ from proxyd.errors import ConfigError
 from proxyd.journal import Journal
 from proxyd.model import Health
 from proxyd.relay import local_ca
+from proxyd.relay.login import Logins
 from proxyd.relay.smtp import SmtpRelay
 from proxyd.store.database import Database
 from proxyd.web.answers import AccountState, DaemonState
@@ -44,6 +46,7 @@ def run(places: Places) -> int:
     _log_to_stderr()
     try:
         settings = load(places.config)
+        places.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = store_key(places.data)
         database = Database(places.data, key)
     except ConfigErrors as errors:
@@ -54,7 +57,8 @@ def run(places: Places) -> int:
         return EX_CONFIG
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    asyncioreactor.install(loop)
+    install: Any = asyncioreactor.install
+    install(loop)
     from twisted.internet import reactor  # noqa: TID251 the one place
 
     daemon = Daemon(places, settings, database, reactor)
@@ -80,7 +84,7 @@ class Daemon:
         self._notify = Notify()
         self._journal = Journal(database, self._workers, self._clock, lambda: self._people.accounts())
         self._people = People(self._journal, self._workers, self._clock, reactor, random.random)
-        self._relay = SmtpRelay(self._people.accounts, self._journal, self._people.submitter, self._clock)
+        self._relay: SmtpRelay | None = None
         self._delivery = Delivery(self._journal, self._people.submitter, self._clock, random.random)
         self._control = Control(self._journal, database, self._workers, self.state, self.reload)
         self._control_port: Any = None
@@ -106,6 +110,11 @@ class Daemon:
         await self._journal.open()
         await self._people.serve(self._settings)
         given = handed_over(os.environ)
+        logins = Logins(self._people.accounts, self._workers, self._clock)
+        self._tls = await self._workers.run(self._server_context)
+        self._relay = SmtpRelay(
+            self._people.accounts, self._journal, self._people.provider, self._clock, logins=logins, tls=self._tls
+        )
         await self._listen(self._settings.daemon.listen, given)
         if not self._listeners and any(getattr(self._settings.daemon.listen, name) for name in SERVED):
             self.exit_code = EX_UNAVAILABLE
@@ -125,7 +134,8 @@ class Daemon:
         self._notify.stopping()
         for listener in self._listeners.values():
             listener.close()
-        await self._relay.close()
+        if self._relay is not None:
+            await self._relay.close()
         self._delivery.stop()
         for task in self._tasks:
             task.cancel()
@@ -141,6 +151,7 @@ class Daemon:
 
     async def _listen(self, wanted: Listen, given: dict[str, Any] | None = None) -> None:
         """Open what is wanted and not open, close what is open and not wanted. What fails is logged and in `status`."""
+        assert self._relay is not None
         for name in SERVED:
             endpoint: Endpoint | None = getattr(wanted, name)
             there = self._listeners.get(name)
@@ -150,21 +161,17 @@ class Daemon:
             if endpoint is None or name in self._listeners:
                 continue
             try:
-                tls = await self._workers.run(self._tls)
-                self._listeners[name] = await listen(
-                    name,
-                    endpoint,
-                    lambda implicit=name == "smtps": self._relay.protocol(implicit),
-                    tls if name == "smtps" else None,
-                    (given or {}).get(name),
-                )
+                implicit = name == "smtps"
+                protocol = functools.partial(self._relay.protocol, implicit)
+                tls = self._tls if implicit else None
+                self._listeners[name] = await listen(name, endpoint, protocol, tls, (given or {}).get(name))
             except CannotListen as error:
                 log.error("cannot listen", why=str(error))
 
-    def _tls(self) -> ssl.SSLContext:
+    def _server_context(self) -> ssl.SSLContext:
         certificate = self._settings.daemon.certificate
         if certificate == "auto":
-            ours = local_ca.ensure(self._places.data)
+            ours = local_ca.ensure(self._places.data, self._clock.now())
             return local_ca.server_context(ours.chain, ours.key)
         return local_ca.server_context(certificate.chain, certificate.key)
 

@@ -170,6 +170,13 @@ def wire_form(header: bytes, *, hidden: frozenset[str]) -> bytes:
     return b"".join(kept) + rest
 
 
+def without_recipients(header: bytes, hidden: frozenset[str]) -> bytes:
+    """The header section without `hidden` addresses in To, Cc and Bcc; every other octet as it was."""
+    lines, rest = parts(header)
+    keys = frozenset(mailbox_key(address) for address in hidden)
+    return b"".join(_without(each, keys) if each.name in _RECIPIENTS else each.raw for each in fields(lines)) + rest
+
+
 def copy_fingerprint(header: bytes, *, hidden: Iterable[str] = ()) -> str:
     """Equal for every copy of one message, whoever filed it and whatever Message-ID or Bcc it carries; hex.
 

@@ -6,18 +6,18 @@ import asyncio
 import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from ulid import ULID
 
 from proxyd.config import Account
-from proxyd.formats.message import mailbox_key
 from proxyd.journal import finding, sending
 from proxyd.journal.bodies import Bodies
 from proxyd.journal.finding import Arrived, DueCopy, UnknownSubmission
-from proxyd.journal.forwarding import log_forwarded
+from proxyd.journal.forwarding import forwarded_in
 from proxyd.journal.intake import Intake, KeptContent
 from proxyd.journal.sending import Begun, Joined, Logged, Submission
 from proxyd.journal.wakes import Wakes
@@ -39,14 +39,17 @@ from proxyd.model import (
     Sent,
     SmtpReply,
     State,
+    ThreadMatch,
     Told,
+    mailbox_key,
 )
 from proxyd.rules import connection as health_rules
+from proxyd.rules import threads
 from proxyd.rules.threads import KnownMessage
 from proxyd.rules.tracking import only_for_log
-from proxyd.store import contacts, content, mailboxes, outbox, sent_copies, submissions, timeline
+from proxyd.store import contacts, content, mailboxes, outbox, submissions, timeline
 from proxyd.store.database import Database
-from proxyd.workers import Clock, Workers
+from proxyd.workers import Clock, Workers, start
 
 T = TypeVar("T")
 
@@ -72,7 +75,7 @@ class Journal:
         self.bodies = Bodies(database, workers)
 
     async def open(self) -> None:
-        """After a start: nothing is on its way any more, so what says *submitting* is unknown and will be looked for."""
+        """After a start: nothing is on its way any more; what says *submitting* is unknown and will be looked for."""
         now = self._clock.now()
         for account in await self._database.write(functools.partial(sending.after_start, now=now)):
             self.wakes.copies(account).set()
@@ -108,9 +111,17 @@ class Journal:
         return begun
 
     async def _log_only(self, account: Account, intake: Intake, submission: Submission, at: datetime) -> Logged:
-        logged = await log_forwarded(self._database, self._workers, account, intake, submission, at)
-        self.bodies.wake()
-        return logged
+        await self._database.write(intake.finish)
+        try:
+            seen = await self._workers.run(forwarded_in, self._database, intake.id, account, submission.heading, at)
+            seen = replace(seen, match=await self._answered(seen))
+            await self._log_seen([seen], None)
+        finally:
+            await self._database.write(lambda connection: content.drop(connection, intake.id))
+        return Logged(intake.id, seen.verdict.because)
+
+    async def _answered(self, seen: Seen) -> ThreadMatch | None:
+        return threads.match(seen.heading, await self.tracked(seen.account, threads.named_ids(seen.heading)))
 
     # --- what happened -------------------------------------------------------------------------------------
 
@@ -162,18 +173,21 @@ class Journal:
 
     async def wait_settled(self, id: str, seconds: float) -> tuple[State, SmtpReply | None]:
         """The outcome of a submission, waited for at most `seconds` while it is submitting or unknown."""
-        waiter: asyncio.Future[tuple[State, SmtpReply | None]] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._outcomes[id].append(waiter)
         row = await self._workers.run(self._reading, lambda c: submissions.get(c, id))
         if row is None:
             return State.UNKNOWN, None
         if row.state in (State.SENT, State.REFUSED):
             self._settle(id, row.state, row.reply)
-        timeout = asyncio.ensure_future(self._clock.sleep(seconds))
+        over: asyncio.Future[Any] = start(self._clock.sleep(seconds), "wait settled")
         try:
-            await asyncio.wait({waiter, timeout}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([waiter, over], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            timeout.cancel()
+            over.cancel()
+            self._outcomes[id] = [each for each in self._outcomes[id] if each is not waiter]
+            if not self._outcomes[id]:
+                del self._outcomes[id]
         return waiter.result() if waiter.done() else (row.state, None)
 
     # --- the mailbox -----------------------------------------------------------------------------------------

@@ -6,9 +6,19 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from proxyd.config import Account
-from proxyd.formats.message import mailbox_key
-from proxyd.model import Direction, Envelope, Heading, Kind, MailAddress, Seen, Source, State, ThreadMatch
-from proxyd.rules.tracking import LOG_ADDRESS
+from proxyd.model import (
+    LOG_ADDRESS,
+    Direction,
+    Envelope,
+    Heading,
+    Kind,
+    MailAddress,
+    Seen,
+    Source,
+    State,
+    ThreadMatch,
+    mailbox_key,
+)
 from proxyd.store.submissions import Submitted
 from proxyd.store.timeline import Entry
 

@@ -13,10 +13,20 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from proxyd.config import Account
-from proxyd.formats.message import mailbox_key, split_header
+from proxyd.formats.fields import split_header
 from proxyd.journal.entries import Hash, seen_entry, seen_people
 from proxyd.journal.intake import Intake, KeptContent
-from proxyd.model import CopyAppending, CopyPostponed, CopyPresent, CopyState, Direction, FiledBy, Seen, State
+from proxyd.model import (
+    CopyAppending,
+    CopyPostponed,
+    CopyPresent,
+    CopyState,
+    Direction,
+    FiledBy,
+    Seen,
+    State,
+    mailbox_key,
+)
 from proxyd.store import contacts, content, outbox, sent_copies, submissions, timeline
 from proxyd.store.sent_copies import SentCopy
 

@@ -61,13 +61,14 @@ class KeptContent:
 
 
 class Intake:
-    """One message on its way in. `header` once, then `write` as often as octets come, then `Journal.begin` or `abandon`."""
+    """One message on its way in: `header` once, `write` as octets come, then `Journal.begin` or `abandon`."""
 
     def __init__(self, database: Database, workers: Workers, id: str) -> None:
         self.id = id
         self._database = database
         self._workers = workers
         self._header = b""
+        self._replaced = False
         self._pending = bytearray()
         self._written = 0  # chunks in the store, the header's included
         self._body = 0
@@ -75,6 +76,11 @@ class Intake:
     async def header(self, filed: bytes) -> None:
         """The header section with its blank line, in its filed form."""
         self._header = filed
+
+    def replace_header(self, header: bytes) -> None:
+        """Another header section instead, wherever the first one is by now."""
+        self._replaced = header != self._header
+        self._header = header
 
     async def write(self, chunk: bytes) -> None:
         """More of the body. Returns when there is room for more, so that whoever sends is held back by the disk."""
@@ -101,6 +107,8 @@ class Intake:
         """
         if self._written and content.count(connection, self.id) != self._written:
             raise TryLater("the message could not be kept: the store lost a part of it, please send it again")
+        if self._written and self._replaced:
+            content.replace(connection, self.id, 0, self._header)
         rest = [bytes(self._pending)] if self._pending else []
         content.put(connection, self.id, self._written, rest if self._written else [self._header, *rest])
 

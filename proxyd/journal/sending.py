@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from proxyd.config import Account
-from proxyd.formats.message import copy_fingerprint, mailbox_key, message_ids, wire_form
+from proxyd.formats.message import copy_fingerprint, message_ids, wire_form, without_recipients
 from proxyd.journal.entries import Hash, outgoing_entry
 from proxyd.journal.intake import Intake, KeptContent
 from proxyd.model import (
@@ -30,6 +30,7 @@ from proxyd.model import (
     State,
     ThreadMatch,
     Tracked,
+    mailbox_key,
 )
 from proxyd.rules import dropbox, threads, tracking
 from proxyd.store import contacts, content, outbox, sent_copies, submissions, timeline
@@ -123,6 +124,9 @@ def begin(
 ) -> Begun:
     """The row that says *submitting*, with its octets, and its place in the log where it is tracked."""
     verdict, match, known = decide(connection, account, submission)
+    hidden = frozenset({account.dropbox} if account.dropbox else ())
+    if hidden:  # the CRM's address is in nobody's copy, not even where the person typed it
+        intake.replace_header(without_recipients(intake.kept().header, hidden))
     intake.finish(connection)
     kept = intake.kept()
     envelope = dropbox.upstream_envelope(submission.envelope, account.dropbox)
@@ -146,7 +150,6 @@ def begin(
     submissions.step(connection, row.id, at, "begun", "kept on disk; about to be handed to the provider")
     if row.tracked:
         _log(connection, account, submission, row, match, known, at)
-    hidden = frozenset({account.dropbox} if account.dropbox else ())
     return Begun(row.id, envelope, kept.with_header(wire_form(kept.header, hidden=hidden)))
 
 

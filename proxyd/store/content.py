@@ -22,6 +22,10 @@ def put(connection: sa.Connection, owner: str, first: int, parts: Sequence[bytes
         connection.execute(chunks.insert(), rows)
 
 
+def replace(connection: sa.Connection, owner: str, seq: int, data: bytes) -> None:
+    connection.execute(chunks.update().where(chunks.c.owner == owner, chunks.c.seq == seq).values(data=data))
+
+
 def count(connection: sa.Connection, owner: str) -> int:
     return connection.scalar(sa.select(sa.func.count()).select_from(chunks).where(chunks.c.owner == owner)) or 0
 
