@@ -1,0 +1,232 @@
+"""What does this failure mean, and what happens next? The one table of an account's health.
+
+IMAP and SMTP are judged each for itself: signing in to one says nothing of the other. The account is as well as the
+worse of the two, and the sentence names it.
+
+One refused sign-in does not mean that the password is wrong: large providers refuse for minutes at a time. Three
+refusals over at least two minutes, and no success between them, do. Until then it is tried again once a minute; after
+that once an hour, so that we do not lock the mailbox, until a new configuration or `again`.
+
+    state \\ what happens   signed in   unreachable        throttled        refused            misconfigured
+    connecting             connected   unreachable        throttled        (judged)           misconfigured
+    connected              connected   unreachable        throttled        (judged)           misconfigured
+    unreachable            connected   unreachable        throttled        (judged)           misconfigured
+    throttled              connected   unreachable        throttled        (judged)           misconfigured
+    misconfigured          connected   unreachable        throttled        (judged)           misconfigured
+    password_refused       connected   password_refused   password_refused password_refused   misconfigured
+    access_revoked         connected   access_revoked     access_revoked   access_revoked     misconfigured
+
+(judged): password_refused at the third refusal over two minutes; before that `connected` stays, all else is connecting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, tzinfo
+
+from proxyd.model import Health, HealthCause, HealthEvent
+from proxyd.rules import retry
+
+REFUSALS = 3
+REFUSED_FOR = timedelta(seconds=120)
+NEXT_SIGN_IN = 60.0  # seconds between sign-ins while refusals are judged
+PROBE = 3600.0  # seconds between sign-ins once the password counts as refused
+RECHECK = 300.0  # seconds between tries while a person must edit something
+THROTTLED_LEAST = 30.0  # seconds
+
+_STUCK = (Health.PASSWORD_REFUSED, Health.ACCESS_REVOKED)
+_MOVES = {
+    HealthCause.SIGNED_IN: Health.CONNECTED,
+    HealthCause.UNREACHABLE: Health.UNREACHABLE,
+    HealthCause.THROTTLED: Health.THROTTLED,
+    HealthCause.MISCONFIGURED: Health.MISCONFIGURED,
+}
+TABLE: dict[Health, dict[HealthCause, Health | None]] = {
+    state: {
+        cause: state
+        if state in _STUCK and cause not in (HealthCause.SIGNED_IN, HealthCause.MISCONFIGURED)
+        else _MOVES.get(cause)  # None: judged by how often and for how long
+        for cause in HealthCause
+    }
+    for state in Health
+}
+
+# The worst first: what needs a person before what needs time.
+_WORST = (
+    Health.MISCONFIGURED,
+    Health.ACCESS_REVOKED,
+    Health.PASSWORD_REFUSED,
+    Health.UNREACHABLE,
+    Health.THROTTLED,
+    Health.CONNECTING,
+    Health.CONNECTED,
+)
+NEEDS_A_PERSON = frozenset(_WORST[:3])
+
+_CURE = (
+    "Correct the password where the account's file says it is kept, then reload (systemctl reload proxyd, or SIGHUP)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One protocol's part. `evidence` is the other side's own last words, empty once all is well."""
+
+    protocol: str
+    state: Health
+    since: datetime
+    at: datetime  # of the last event
+    evidence: str = ""
+    refusals: int = 0
+    first_refusal: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """An account's health: `state` since `since`. A side is there once something has happened on it."""
+
+    since: datetime
+    sides: tuple[Side, ...] = field(default=())
+
+    @property
+    def worst(self) -> Side:
+        """The side that decides; "IMAP" before anything has happened."""
+        if not self.sides:
+            return Side("IMAP", Health.CONNECTING, self.since, self.since)
+        return min(self.sides, key=lambda side: _WORST.index(side.state))
+
+    @property
+    def state(self) -> Health:
+        return self.worst.state
+
+    @property
+    def evidence(self) -> str:
+        """The decisive side's last words; where all is well, those of a side that was refused once."""
+        return self.worst.evidence or next((side.evidence for side in self.sides if side.evidence), "")
+
+    @property
+    def refusals(self) -> int:
+        return max((side.refusals for side in self.sides), default=0)
+
+    @property
+    def because(self) -> str:
+        return _because(self.worst)
+
+    @property
+    def sentence(self) -> str:
+        """For a person, in this machine's local time."""
+        return told(self)
+
+    def side(self, protocol: str) -> Side:
+        """That protocol's part; as at the start where nothing has happened on it."""
+        fresh = Side(protocol, Health.CONNECTING, self.since, self.since)
+        return next((side for side in self.sides if side.protocol == protocol), fresh)
+
+
+def step(condition: Condition, event: HealthEvent, now: datetime) -> Condition:
+    """The condition after `event`. The instant of a state is when it began, not when it was last confirmed."""
+    before = condition.side(event.protocol)
+    after = _step_side(before, event, now)
+    others = tuple(side for side in condition.sides if side.protocol != event.protocol)
+    changed = replace(condition, sides=tuple(sorted((*others, after), key=lambda side: side.protocol)))
+    return replace(changed, since=changed.worst.since)
+
+
+def again(condition: Condition, now: datetime) -> Condition:
+    """After a new configuration, or when a person says so: everything is tried afresh."""
+    return Condition(since=now)
+
+
+def _step_side(side: Side, event: HealthEvent, now: datetime) -> Side:
+    refusals, first = side.refusals, side.first_refusal
+    if event.cause is HealthCause.SIGN_IN_REFUSED:
+        refusals, first = refusals + 1, first or now
+    elif event.cause in (HealthCause.SIGNED_IN, HealthCause.MISCONFIGURED):
+        refusals, first = 0, None
+    state = TABLE[side.state][event.cause] or _judged(side.state, refusals, first or now, now)
+    since = side.since if state is side.state else now
+    if state is Health.PASSWORD_REFUSED and side.state is not state:
+        since = first or now
+    evidence = "" if event.cause is HealthCause.SIGNED_IN else event.evidence
+    return Side(side.protocol, state, since, now, evidence, refusals, first)
+
+
+def _judged(state: Health, refusals: int, first: datetime, now: datetime) -> Health:
+    if refusals >= REFUSALS and now - first >= REFUSED_FOR:
+        return Health.PASSWORD_REFUSED
+    return state if state is Health.CONNECTED else Health.CONNECTING
+
+
+def retry_after(condition: Condition, attempt: int, jitter: float, protocol: str = "IMAP") -> float:
+    """Seconds until that protocol's next sign-in; `attempt` counts its failures in a row from 0, `jitter` is in [0, 1).
+
+    A wrong password shows as password_refused after two to two and a half minutes.
+    """
+    side = condition.side(protocol)
+    if side.state in _STUCK:
+        return PROBE * (1 + jitter / 10)
+    if side.state is Health.MISCONFIGURED:
+        return RECHECK * (1 + jitter / 10)
+    wait = retry.delay(attempt, jitter)
+    if side.state is Health.THROTTLED:
+        return max(wait, THROTTLED_LEAST * (1 + jitter))
+    if side.refusals and side.state is not Health.UNREACHABLE:
+        return NEXT_SIGN_IN * (1 + jitter / 10)
+    return wait
+
+
+def may_sign_in(condition: Condition, protocol: str, now: datetime) -> bool:
+    """May a client's mail cause a sign-in now? Not while the password counts as refused, but once an hour."""
+    side = condition.side(protocol)
+    return side.state not in _STUCK or now - side.at >= timedelta(seconds=PROBE)
+
+
+def told(condition: Condition, zone: tzinfo | None = None) -> str:
+    """The condition in one sentence and its cure, times in `zone` (None: this machine's)."""
+    side = condition.worst
+    when = _when(side.since, side.at, zone)
+    words = f": {side.evidence}" if side.evidence else ""
+    match side.state:
+        case Health.CONNECTED:
+            refused = next((each for each in condition.sides if each.refusals), None)
+            return "Connected." if refused is None else f"Connected. {_because(refused)}: {refused.evidence}"
+        case Health.CONNECTING:
+            return "Connecting." if not side.refusals else f"Connecting. {_because(side)}{words}"
+        case Health.UNREACHABLE:
+            return f"Provider unreachable by {side.protocol} since {when}{words}"
+        case Health.THROTTLED:
+            return f"Provider refuses {side.protocol} for now, since {when}; nothing is lost{words}"
+        case Health.PASSWORD_REFUSED:
+            ended = f"{words.rstrip('.')}." if words else "."
+            return f"Signing in to {side.protocol} failed since {when}: password changed or wrong{ended} {_CURE}"
+        case Health.ACCESS_REVOKED:
+            return f"Access by {side.protocol} was withdrawn at the provider, since {when}{words}"
+        case Health.MISCONFIGURED:
+            return f"The settings for {side.protocol} do not work, since {when}{words}"
+
+
+def _because(side: Side) -> str:
+    match side.state:
+        case Health.CONNECTED | Health.CONNECTING if side.refusals:
+            times = "once" if side.refusals == 1 else f"{side.refusals} times"
+            return f"{side.protocol} refused to sign in {times}; it is tried again before the password counts as wrong"
+        case Health.CONNECTED:
+            return "signed in"
+        case Health.CONNECTING:
+            return "no outcome yet"
+        case Health.UNREACHABLE:
+            return f"provider unreachable by {side.protocol}"
+        case Health.THROTTLED:
+            return f"provider refuses {side.protocol} for now"
+        case Health.PASSWORD_REFUSED:
+            return f"{side.protocol} sign-in failed: password changed or wrong"
+        case Health.ACCESS_REVOKED:
+            return f"{side.protocol} access withdrawn at the provider"
+        case Health.MISCONFIGURED:
+            return f"{side.protocol} settings do not work"
+
+
+def _when(since: datetime, at: datetime, zone: tzinfo | None) -> str:
+    """The time of day, with the date where the last event was on another day."""
+    local, last = since.astimezone(zone), at.astimezone(zone)
+    return local.strftime("%H:%M" if local.date() == last.date() else "%Y-%m-%d %H:%M")

@@ -1,0 +1,218 @@
+"""What a connection's events mean. The table, the three refusals, the two protocols, the sentences."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from proxyd.model import Health, HealthCause, HealthEvent
+from proxyd.rules.connection import (
+    TABLE,
+    Condition,
+    again,
+    may_sign_in,
+    retry_after,
+    step,
+    told,
+)
+
+START = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+
+SIGNED_IN = HealthCause.SIGNED_IN
+UNREACHABLE = HealthCause.UNREACHABLE
+THROTTLED = HealthCause.THROTTLED
+REFUSED = HealthCause.SIGN_IN_REFUSED
+MISCONFIGURED = HealthCause.MISCONFIGURED
+
+
+def after(*events: tuple[float, HealthCause] | tuple[float, HealthCause, str]) -> Condition:
+    """The condition after (seconds since the start, cause, protocol)."""
+    condition = Condition(since=START)
+    for seconds, cause, *protocol in events:
+        event = HealthEvent(cause, str(protocol[0]) if protocol else "IMAP", f"words of {cause}")
+        condition = step(condition, event, START + timedelta(seconds=seconds))
+    return condition
+
+
+def test_the_table_answers_every_event_in_every_state() -> None:
+    assert set(TABLE) == set(Health)
+    for state, row in TABLE.items():
+        assert set(row) == set(HealthCause), state
+
+
+@pytest.mark.parametrize(
+    ("events", "state", "since"),
+    [
+        pytest.param([], Health.CONNECTING, 0, id="nothing has happened yet"),
+        pytest.param([(1, SIGNED_IN)], Health.CONNECTED, 1, id="signed in"),
+        pytest.param([(1, SIGNED_IN), (90, SIGNED_IN)], Health.CONNECTED, 1, id="connected since the first success"),
+        pytest.param([(1, UNREACHABLE), (9, UNREACHABLE)], Health.UNREACHABLE, 1, id="unreachable since the first"),
+        pytest.param([(1, UNREACHABLE), (9, SIGNED_IN)], Health.CONNECTED, 9, id="a success clears a failure"),
+        pytest.param([(1, SIGNED_IN), (2, THROTTLED)], Health.THROTTLED, 2, id="not now is not a wrong password"),
+        pytest.param([(1, MISCONFIGURED)], Health.MISCONFIGURED, 1, id="a certificate that is not trusted"),
+        pytest.param([(1, MISCONFIGURED), (2, UNREACHABLE)], Health.UNREACHABLE, 2, id="the latest fact counts"),
+        pytest.param([(1, REFUSED)], Health.CONNECTING, 0, id="one refusal at the start proves nothing"),
+        pytest.param([(1, SIGNED_IN), (2, REFUSED)], Health.CONNECTED, 1, id="nor does one while connected"),
+        pytest.param([(1, UNREACHABLE), (2, REFUSED)], Health.CONNECTING, 2, id="who refuses is there"),
+        pytest.param(
+            [(0, REFUSED), (1, REFUSED), (2, REFUSED)], Health.CONNECTING, 0, id="three at once prove nothing"
+        ),
+        pytest.param([(0, REFUSED), (200, REFUSED)], Health.CONNECTING, 0, id="two far apart are not three"),
+        pytest.param(
+            [(0, REFUSED), (60, REFUSED), (119, REFUSED)], Health.CONNECTING, 0, id="three in less than two minutes"
+        ),
+        pytest.param(
+            [(0, REFUSED), (60, REFUSED), (120, REFUSED)], Health.PASSWORD_REFUSED, 0, id="three over two minutes"
+        ),
+        pytest.param(
+            [(0, REFUSED), (60, REFUSED), (70, SIGNED_IN), (120, REFUSED)],
+            Health.CONNECTED,
+            70,
+            id="a success between them starts the count again",
+        ),
+        pytest.param(
+            [(0, REFUSED), (60, UNREACHABLE), (90, REFUSED), (130, REFUSED)],
+            Health.PASSWORD_REFUSED,
+            0,
+            id="a network failure between them does not",
+        ),
+        pytest.param(
+            [(0, REFUSED), (60, REFUSED), (120, REFUSED), (130, UNREACHABLE), (140, THROTTLED), (150, REFUSED)],
+            Health.PASSWORD_REFUSED,
+            0,
+            id="a refused password stays so until a success",
+        ),
+        pytest.param(
+            [(0, REFUSED), (60, REFUSED), (120, REFUSED), (3720, SIGNED_IN)],
+            Health.CONNECTED,
+            3720,
+            id="and a success ends it",
+        ),
+    ],
+)
+def test_states(events: list[tuple[float, HealthCause]], state: Health, since: float) -> None:
+    condition = after(*events)
+    assert condition.state is state
+    assert condition.since == START + timedelta(seconds=since)
+
+
+@pytest.mark.parametrize(
+    ("events", "state", "protocol"),
+    [
+        pytest.param(
+            [(0, REFUSED, "SMTP"), (60, REFUSED, "SMTP"), (120, REFUSED, "SMTP"), (130, SIGNED_IN, "IMAP")],
+            Health.PASSWORD_REFUSED,
+            "SMTP",
+            id="a success on IMAP does not clear a refusal on SMTP",
+        ),
+        pytest.param(
+            [(0, REFUSED, "SMTP"), (60, REFUSED, "IMAP"), (120, REFUSED, "SMTP")],
+            Health.CONNECTING,
+            "IMAP",
+            id="refusals of two protocols are not added up",
+        ),
+        pytest.param(
+            [(0, SIGNED_IN, "IMAP"), (1, UNREACHABLE, "SMTP")], Health.UNREACHABLE, "SMTP", id="the worse of the two"
+        ),
+        pytest.param([(0, SIGNED_IN, "IMAP")], Health.CONNECTED, "IMAP", id="what was not tried is not ill"),
+    ],
+)
+def test_two_protocols(events: list[tuple[float, HealthCause, str]], state: Health, protocol: str) -> None:
+    condition = after(*events)
+    assert condition.state is state
+    assert condition.worst.protocol == protocol
+
+
+@pytest.mark.parametrize(
+    ("events", "sentence"),
+    [
+        pytest.param([(0, SIGNED_IN)], "Connected.", id="connected"),
+        pytest.param(
+            [(120, UNREACHABLE)],
+            "Provider unreachable by IMAP since 10:02: words of unreachable",
+            id="unreachable names its time and the words",
+        ),
+        pytest.param(
+            [(0, REFUSED), (60, REFUSED), (120, REFUSED)],
+            "Signing in to IMAP failed since 10:00: password changed or wrong: words of sign_in_refused. Correct the "
+            "password where the account's file says it is kept, then reload (systemctl reload proxyd, or SIGHUP).",
+            id="a refused password comes with its cure",
+        ),
+        pytest.param(
+            [(0, REFUSED, "SMTP")],
+            "Connecting. SMTP refused to sign in once; it is tried again before the password counts as wrong: "
+            "words of sign_in_refused",
+            id="one refusal is told as what it is",
+        ),
+        pytest.param(
+            [(0, SIGNED_IN), (5, REFUSED)],
+            "Connected. IMAP refused to sign in once; it is tried again before the password counts as wrong: "
+            "words of sign_in_refused",
+            id="connected, and refused once",
+        ),
+        pytest.param(
+            [(0, UNREACHABLE), (90_000, UNREACHABLE)],
+            "Provider unreachable by IMAP since 2026-11-23 10:00: words of unreachable",
+            id="since another day",
+        ),
+        pytest.param(
+            [(0, MISCONFIGURED, "SMTP")],
+            "The settings for SMTP do not work, since 10:00: words of misconfigured",
+            id="misconfigured",
+        ),
+        pytest.param(
+            [(0, THROTTLED)],
+            "Provider refuses IMAP for now, since 10:00; nothing is lost: words of throttled",
+            id="throttled",
+        ),
+    ],
+)
+def test_sentences(events: list[tuple[float, HealthCause]], sentence: str) -> None:
+    assert told(after(*events), UTC) == sentence
+
+
+def test_evidence_is_kept_with_a_failure_and_goes_with_a_success() -> None:
+    assert after((0, UNREACHABLE)).evidence == "words of unreachable"
+    assert after((0, UNREACHABLE), (1, SIGNED_IN)).evidence == ""
+    assert after((0, SIGNED_IN), (1, REFUSED)).evidence == "words of sign_in_refused"
+
+
+def test_a_wrong_password_at_the_start_shows_within_three_minutes() -> None:
+    for jitter in (0.0, 0.5, 0.99):
+        condition, now, attempt = Condition(since=START), START, 0
+        while condition.state is not Health.PASSWORD_REFUSED:
+            condition = step(condition, HealthEvent(REFUSED, "IMAP", "no"), now)
+            now += timedelta(seconds=retry_after(condition, attempt, jitter))
+            attempt += 1
+        assert attempt == 3, "no more tries than it takes"
+        assert condition.worst.at - START < timedelta(minutes=3)
+        assert retry_after(condition, attempt, jitter) >= 3600, "and then one an hour"
+
+
+@pytest.mark.parametrize(
+    ("events", "least", "most"),
+    [
+        pytest.param([(0, UNREACHABLE)], 1, 2, id="a lost connection comes back at once"),
+        pytest.param([(0, THROTTLED)], 30, 60, id="who said not now is left alone"),
+        pytest.param([(0, REFUSED)], 60, 66, id="after a refusal a minute"),
+        pytest.param([(0, REFUSED), (1, UNREACHABLE)], 1, 2, id="unreachable after a refusal"),
+        pytest.param([(0, MISCONFIGURED)], 300, 330, id="a person must edit"),
+    ],
+)
+def test_next_try(events: list[tuple[float, HealthCause]], least: float, most: float) -> None:
+    assert retry_after(after(*events), 0, 0.0) == least
+    assert retry_after(after(*events), 0, 0.999) <= most
+
+
+def test_while_the_password_is_refused_mail_causes_one_sign_in_an_hour() -> None:
+    refused = after((0, REFUSED), (60, REFUSED), (120, REFUSED))
+    assert not may_sign_in(refused, "IMAP", START + timedelta(seconds=121))
+    assert may_sign_in(refused, "IMAP", START + timedelta(seconds=120 + 3600))
+    assert may_sign_in(refused, "SMTP", START + timedelta(seconds=121))
+
+
+def test_a_new_configuration_starts_afresh() -> None:
+    fresh = again(after((0, REFUSED), (60, REFUSED), (120, REFUSED)), START)
+    assert fresh.state is Health.CONNECTING
+    assert fresh.side("IMAP").refusals == 0
