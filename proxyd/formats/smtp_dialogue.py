@@ -80,7 +80,9 @@ def octets(answer: SmtpReply) -> bytes:
 
 # The local part as sent: atoms with dots where they like (some mobile carriers gave out `a..b@`), or a quoted string.
 _LOCAL = re.compile(r"[^\s\"\\()<>\[\]:;@,\x00-\x1f\x7f-\x9f]+|\"(?:[^\"\\\x00-\x1f\x7f-\x9f]|\\[\x20-\x7e])*\"")
-_DOMAIN = re.compile(r"[^\s\"\\()<>\[\]:;@,.\x00-\x2c\x2f\x7f-\x9f]+(?:\.[^\s\"\\()<>\[\]:;@,.\x00-\x2c\x2f\x7f-\x9f]+)*\.?")
+_DOMAIN = re.compile(
+    r"[^\s\"\\()<>\[\]:;@,.\x00-\x2c\x2f\x7f-\x9f]+(?:\.[^\s\"\\()<>\[\]:;@,.\x00-\x2c\x2f\x7f-\x9f]+)*\.?"
+)
 _LITERAL = re.compile(r"\[[\x21-\x5a\x5e-\x7e]+\]")
 _BRACKETED = re.compile(r"<((?:\"(?:[^\"\\]|\\.)*\"|[^<>\"])*)>(?: +(.*))?")
 _ROUTE = re.compile(r"@[^:<>\"\s]+:")  # a source route, which RFC 5321 appendix C asks to be ignored
@@ -116,7 +118,9 @@ def path(argument: str, keyword: str) -> Path | SmtpReply:
             return syntax
     address = _ROUTE.sub("", address, count=1) if address.startswith("@") else address
     if address and not is_address(address):
-        return reply(501 if verb == "MAIL" else 553, "5.1.7 Bad sender address" if verb == "MAIL" else "5.1.3 Bad address")
+        return reply(
+            501 if verb == "MAIL" else 553, "5.1.7 Bad sender address" if verb == "MAIL" else "5.1.3 Bad address"
+        )
     return Path(address, tuple(words.split()))
 
 
@@ -150,7 +154,7 @@ def extensions(offers: Iterable[Offer | None]) -> Extensions:
     seen = list(offers)
     limits = [offer.size for offer in seen if offer is not None and offer.size]
     return Extensions(
-        size=max(0, min([OWN_SIZE_LIMIT, *limits]) - SIZE_ALLOWANCE),
+        size=max(1, min([OWN_SIZE_LIMIT, *limits]) - SIZE_ALLOWANCE),
         eight_bit=bool(seen) and all(offer is not None and offer.eight_bit for offer in seen),
         smtputf8=bool(seen) and all(offer is not None and offer.smtputf8 for offer in seen),
         dsn=bool(seen) and all(offer is not None and offer.dsn for offer in seen),

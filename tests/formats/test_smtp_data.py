@@ -39,7 +39,9 @@ def read(*blocks: bytes) -> tuple[bytes, bool, bytes, bool]:
     return content, done, rest, bool(reader.fault)
 
 
-OCTETS = st.lists(st.sampled_from([b"\r", b"\n", b".", b"\r\n", b"\r\n.", b"a", b"\xff", b"\0", b"\r\n.\r\n"]), max_size=24)
+OCTETS = st.lists(
+    st.sampled_from([b"\r", b"\n", b".", b"\r\n", b"\r\n.", b"a", b"\xff", b"\0", b"\r\n.\r\n"]), max_size=24
+)
 
 
 @given(OCTETS.map(b"".join), st.lists(st.integers(0, 60), max_size=8))

@@ -1,0 +1,99 @@
+"""Which account a mail client logs in to, by the password that was made for the client; the same for SMTP and IMAP.
+
+Why this way: on a machine that others use too, loopback is no wall, so the password decides. It is compared in constant
+time, for unknown names as well. A wrong one is answered late, and later each time; a right one is never made to wait,
+so that nobody can lock a person out by guessing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from proxyd.config import Account, read_secret
+from proxyd.config.settings import Source
+from proxyd.errors import ConfigError
+from proxyd.workers import Clock, Workers
+
+FIRST_DELAY = 0.5  # seconds that the first wrong password waits for its answer; doubled for each that follows
+LONGEST_DELAY = 8.0
+FORGIVEN_AFTER = 600.0  # seconds without a failure
+REMEMBERED_FOR = 30.0  # seconds that a secret, once read, is compared with before it is read again
+_UNKNOWN = ""  # all unknown names fail as one, so that guessing names does not fill the memory
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Failures:
+    count: int
+    last: float  # monotonic
+
+
+class Logins:
+    """`accounts` gives the accounts as they are configured now, by address in lower case."""
+
+    def __init__(
+        self,
+        accounts: Callable[[], Mapping[str, Account]],
+        workers: Workers,
+        clock: Clock,
+        read: Callable[[Source, str], str] = read_secret,
+    ) -> None:
+        self._accounts = accounts
+        self._workers = workers
+        self._clock = clock
+        self._read = read
+        self._key = secrets.token_bytes(32)  # secrets are kept as keyed hashes, so that a memory image tells none
+        self._digests: dict[str, tuple[Source, float, bytes]] = {}
+        self._nobody = self._digest(secrets.token_bytes(32))
+        self._failures: dict[str, _Failures] = {}
+
+    async def check(self, user: bytes, password: bytes) -> Account | None:
+        """The account, or None; None comes after the delay that wrong passwords earned."""
+        name = user.decode("utf-8", "replace").strip().lower()
+        account = self._accounts().get(name)
+        wanted = await self._wanted(account)
+        right = hmac.compare_digest(self._digest(password), wanted)
+        if account is not None and right:
+            self._failures.pop(account.address, None)
+            return account
+        await self._fail(account.address if account is not None else _UNKNOWN)
+        return None
+
+    def _digest(self, secret: bytes) -> bytes:
+        return hmac.new(self._key, secret, hashlib.sha256).digest()
+
+    async def _wanted(self, account: Account | None) -> bytes:
+        """The digest of the account's client password; of something that nobody can know where there is none."""
+        if account is None:
+            return self._nobody
+        source = account.client.password
+        known = self._digests.get(account.address)
+        if known is not None and known[0] == source and self._clock.monotonic() < known[1]:
+            return known[2]
+        what = f"the client password of {account.address}"
+        try:
+            secret = await self._workers.run(self._read, source, what)
+        except ConfigError as error:
+            log.error("client password not readable", account=account.address, error=str(error))
+            return self._nobody
+        digest = self._digest(secret.encode())
+        self._digests[account.address] = (source, self._clock.monotonic() + REMEMBERED_FOR, digest)
+        return digest
+
+    async def _fail(self, name: str) -> None:
+        now = self._clock.monotonic()
+        failures = self._failures.get(name)
+        if failures is None or now - failures.last > FORGIVEN_AFTER:
+            failures = self._failures[name] = _Failures(0, now)
+        failures.count += 1
+        failures.last = now
+        self._digests.pop(name, None)  # the password may have been replaced a moment ago: the next try reads it
+        log.warning("client login refused", account=name or "unknown", failures=failures.count)
+        await self._clock.sleep(min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures.count - 1, 10)))
