@@ -1,5 +1,66 @@
-"""Builds every object once, starts them in order, stops them in the other."""
+"""Builds every object once, starts them in order, stops them in the other.
 
-from proxyd.daemon.process import run
+Why the imports inside `run`: Twisted's reactor is chosen once in a process, before anything imports it, and parts of
+Twisted's web server import it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+import structlog
+
+from proxyd.config import ConfigErrors, Places, load, store_key
+from proxyd.daemon.exit_codes import EX_CONFIG
+from proxyd.errors import ConfigError
+from proxyd.store.database import Database
+from proxyd.workers import start
 
 __all__ = ["run"]
+
+
+def run(places: Places) -> int:
+    """Run until told to stop; returns the exit code: 0, 69 = no listener could be opened, 78 = bad configuration."""
+    _log_to_stderr()
+    try:
+        settings = load(places.config)
+        places.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        database = Database(places.data, store_key(places.data))
+    except ConfigErrors as errors:
+        print(*errors.problems, sep="\n", file=sys.stderr)  # noqa: T201
+        return EX_CONFIG
+    except ConfigError as error:
+        print(f"proxyd: {error}", file=sys.stderr)  # noqa: T201
+        return EX_CONFIG
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    from twisted.internet import asyncioreactor
+
+    install: Any = asyncioreactor.install
+    install(loop)
+    from twisted.internet import reactor  # noqa: TID251 the one place
+
+    from proxyd.daemon.process import Daemon
+
+    daemon = Daemon(places, settings, database, reactor)
+    loop.call_soon(lambda: start(daemon.start(), "start"))
+    daemon.run(reactor)
+    return daemon.exit_code
+
+
+def _log_to_stderr() -> None:
+    """One JSON line per event; for a person at a terminal, coloured text."""
+    terminal = sys.stderr.isatty()
+    shown: Any = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            shown,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

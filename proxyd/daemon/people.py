@@ -69,7 +69,7 @@ class People:
             await self._journal.health(address, HealthEvent(HealthCause.MISCONFIGURED, "TLS", str(error)))
             log.error("account not served", account=address, why=str(error))
             return
-        self._submitters[address] = Submitter(
+        submitter = self._submitters[address] = Submitter(
             account.provider.smtp,
             account.sign_in.smtp_user,
             functools.partial(read_secret, account.sign_in.password, f"{address}: sign_in.password"),
@@ -77,6 +77,7 @@ class People:
             on_health=functools.partial(self._heard, address),
             workers=self._workers,
         )
+        submitter.warm()  # what clients are offered, and whether the sign-in works, is known before the first mail
         mailbox = Mailbox(account, self._journal, self._workers, self._clock, self._reactor, imap, self._jitter)
         self._mailboxes[address] = mailbox
         mailbox.start()

@@ -1,4 +1,4 @@
-"""The daemon's process: the reactor, the signals, the order of start and stop, and the code it exits with."""
+"""Every object of the daemon, the order in which they start and stop, the signals, and the exit code."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ import os
 import random
 import signal
 import ssl
-import sys
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from twisted.internet import asyncioreactor
 from twisted.internet.defer import Deferred
 
 from proxyd import __version__
-from proxyd.config import ConfigErrors, Endpoint, Listen, Places, Settings, load, store_key
+from proxyd.config import ConfigErrors, Endpoint, Listen, Places, Settings, load
 from proxyd.crm.delivery import Delivery
+from proxyd.daemon.exit_codes import EX_CONFIG, EX_OK, EX_UNAVAILABLE
 from proxyd.daemon.listeners import CannotListen, Listener, handed_over, listen
 from proxyd.daemon.notify import Notify
 from proxyd.daemon.people import People
@@ -36,35 +35,8 @@ from proxyd.workers import SystemClock, Workers, start
 
 log = structlog.get_logger()
 
-EX_OK, EX_UNAVAILABLE, EX_CONFIG = 0, 69, 78  # sysexits.h
 THREADS = 24
 SERVED = ("smtp", "smtps")  # the listeners of this version
-
-
-def run(places: Places) -> int:
-    """Run until told to stop; returns the exit code: 0, 69 = no listener could be opened, 78 = bad configuration."""
-    _log_to_stderr()
-    try:
-        settings = load(places.config)
-        places.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        key = store_key(places.data)
-        database = Database(places.data, key)
-    except ConfigErrors as errors:
-        print(*errors.problems, sep="\n", file=sys.stderr)  # noqa: T201
-        return EX_CONFIG
-    except ConfigError as error:
-        print(f"proxyd: {error}", file=sys.stderr)  # noqa: T201
-        return EX_CONFIG
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    install: Any = asyncioreactor.install
-    install(loop)
-    from twisted.internet import reactor  # noqa: TID251 the one place
-
-    daemon = Daemon(places, settings, database, reactor)
-    loop.call_soon(lambda: start(daemon.start(), "start"))
-    daemon.run(reactor)
-    return daemon.exit_code
 
 
 class Daemon:
@@ -141,7 +113,7 @@ class Daemon:
             task.cancel()
         await self._people.stop()
         if self._control_port is not None:
-            await self._control_port.stopListening()
+            await self._control_port.stopListening().asFuture(asyncio.get_running_loop())
         self._journal.close()
         await self._workers.run(self._database.close)
         self._workers.close()
@@ -221,19 +193,3 @@ class Daemon:
         bad = [a.address for a in self.state().accounts if a.condition.state is not Health.CONNECTED]
         healthy = len(self._people.accounts()) - len(bad)
         return f"{healthy} accounts connected" + (f", {len(bad)} not: {', '.join(bad[:3])}" if bad else "")
-
-
-def _log_to_stderr() -> None:
-    """One JSON line per event; for a person at a terminal, coloured text."""
-    terminal = sys.stderr.isatty()
-    shown: Any = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            shown,
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
