@@ -1,0 +1,30 @@
+# Everything sets itself up: a fresh Debian 12 with make is enough. What is there already is left alone.
+#
+#   make demo    the whole thing on this machine, nothing of yours touched   (ARGS=--once plays it and ends)
+#   make test    every check; installs the real mail servers that the tests talk to
+#   make bench   figures: through proxyd as against direct
+#   make clean   forgets the virtual environment
+
+.PHONY: demo test bench clean
+VENV := .venv
+PROJECT := pyproject.toml tests/setup
+
+demo: $(VENV)/ready-demo
+	@$(VENV)/bin/proxyd demo $(ARGS)
+
+test: $(VENV)/ready-test
+	@tests/setup servers || true
+	@tests/check $(ARGS)
+
+bench: $(VENV)/ready-test
+	@tests/setup servers
+	@$(VENV)/bin/python -m tests.bench $(ARGS)
+
+$(VENV)/ready-demo: $(PROJECT)
+	@tests/setup python demo
+
+$(VENV)/ready-test: $(PROJECT)
+	@tests/setup python test
+
+clean:
+	rm -rf $(VENV)
