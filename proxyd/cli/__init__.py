@@ -1,1 +1,103 @@
-"""The commands a person types."""
+"""The commands a person types.
+
+Why the table: `proxyd --help` names every command without importing one, so it answers at once; each command's module
+imports what it needs, at its top, when it is the one that was typed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from proxyd import __version__
+from proxyd.cli.folders import folder_options, remember_folders
+from proxyd.errors import ConfigError, ProxydError
+
+EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
+EXIT_FAULT = 70  # EX_SOFTWARE
+
+COMMANDS = {
+    "demo": "Show all of it on this machine: a provider, a sent message, the reply, the record.",
+    "run": "Run the daemon in the foreground.",
+    "check": "Read the configuration and print everything that is wrong in it.",
+    "reload": "Let the daemon read its configuration anew.",
+    "status": "Tell how the daemon and every account are.",
+    "contact": "The people whose conversations are logged: add, list, import.",
+    "timeline": "Show what is logged.",
+    "explain": "Tell why a message was or was not logged, and what became of it.",
+    "client-settings": "Print what a mail client is to be set to.",
+}
+
+EXAMPLES = """\b
+Examples:
+  proxyd demo
+  proxyd contact add grace@customer.example --name "Grace Hopper"
+  proxyd status
+  proxyd timeline grace@customer.example
+"""
+
+
+class Commands(click.Group):
+    """Every command by its name in `COMMANDS`; what a command raises becomes one sentence and an exit status."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"proxyd.cli.{name}"), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f" Did you mean {near[0]!r}?" if near else " See 'proxyd --help'."
+            ctx.fail(f"There is no command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.ClickException, click.Abort):
+            raise
+        except BrokenPipeError:
+            # Whoever read our output has seen enough (`proxyd timeline | head`).
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the interpreter's last flush
+            ctx.exit(0)
+        except ProxydError as error:
+            click.echo(f"proxyd: {error}", err=True)
+            ctx.exit(EXIT_CONFIG if isinstance(error, ConfigError) else 1)
+        except Exception as error:
+            if os.environ.get("PROXYD_TRACEBACK"):
+                raise
+            kind = type(error).__name__
+            click.echo(f"proxyd: a fault of proxyd itself ({kind}: {error})", err=True)
+            click.echo("Please report it with what PROXYD_TRACEBACK=1 shows for the same command.", err=True)
+            ctx.exit(EXIT_FAULT)
+
+
+@click.command(cls=Commands, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="proxyd")
+@folder_options
+@click.pass_context
+def proxyd(ctx: click.Context, config: str | None, data: str | None) -> None:
+    """Relays a person's mail to their provider and writes the conversations that matter into the CRM."""
+    remember_folders(ctx, config, data)
+
+
+def main() -> None:
+    proxyd(prog_name="proxyd")

@@ -1,0 +1,146 @@
+"""The control socket's other end: what a command asks the running daemon.
+
+Where no daemon runs, `records` opens the store itself; both sides answer with the same documents.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import httpx
+
+from proxyd.config import Places
+from proxyd.errors import ProxydError, TryLater
+
+Document = dict[str, Any]
+
+TIMEOUT = httpx.Timeout(30.0, connect=2.0)  # seconds
+IMPORT_TIMEOUT = httpx.Timeout(300.0, connect=2.0)
+
+
+class NotRunning(ProxydError):
+    """Nobody answers on the control socket."""
+
+
+class Answered(ProxydError):
+    """The daemon answered with a problem document (RFC 9457)."""
+
+    def __init__(self, status: int, document: Document) -> None:
+        super().__init__(str(document.get("detail") or f"the daemon answered {status}"))
+        self.status = status
+        self.document = document
+
+
+class Records(Protocol):
+    """What the commands ask of our records, with or without a daemon."""
+
+    def timeline(self, contact: str | None, account: str | None, limit: int) -> Document: ...
+
+    def explain(self, message_id: str) -> Document | None: ...
+
+    def contacts(self) -> Document: ...
+
+    def add_contact(self, email: str, name: str, company: str) -> Document: ...
+
+    def import_contacts(self, octets: bytes, kind: str) -> Document: ...
+
+
+class DaemonLink:
+    """One connection to the daemon; the methods raise NotRunning, TryLater or Answered."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+
+    def get(self, path: str, **arguments: str) -> Document:
+        return self._ask("GET", path, params=arguments)
+
+    def status(self) -> Document:
+        return self.get("status")
+
+    def reload(self) -> list[str]:
+        """The problems of the new configuration, none where it was taken."""
+        try:
+            self._ask("POST", "reload")
+        except Answered as answer:
+            problems = answer.document.get("problems")
+            if isinstance(problems, list):
+                return [str(each) for each in problems]
+            raise
+        return []
+
+    def timeline(self, contact: str | None, account: str | None, limit: int) -> Document:
+        path = f"contacts/{quote(contact, safe='@')}/timeline" if contact else "messages"
+        return self.get(path, limit=str(limit), **({"account": account} if account else {}))
+
+    def explain(self, message_id: str) -> Document | None:
+        try:
+            return self.get("explain", message_id=message_id)
+        except Answered as answer:
+            if answer.status == httpx.codes.NOT_FOUND:
+                return None
+            raise
+
+    def contacts(self) -> Document:
+        return self.get("contacts")
+
+    def add_contact(self, email: str, name: str, company: str) -> Document:
+        return self._ask("POST", "contacts", json={"email": email, "name": name, "company": company})
+
+    def import_contacts(self, octets: bytes, kind: str) -> Document:
+        return self._ask("POST", "contacts/import", params={"kind": kind}, content=octets, timeout=IMPORT_TIMEOUT)
+
+    def _ask(self, method: str, path: str, **more: Any) -> Document:
+        try:
+            response = self._client.request(method, f"http://proxyd/api/v1/{path}", **more)
+        except httpx.ConnectError:
+            raise NotRunning("the daemon is not running; start it with: proxyd run") from None
+        except httpx.HTTPError as error:
+            raise TryLater(f"the daemon did not answer ({type(error).__name__}); see its log") from None
+        document: Any = response.json() if "json" in response.headers.get("content-type", "") else {}
+        if response.is_error:
+            raise Answered(response.status_code, document)
+        return dict(document)
+
+
+@contextmanager
+def daemon_link(places: Places) -> Iterator[DaemonLink]:
+    """Raises NotRunning where there is no control socket; one that nobody answers is found out when it is asked."""
+    path = places.control_socket
+    try:
+        there = stat.S_ISSOCK(path.stat().st_mode)
+    except OSError:
+        there = False
+    if not there:
+        raise NotRunning(f"the daemon is not running (there is no {path}); start it with: proxyd run")
+    # trust_env off: a proxy set for the web is not asked for a socket of this machine.
+    transport = httpx.HTTPTransport(uds=str(path))
+    with httpx.Client(transport=transport, timeout=TIMEOUT, trust_env=False) as client:
+        yield DaemonLink(client)
+
+
+@contextmanager
+def records(places: Places) -> Iterator[Records]:
+    """The records through the daemon where it answers, else straight from the store."""
+    with ExitStack() as opened:
+        answering: Records | None = None
+        try:
+            link = opened.enter_context(daemon_link(places))
+            link.get("accounts")
+            answering = link
+        except NotRunning:
+            pass
+        yield answering or opened.enter_context(_own_store(places))
+
+
+@contextmanager
+def _own_store(places: Places) -> Iterator[Records]:
+    # Late: with a daemon running, no command needs the database's libraries.
+    from proxyd.cli.own_store import OwnStore, open_store
+
+    with open_store(places) as database:
+        yield OwnStore(database, lambda: datetime.now(UTC))

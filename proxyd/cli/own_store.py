@@ -1,0 +1,50 @@
+"""The store, opened by a command while no daemon runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from proxyd.config import Places, store_key
+from proxyd.errors import ConfigError
+from proxyd.store.database import Database
+from proxyd.web import answers
+from proxyd.web.answers import Document
+
+
+class OwnStore:
+    """Answers as the daemon would."""
+
+    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._now = now
+
+    def timeline(self, contact: str | None, account: str | None, limit: int) -> Document:
+        return answers.timeline(self._database, contact, account, limit)
+
+    def explain(self, message_id: str) -> Document | None:
+        return answers.explain(self._database, message_id, self._now())
+
+    def contacts(self) -> Document:
+        return answers.contacts(self._database)
+
+    def add_contact(self, email: str, name: str, company: str) -> Document:
+        return answers.add_contact(self._database, email, name, company)
+
+    def import_contacts(self, octets: bytes, kind: str) -> Document:
+        return answers.import_contacts(self._database, octets, kind)
+
+
+@contextmanager
+def open_store(places: Places) -> Iterator[Database]:
+    """Raises ConfigError where the folder or the key cannot be had."""
+    try:
+        places.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"the data folder {places.data} cannot be made: {error.strerror}") from None
+    database = Database(places.data, store_key(places.data))
+    try:
+        yield database
+    finally:
+        database.close()

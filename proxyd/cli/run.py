@@ -1,0 +1,28 @@
+"""`proxyd run`: the daemon in the foreground."""
+
+from __future__ import annotations
+
+import click
+
+from proxyd.cli.folders import with_places
+from proxyd.config import Places
+
+EPILOG = """\b
+SIGTERM and Ctrl-C stop it, SIGHUP (or proxyd reload) reads the configuration anew.
+Exit status: 0 stopped, 78 the configuration is wrong, 69 nothing could be listened on.
+
+\b
+Examples:
+  proxyd run
+  proxyd run --config ./config --data ./data
+"""
+
+
+@click.command(epilog=EPILOG)
+@with_places
+@click.pass_context
+def run(ctx: click.Context, places: Places) -> None:
+    """Run the daemon in the foreground."""
+    from proxyd import daemon  # late: it brings the reactor, which --help has no use for
+
+    ctx.exit(daemon.run(places))

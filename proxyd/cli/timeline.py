@@ -1,0 +1,100 @@
+"""`proxyd timeline`: what is logged, as a person reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.table import Table
+
+from proxyd.cli.daemon_link import records
+from proxyd.cli.folders import with_places
+from proxyd.cli.showing import console, local, person, plain, print_json, table
+from proxyd.config import Places
+
+EXCERPT = 160  # characters of a text that the table shows
+
+EPILOG = """\b
+Newest first. CONTACT is an e-mail address.
+
+\b
+Examples:
+  proxyd timeline
+  proxyd timeline grace@customer.example
+  proxyd timeline --account ada@example.com --limit 5 --json
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("contact", required=False)
+@click.option("--account", metavar="A", help="Only of this account, an address.")
+@click.option("--limit", metavar="N", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most N.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@with_places
+def timeline(places: Places, contact: str | None, account: str | None, limit: int, as_json: bool) -> None:
+    """Show what is logged: every message of every conversation, or those with CONTACT."""
+    with records(places) as known:
+        document = known.timeline(contact, account, limit)
+    if as_json:
+        print_json(document)
+    elif not document["messages"]:
+        click.echo(f"Nothing is logged{f' with {contact}' if contact else ''} yet.")
+    else:
+        console().print(timeline_table(document["messages"]))
+
+
+def timeline_table(messages: list[dict[str, Any]]) -> Table:
+    """Newest first, as the document has them."""
+    shown = table("When", "", "With", "What", "State")
+    shown.columns[0].no_wrap = shown.columns[1].no_wrap = True
+    shown.columns[3].ratio = 1
+    for each in messages:
+        outgoing = each["direction"] == "outgoing"
+        others = [*each["to"], *each["cc"], *each["bcc"]] if outgoing else [each["from"]]
+        shown.add_row(
+            local(each["date"]),
+            "[cyan]→[/]" if outgoing else "[green]←[/]",
+            plain(", ".join(map(person, others))),
+            _what(each),
+            _state(each),
+        )
+    return shown
+
+
+def _what(message: dict[str, Any]) -> str:
+    words = " ".join(message["new_text"].split())
+    lines = [f"[bold]{plain(message['subject'] or '(no subject)')}[/]"]
+    if words:
+        lines.append(plain(words if len(words) <= EXCERPT else words[:EXCERPT].rstrip() + " …"))
+    files = [f"{each['name']} ({size(each['size'])})" for each in message["attachments"] if not each["inline"]]
+    if files:
+        lines.append(f"[dim]{plain('attached: ' + ', '.join(files))}[/]")
+    lines.append(f"[dim]{plain(message['because'])}[/]")
+    return "\n".join(lines)
+
+
+def _state(message: dict[str, Any]) -> str:
+    lines = [plain(message["state"] if message["kind"] == "message" else f"{message['state']} {message['kind']}")]
+    if (copy := message["sent_copy"]) is not None:
+        lines.append(f"[dim]{plain(copy_words(copy))}[/]")
+    if (dropbox := message["dropbox"]) is not None:
+        lines.append(f"[dim]dropbox: {plain(dropbox['state'])}[/]")
+    return "\n".join(lines)
+
+
+def copy_words(copy: dict[str, Any]) -> str:
+    """`in Sent, by client`."""
+    match copy["state"]:
+        case "present":
+            count = "" if copy["copies"] == 1 else f" ({copy['copies']} copies)"
+            return f"in {copy['folder']}, by {copy['by']}{count}"
+        case "not_wanted":
+            return "no Sent copy wanted"
+        case state:
+            return f"Sent copy {state}"
+
+
+def size(octets: int) -> str:
+    if octets < 1000:
+        return f"{octets} B"
+    return f"{octets / 1000:.0f} kB" if octets < 1_000_000 else f"{octets / 1_000_000:.1f} MB"

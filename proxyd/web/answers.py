@@ -1,0 +1,290 @@
+"""What is asked of our records, answered as documents of CONTRACT section 3: JSON-able values, nothing of HTTP.
+
+Every function blocks: the daemon calls it in a worker thread, a command without a daemon calls it as it is.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from proxyd.errors import ProxydError
+from proxyd.formats.address_book import one_line, read_address_book, usable_address
+from proxyd.formats.mime import attachment as decoded_attachment
+from proxyd.journal.bodies import read_body
+from proxyd.model import mailbox_key
+from proxyd.rules.connection import Condition
+from proxyd.store import contacts as contact_rows
+from proxyd.store import content, history, outbox, sent_copies
+from proxyd.store import timeline as log
+from proxyd.store.contacts import Contact
+from proxyd.store.database import Database
+from proxyd.store.timeline import bracketed, timestamp
+
+Document = dict[str, Any]
+
+MOST_MESSAGES = 10_000  # in one answer
+
+
+class Unacceptable(ProxydError):
+    """What was asked cannot be done as asked; the text says what is accepted."""
+
+
+# --- what is logged ------------------------------------------------------------------------------------------
+
+
+def timeline(database: Database, contact: str | None, account: str | None, limit: int) -> Document:
+    """`{"messages": […]}`, newest first; `contact` and `account` are addresses, None = all."""
+    key = mailbox_key(contact) if contact else None
+    with database.reading() as connection:
+        ids = log.of_contact(connection, key, account.lower() if account else None, max(0, min(limit, MOST_MESSAGES)))
+        documents = log.documents(connection, ids)
+        unread = history.unread(connection, ids)
+    return {"messages": [_with_body(database, each, unread) for each in documents]}
+
+
+def message(database: Database, id: str) -> Document | None:
+    """One logged message by our record's id."""
+    with database.reading() as connection:
+        documents = log.documents(connection, [id])
+        unread = history.unread(connection, [id])
+    return _with_body(database, documents[0], unread) if documents else None
+
+
+def _with_body(database: Database, document: Document, unread: Mapping[str, str]) -> Document:
+    """Whoever asks sooner than the daemon read the message gets its text all the same."""
+    owner = unread.get(document["id"])
+    return document if owner is None else document | asdict(read_body(database, owner))
+
+
+def raw(database: Database, id: str) -> Iterator[bytes] | None:
+    """The octets of a logged message as it was filed, in chunks; None where there is none."""
+    owner = _owner(database, id)
+    return None if owner is None else _octets(database, owner)
+
+
+def attachment(database: Database, id: str, n: int) -> tuple[Document, Iterator[bytes]] | None:
+    """The nth attachment (from 0) as `messages/ID` lists them: what is said of it there, and its decoded octets."""
+    found = message(database, id)
+    owner = _owner(database, id)
+    if found is None or owner is None or not 0 <= n < len(found["attachments"]):
+        return None
+    return found["attachments"][n], decoded_attachment(_octets(database, owner), n)
+
+
+def _owner(database: Database, id: str) -> str | None:
+    with database.reading() as connection:
+        return history.contents(connection, [id]).get(id)
+
+
+def _octets(database: Database, owner: str) -> Iterator[bytes]:
+    """No connection is held between two chunks: whoever reads them may be slow."""
+    seq = 0
+    while (data := _chunk(database, owner, seq)) is not None:
+        yield data
+        seq += 1
+
+
+def _chunk(database: Database, owner: str, seq: int) -> bytes | None:
+    with database.reading() as connection:
+        return content.chunk(connection, owner, seq)
+
+
+# --- why ---------------------------------------------------------------------------------------------------
+
+
+def explain(database: Database, message_id: str, now: datetime) -> Document | None:
+    """Why a message was or was not logged and what became of it; None where nothing is known under this Message-ID.
+
+    The steps end with what is true `now` of its copies and entries.
+    """
+    bare = message_id.strip().removeprefix("<").removesuffix(">").strip()
+    with database.reading() as connection:
+        known = history.of_hash(connection, database.hash_id(bare))
+    if known is None:
+        return None
+    first = known.steps[0].at if known.steps else None
+    logged, submitted = known.message, known.submitted
+    at = submitted.begun_at if submitted else logged.at if logged is not None else first
+    return {
+        "message_id": bracketed(bare),
+        "logged": logged is not None,
+        "because": logged.because if logged is not None else submitted.because if submitted else "",
+        "at": timestamp(at) if at else None,
+        "account": submitted.account if submitted else logged.account if logged is not None else None,
+        "state": submitted.state if submitted else logged.state if logged is not None else None,
+        "sent_copy": log.sent_copy_document(known.sent_copy),
+        "steps": [
+            *({"at": timestamp(each.at), "what": each.what, "detail": each.detail} for each in known.steps),
+            *({"at": timestamp(now)} | each for each in _where_it_stands(known)),
+        ],
+    }
+
+
+def _where_it_stands(known: history.History) -> Iterator[Document]:
+    if (copy := known.sent_copy) is not None:
+        detail = {
+            "waiting": f"looked for at {timestamp(copy.due)} the next time",
+            "present": f"{copy.copies} in {copy.folder}, filed by {copy.by}",
+        }.get(copy.state, "")
+        yield _step(f"Sent copy: {copy.state.replace('_', ' ')}", copy.error or detail)
+    if (dropbox := known.dropbox) is not None:
+        yield _step(f"dropbox copy: {dropbox.state}", dropbox.error or f"to {dropbox.address}")
+    for entry in known.crm:
+        yield _step(f"CRM {entry.crm}: {entry.state}", entry.error or "")
+
+
+def _step(what: str, detail: str) -> Document:
+    return {"what": what, "detail": detail}
+
+
+# --- contacts ------------------------------------------------------------------------------------------------
+
+
+def contacts(database: Database, q: str = "") -> Document:
+    """`{"contacts": […]}` by address; `q` is looked for in address, name and company."""
+    wanted = q.strip().casefold()
+    with database.reading() as connection:
+        rows = contact_rows.every(connection)
+    return {
+        "contacts": [
+            _contact_document(contact) | {"messages": count, "last": timestamp(last) if last else None}
+            for contact, count, last in rows
+            if wanted in f"{contact.email}\n{contact.name}\n{contact.company}".casefold()
+        ]
+    }
+
+
+def _contact_document(contact: Contact) -> Document:
+    return {"email": contact.email, "name": contact.name, "company": contact.company}
+
+
+def add_contact(database: Database, email: str, name: str = "", company: str = "") -> Document:
+    """Make a contact or complete one; `new` tells which. Raises Unacceptable for what is no address."""
+    contact = _contact(email, name, company)
+    with database.writing() as connection:
+        outcome = _add(connection, contact)
+        row = history.contact_row(connection, contact.key)
+    assert row is not None
+    return {"email": row.email, "name": row.name, "company": row.company, "new": outcome == "new"}
+
+
+def _contact(email: str, name: str, company: str) -> Contact:
+    address = usable_address(email)
+    if address is None:
+        raise Unacceptable(
+            f"{one_line(email)[:80]!r} is not an e-mail address; accepted: one such as grace@customer.example"
+        )
+    return Contact(mailbox_key(address), address, one_line(name), one_line(company))
+
+
+def _add(connection: sa.Connection, contact: Contact) -> str:
+    before = history.contact_row(connection, contact.key)
+    if before is None:
+        contact_rows.add(connection, contact, datetime.now(UTC))
+        return "new"
+    if all(given in ("", kept) for given, kept in ((contact.name, before.name), (contact.company, before.company))):
+        return "unchanged"
+    contact_rows.add(connection, contact, datetime.now(UTC))
+    return "updated"
+
+
+def import_contacts(database: Database, octets: bytes, kind: str = "") -> Document:
+    """Take an address book in; `kind` is csv, vcard or "" = told by its content.
+
+    `{"new", "updated", "unchanged", "problems": [{"line", "why"}]}`; a line that is not usable stops no other.
+    """
+    if kind not in ("", "csv", "vcard"):
+        raise Unacceptable(f"{kind!r} is no kind of address book; accepted: csv, vcard")
+    book = read_address_book(octets, kind)
+    counts = {"new": 0, "updated": 0, "unchanged": 0}
+    with database.writing() as connection:
+        for person in book.people:
+            contact = Contact(mailbox_key(person.email), person.email, person.name, person.company)
+            counts[_add(connection, contact)] += 1
+    return {**counts, "problems": [asdict(each) for each in book.problems]}
+
+
+# --- the daemon ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """An account's connection as the journal knows it; `last_seen` is when the mailbox last answered."""
+
+    address: str
+    condition: Condition
+    last_seen: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonState:
+    """What only the running daemon knows. `listening` maps a listener's name to host:port; `config_problem` is why
+    the newest configuration was not taken, None where it was."""
+
+    version: str
+    started_at: datetime
+    listening: Mapping[str, str]
+    accounts: Sequence[AccountState]
+    config_problem: str | None = None
+
+
+def status(database: Database, state: DaemonState, now: datetime) -> Document:
+    with database.reading() as connection:
+        copies = sent_copies.waiting_by_account(connection)
+        crm = outbox.waiting_by_account(connection)
+        unknown: dict[str, list[Document]] = defaultdict(list)
+        for row in history.unsettled(connection):
+            unknown[row.account].append(_unknown_document(row))
+    return {
+        "daemon": {
+            "version": state.version,
+            "started_at": timestamp(state.started_at),
+            "uptime": round((now - state.started_at).total_seconds()),
+            "listening": dict(state.listening),
+            "config_problem": state.config_problem,
+        },
+        "accounts": [
+            _account_document(each)
+            | {
+                "waiting": {
+                    "sent_copies": copies.get(each.address, 0),
+                    "crm": crm.get(each.address, 0),
+                    "spool": 0,
+                },
+                "unknown": unknown.get(each.address, []),
+            }
+            for each in state.accounts
+        ],
+    }
+
+
+def accounts(state: DaemonState) -> Document:
+    return {"accounts": [_account_document(each) for each in state.accounts]}
+
+
+def _account_document(account: AccountState) -> Document:
+    condition = account.condition
+    return {
+        "address": account.address,
+        "state": str(condition.state),
+        "since": timestamp(condition.since),
+        "because": condition.because,
+        "evidence": condition.evidence,
+        "last_seen": timestamp(account.last_seen) if account.last_seen else None,
+    }
+
+
+def _unknown_document(row: history.Unsettled) -> Document:
+    return {
+        "id": row.id,
+        "message_id": bracketed(row.message_id) if row.message_id else None,
+        "since": timestamp(row.begun_at),
+        "why": row.why,
+        "looked_at": timestamp(row.looked_at) if row.looked_at else None,
+    }
