@@ -27,7 +27,7 @@ class KeyringSilent(ConfigError):
     """There is a keyring, but it did not answer or would not open."""
 
 
-def read(service: str, user: str, what: str, *, limit: float = LIMIT) -> str | None:
+def read(service: str, user: str, what: str) -> str | None:
     """The entry, None where there is none. Raises NoKeyring or KeyringSilent."""
 
     def ask() -> str | None:
@@ -35,10 +35,10 @@ def read(service: str, user: str, what: str, *, limit: float = LIMIT) -> str | N
 
         return keyring.get_password(service, user)
 
-    return _within(ask, what, limit)
+    return _within(ask, what)
 
 
-def write(service: str, user: str, secret: str, what: str, *, limit: float = LIMIT) -> None:
+def write(service: str, user: str, secret: str, what: str) -> None:
     """Make or replace the entry, and see that it is there. Raises NoKeyring or KeyringSilent."""
 
     def put() -> str | None:
@@ -47,11 +47,11 @@ def write(service: str, user: str, secret: str, what: str, *, limit: float = LIM
         keyring.set_password(service, user, secret)
         return keyring.get_password(service, user)
 
-    if _within(put, what, limit) != secret:
+    if _within(put, what) != secret:
         raise KeyringSilent(f"{what}: the keyring did not keep it; {CURE}")
 
 
-def _within(ask: Callable[[], T], what: str, limit: float) -> T:
+def _within(ask: Callable[[], T], what: str) -> T:
     answers: list[T] = []
     errors: list[Exception] = []
 
@@ -63,11 +63,11 @@ def _within(ask: Callable[[], T], what: str, limit: float) -> T:
 
     thread = threading.Thread(target=run, name="keyring", daemon=True)
     thread.start()
-    thread.join(limit)
+    thread.join(LIMIT)
     if answers:
         return answers[0]
     if not errors:
-        raise KeyringSilent(f"{what}: the keyring did not answer within {limit:g} s; unlock it, or {CURE}")
+        raise KeyringSilent(f"{what}: the keyring did not answer within {LIMIT:g} s; unlock it, or {CURE}")
     # Only the error's kind is told: its text is a backend's and may hold anything.
     kind = type(errors[0]).__name__
     if kind == "NoKeyringError":

@@ -134,7 +134,7 @@ SIZE = "a size such as 500KB, 25MB or 2GB"
 
 def duration(text: str) -> float:
     """Seconds of `20s 5m 9h 400d`; raises NotAccepted."""
-    if not (match := re.fullmatch(r"([0-9]{1,6})([smhd])", text)):
+    if not (match := re.fullmatch(r"([0-9]{1,9})([smhd])", text)):
         problem = f"{shown(text)} has no unit" if text.isdigit() else ""
         raise NotAccepted(DURATION, problem)
     return float(int(match[1]) * _UNITS[match[2]])
@@ -178,7 +178,7 @@ def seconds_between(least: str, most: str) -> Callable[[Any, ValidationInfo], fl
     return read
 
 
-DURATION_SCHEMA = {"type": "string", "pattern": "^[0-9]{1,6}[smhd]$"}
+DURATION_SCHEMA = {"type": "string", "pattern": "^[0-9]{1,9}[smhd]$"}
 
 
 # --- text --------------------------------------------------------------------------------------------------

@@ -97,6 +97,11 @@ def _from_keyring(data: Path, store: str) -> bytes:
         if not exists:
             return make_key_file(data)
         why = str(error).removeprefix(f"{WHAT}: ").partition(";")[0]
+    except desktop_keyring.KeyringSilent as error:
+        # The key may lie in it: a second one, in a file, would be found first from then on.
+        file = shown(str(data / KEY_FILE), 200)
+        cure = "" if exists else f", or put {2 * KEY_SIZE} random hex digits into the file {file} (mode 0600)"
+        raise ConfigError(f"{str(error).partition(';')[0]}; unlock it{cure}") from None
     raise ConfigError(
         f"{WHAT}: the store {shown(str(data / store), 200)} exists, but its key is not to be found: "
         f"no credential, no file {KEY_FILE} beside it, and {why}; bring the key back, or move the store away"
