@@ -112,6 +112,3 @@ def message(
     if id:
         lines.append(f"Message-ID: <{id}>")
     return ("\r\n".join(lines) + "\r\n" + more + "\r\n" + body).encode()
-
-
-

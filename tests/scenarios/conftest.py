@@ -1,0 +1,36 @@
+"""`rig`: a provider and a daemon that serves Ada's account there; `make_rig(…)` for other kinds of either."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.scenarios.rig import Rig
+from tests.servers.mailprovider import Provider
+
+QUICK = "sent_copy: {settle: 1s}\n"
+
+
+@pytest.fixture
+def make_rig(make_provider: Callable[..., Provider], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """`make_rig(more="…", special_use=False, …)`: running; with `start=False` not yet."""
+    with contextlib.ExitStack() as running:
+
+        def make(*, more: str = QUICK, start: bool = True, account: Any = None, **options: Any) -> Rig:
+            provider = make_provider(**options)
+            rig = Rig(tmp_path_factory.mktemp("rig"), provider, more=more, account=account and account(provider))
+            running.callback(rig.stop)
+            if start:
+                rig.start()
+            return rig
+
+        yield make
+
+
+@pytest.fixture
+def rig(make_rig: Any) -> Rig:
+    made: Rig = make_rig()
+    return made
