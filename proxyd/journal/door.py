@@ -260,6 +260,14 @@ class Journal:
         hash = self._database.hash_id
         return await self._read(lambda c: finding.copies_of(c, account, wanted, hash, self._kept)) if wanted else {}
 
+    async def submitted(self, account: str, ids: Iterable[str]) -> frozenset[str]:
+        """Which of these Message-IDs belong to mail that goes or went through us, logged or not."""
+        hashed = {self._database.hash_id(each): each for each in ids}
+        if not hashed:
+            return frozenset()
+        owned = await self._read(lambda c: submissions.owners(c, list(hashed), account))
+        return frozenset(hashed[digest] for digest in owned)
+
     async def unknown_submissions(self, account: str) -> list[UnknownSubmission]:
         return await self._read(lambda c: finding.unknown_submissions(c, account))
 

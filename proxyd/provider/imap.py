@@ -128,9 +128,10 @@ class Connection:
 
     @classmethod
     def open(
-        cls, host: str, port: int, tls: Literal["implicit", "starttls", "none"], context: ssl.SSLContext
+        cls, host: str, port: int, tls: Literal["implicit", "starttls", "none"], context: ssl.SSLContext | None
     ) -> Connection:
-        """Connect, and raise TLS where the settings say so; `context` is the one context that all connections share.
+        """Connect, and raise TLS where the settings say so; `context` is the one context that all connections share,
+        None only where `tls` is.
 
         Raises Unreachable, Throttled (a greeting that says so), Misconfigured (certificate, no STARTTLS).
         """
@@ -146,7 +147,7 @@ class Connection:
                 raise
         return connection
 
-    def _raise_tls(self, context: ssl.SSLContext, at: tuple[str, int]) -> None:
+    def _raise_tls(self, context: ssl.SSLContext | None, at: tuple[str, int]) -> None:
         with translated("STARTTLS", at=at):
             if not self._client.has_capability("STARTTLS"):
                 raise Misconfigured("the server does not offer STARTTLS on this port: use tls: implicit and port 993")
@@ -331,6 +332,11 @@ class Connection:
             return None
         when = values.get(b"INTERNALDATE")
         return Facts(_number(values[b"RFC822.SIZE"]), _aware(when) if isinstance(when, datetime) else None)
+
+    def is_draft(self, uid: int) -> bool:
+        """Whether it carries \\Draft: written, and not sent by that."""
+        flags = self._fetch([uid], ["FLAGS"]).get(uid, {}).get(b"FLAGS", ())
+        return any(flag.lower() == rb"\draft" for flag in flags if isinstance(flag, bytes))
 
     def part(self, uid: int, offset: int, size: int = PART) -> bytes | None:
         """Octets `offset` to `offset + size` of the whole message, fewer at its end, none behind it; None = gone."""

@@ -22,6 +22,8 @@ from proxyd.workers import Clock, Lane, start
 
 RENEW = 9 * 60.0  # seconds an IDLE stands at most: home routers forget a silent connection after ten minutes and more
 
+POLL = 60.0  # seconds between two looks at a server that has no IDLE
+
 
 @implementer(IReadDescriptor)  # type: ignore[no-untyped-call]
 class _Reader:
@@ -67,15 +69,16 @@ class Place:
     async def wait(self, connection: Connection, lane: Lane, seconds: float) -> bool:
         """Park for at most `seconds` (and at most RENEW). True = the server announced new mail in the open folder.
 
-        Where the server has no IDLE this only lets time pass. Raises Unreachable, Throttled.
+        Where the server has no IDLE it is asked after at most POLL. Raises Unreachable, Throttled.
         """
         if self._nudged or seconds <= 0:
             self._nudged = False
             return connection.take_news()
         seconds = min(seconds, RENEW)
         if not await lane.run(connection.has, "IDLE"):
-            await self._until_woken(seconds)
-            return False
+            await self.pause(min(seconds, POLL))
+            await lane.run(connection.noop)
+            return connection.take_news()
         news = await lane.run(connection.idle)
         if not news:
             news = await self._parked(connection, seconds)
@@ -93,12 +96,13 @@ class Place:
         reader = _Reader(connection, done)
         self._reactor.addReader(reader)
         try:
-            await self._until_woken(seconds)
+            await self.pause(seconds)
         finally:
             self._reactor.removeReader(reader)
         return announced
 
-    async def _until_woken(self, seconds: float) -> None:
+    async def pause(self, seconds: float) -> None:
+        """Let time pass, or until a nudge."""
         if self._nudged:
             self._nudged = False
             return

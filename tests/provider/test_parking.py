@@ -13,7 +13,7 @@ import pytest
 from twisted.internet import reactor  # noqa: TID251 - the reactor that pytest runs on
 
 from proxyd.provider.imap import Connection, Unreachable
-from proxyd.provider.parking import RENEW, Place
+from proxyd.provider.parking import POLL, RENEW, Place
 from proxyd.workers import Lane, SystemClock, Workers, start
 from tests.clock import ManualClock
 from tests.looping import on_the_loop
@@ -162,13 +162,14 @@ async def test_an_abandoned_wait_leaves_nothing_in_the_reactor(workers: Workers)
 @on_the_loop
 async def test_a_server_without_idle_is_asked_now_and_then(workers: Workers) -> None:
     script = GREETING + SIGN_IN.replace("[CAPABILITY IMAP4rev1 IDLE]", "[CAPABILITY IMAP4rev1]") + EXAMINE
+    script += "C: NOOP\nS: * 4 EXISTS\nS: %T OK done\n"
     with ScriptedImap(script) as server:
         connection, lane = await opened(workers, server.port)
         clock = ManualClock()
-        waiting = start(Place(reactor, clock).wait(connection, lane, 60), "test")
+        waiting = start(Place(reactor, clock).wait(connection, lane, RENEW), "test")
         await clock.sleeper()
-        await clock.advance(60)
-        assert not await waiting
+        await clock.advance(POLL)
+        assert await waiting
         await lane.run(connection.close)
 
 

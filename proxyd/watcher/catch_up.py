@@ -1,0 +1,298 @@
+"""From where we stood in a folder to its end: the new messages' few fields, and of what belongs to the log, the rest.
+
+Privacy is decided here, in this order. Of every new UID only the fields that name messages are read (and those that
+the account's settings ask for: To and Cc of the person's own sent mail, From for `incoming: contacts`). Only of those
+that the rules may log are the people read; only of those that they do log, the message. Nothing else is requested.
+
+The position in a folder is what was read, never what was announced: a UID that the server shows and does not deliver
+holds the position back, and is asked for again. Position and findings are one commit.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from proxyd.config import Account
+from proxyd.formats.message import heading as read_heading
+from proxyd.formats.message import mailbox_key, split_header
+from proxyd.journal import Journal
+from proxyd.model import (
+    Direction,
+    Found,
+    Heading,
+    MailboxPosition,
+    Seen,
+    Source,
+    ThreadMatch,
+    Tracked,
+)
+from proxyd.provider.imap import PART, Connection, Opened, Unreachable
+from proxyd.rules import threads, tracking
+from proxyd.watcher.sent_copy import SentCopies
+from proxyd.watcher.session import Session
+from proxyd.workers import Clock
+
+log = structlog.get_logger()
+
+NAMES = ("MESSAGE-ID", "IN-REPLY-TO", "REFERENCES")
+ORIGINAL_NAMES = ("X-MICROSOFT-ORIGINAL-MESSAGE-ID", "X-GOOGLE-ORIGINAL-MESSAGE-ID")
+PEOPLE = ("FROM", "SENDER", "TO", "CC")
+
+BATCH = 200  # UIDs whose fields are asked for in one command, and that one commit covers
+FINDINGS = 8  # messages on their way into the log at once: each holds its first part in memory
+CHUNK = 256 * 1024  # octets
+INSIST = (0.5, 1.0, 2.0)  # seconds between requests for what was announced and is not delivered
+GIVE_UP = timedelta(hours=1)  # after which an undeliverable UID is passed over, loudly
+BACK = timedelta(days=2)  # how far before the last look the search starts once the UIDs count no more
+
+
+class MailboxContent:
+    """A message in the open folder, fetched in parts while it is read; only the first is held."""
+
+    def __init__(self, session: Session, uid: int, size: int, first: bytes) -> None:
+        self._session = session
+        self._uid = uid
+        self._first = first
+        self._size = len(first) if len(first) < PART else max(size, len(first))
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        part, offset = self._first, 0
+        while part:
+            for start in range(0, len(part), CHUNK):
+                yield part[start : start + CHUNK]
+            offset += len(part)
+            if len(part) < PART and offset >= self._size:
+                return
+            fetched = await self._session.do(Connection.part, self._uid, offset)
+            if fetched is None:
+                raise Unreachable("a message went away while it was read")
+            part = fetched
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Why a message goes into the log."""
+
+    verdict: Tracked
+    match: ThreadMatch | None
+    direction: Direction
+    source: Source
+
+
+class CatchUp:
+    """Reads an account's folders; `copies` hears of what arrives in Sent."""
+
+    def __init__(self, account: Account, journal: Journal, clock: Clock, copies: SentCopies) -> None:
+        self._account = account
+        self._address = account.address
+        self._journal = journal
+        self._clock = clock
+        self._copies = copies
+        self._own = frozenset(mailbox_key(each) for each in (account.address, *account.aliases))
+        self._rules = tracking.TrackingSettings(
+            address=account.address,
+            aliases=tuple(account.aliases),
+            track=account.track,
+            never_log=tuple(account.never_log),
+            dropbox=account.dropbox,
+            incoming=account.incoming,
+        )
+        self._withheld: dict[tuple[str, int, int], float] = {}  # (folder, UIDVALIDITY, UID) → since when
+
+    async def read(self, session: Session, opened: Opened, *, sent: bool, logged: bool = True) -> tuple[int, bool]:
+        """Read the open folder on from its position. `sent`: it is the Sent folder; `logged`: its mail may be logged.
+
+        Returns how many new messages were read, and whether everything that was announced was delivered.
+        """
+        position = await self._position(session, opened)
+        count = 0
+        while True:
+            uids = await session.do(Connection.uids_from, position.uidnext)
+            for batch in _batches(uids, BATCH):
+                position, whole = await self._read_batch(session, opened, batch, position, sent=sent, logged=logged)
+                if not whole:
+                    return count, False
+                count += len(batch)
+            if not session.take_news():
+                return count, True
+
+    async def _position(self, session: Session, opened: Opened) -> MailboxPosition:
+        """Where to read on. The first time: the end. Where the UIDs count no more: two days before the last look."""
+        before = await self._journal.position(self._address, opened.name)
+        if before is not None and before.uidvalidity == opened.uidvalidity:
+            return before
+        now = self._clock.now()
+        end = opened.uidnext
+        if not end:  # the server did not say
+            end = max(await session.do(Connection.uids_from, 1), default=0) + 1
+        if before is not None:
+            since = (before.seen_at or now) - BACK
+            end = min(await session.do(Connection.uids_since, since.date()), default=end)
+            log.warning("folder renumbered", account=self._address, uidvalidity=opened.uidvalidity)
+        position = MailboxPosition(opened.uidvalidity, end, now if before is None else before.seen_at)
+        await self._journal.set_position(self._address, opened.name, position)
+        return position
+
+    async def _read_batch(
+        self,
+        session: Session,
+        opened: Opened,
+        uids: Sequence[int],
+        position: MailboxPosition,
+        *,
+        sent: bool,
+        logged: bool,
+    ) -> tuple[MailboxPosition, bool]:
+        fields, withheld = await self._fields(session, opened, uids, self._names(sent))
+        headings = {uid: read_heading(octets) for uid, octets in sorted(fields.items())}
+        if sent:
+            wanted = await self._outgoing(session, opened, headings, logged)
+        else:
+            wanted = await self._incoming(session, headings)
+        stop = min(withheld, default=uids[-1] + 1)
+
+        def at(uid: int) -> MailboxPosition:
+            return MailboxPosition(opened.uidvalidity, max(position.uidnext, min(uid, stop)), self._clock.now())
+
+        seen: list[Seen] = []
+        for uid, why in wanted.items():
+            if (found := await self._message(session, opened, uid, why)) is not None:
+                seen.append(found)
+            if len(seen) == FINDINGS:
+                await self._journal.set_position(self._address, opened.name, at(uid + 1), seen)
+                seen = []
+        position = at(uids[-1] + 1)
+        await self._journal.set_position(self._address, opened.name, position, seen)
+        return position, not withheld
+
+    def _names(self, sent: bool) -> tuple[str, ...]:
+        if sent:
+            return (*NAMES, "TO", "CC", *ORIGINAL_NAMES)
+        return (*NAMES, "FROM") if self._account.incoming == "contacts" else NAMES
+
+    async def _fields(
+        self, session: Session, opened: Opened, uids: Sequence[int], names: Sequence[str]
+    ) -> tuple[dict[int, bytes], list[int]]:
+        """The fields of every UID, and the UIDs that the server still withholds after being asked again."""
+        fields = await session.do(Connection.fields, uids, names)
+        withheld = [uid for uid in uids if uid not in fields]
+        for pause in INSIST:
+            if not withheld:
+                break
+            await self._clock.sleep(pause)
+            await session.do(Connection.noop)
+            there = frozenset(await session.do(Connection.uids_from, withheld[0]))
+            withheld = [uid for uid in withheld if uid in there]  # the others were expunged meanwhile
+            fields |= await session.do(Connection.fields, withheld, names)
+            withheld = [uid for uid in withheld if uid not in fields]
+        return fields, [uid for uid in withheld if not self._given_up(opened, uid)]
+
+    def _given_up(self, opened: Opened, uid: int) -> bool:
+        now = self._clock.monotonic()
+        since = self._withheld.setdefault((opened.name, opened.uidvalidity, uid), now)
+        if now - since < GIVE_UP.total_seconds():
+            return False
+        log.warning("a message was announced and never delivered", account=self._address, uid=uid)
+        return True
+
+    # --- what of it belongs to the log ---------------------------------------------------------------------
+
+    async def _incoming(self, session: Session, headings: Mapping[int, Heading]) -> dict[int, Wanted]:
+        if self._account.incoming == "nothing":
+            return {}
+        known = await self._journal.tracked(self._address, _ids(headings.values()))
+        new = {uid: each for uid, each in headings.items() if each.message_id not in known}
+        matches = {uid: match for uid, each in new.items() if (match := threads.match(each, known)) is not None}
+        contacts: frozenset[str] = frozenset()
+        if self._account.incoming == "contacts":
+            authors = [one.address for each in new.values() for one in each.from_]
+            contacts = await self._journal.known_contacts(authors)
+        maybe = [uid for uid, each in new.items() if uid in matches or _keys(each) & contacts]
+        people = await session.do(Connection.fields, maybe, PEOPLE)
+        wanted = {}
+        for uid in maybe:
+            said = read_heading(people.get(uid, b""))
+            if uid not in people or _keys(said) & self._own:
+                continue  # gone, or our own mail come back to us
+            match = matches.get(uid)
+            verdict = tracking.incoming(self._rules, said, contacts=contacts, match=match)
+            if isinstance(verdict, Tracked):
+                source = Source.REPLY if match else Source.CONTACT
+                wanted[uid] = Wanted(verdict, match, Direction.INCOMING, source)
+        return _once(wanted, headings)
+
+    async def _outgoing(
+        self, session: Session, opened: Opened, headings: Mapping[int, Heading], logged: bool
+    ) -> dict[int, Wanted]:
+        """Of the Sent folder: copies of what went through us are for `copies`; the rest was sent from elsewhere."""
+        ours = await self._copies.arrived(session, opened, headings)
+        rest = {uid: each for uid, each in headings.items() if uid not in ours}
+        if not logged or not rest:
+            return {}
+        ids = _ids(rest.values())
+        known = await self._journal.tracked(self._address, ids)
+        through_us = await self._journal.submitted(self._address, ids)
+        people = [one.address for each in rest.values() for one in (*each.to, *each.cc)]
+        contacts = await self._journal.known_contacts(people)
+        wanted = {}
+        for uid, each in rest.items():
+            if any(id in known or id in through_us for id in (each.message_id, *each.original_ids)):
+                continue
+            match = threads.match(each, known)
+            recipients = [one.address for one in (*each.to, *each.cc)]
+            verdict = tracking.decide(
+                self._rules, each, recipients, contacts=contacts, answers=match.message if match else None
+            )
+            if isinstance(verdict, Tracked):
+                wanted[uid] = Wanted(verdict, match, Direction.OUTGOING, Source.SENT_FOLDER)
+        return _once(wanted, headings)
+
+    async def _message(self, session: Session, opened: Opened, uid: int, why: Wanted) -> Seen | None:
+        """The message itself: it is tracked, and only now it is asked for. None = it has gone meanwhile."""
+        facts = await session.do(Connection.facts, uid)
+        first = await session.do(Connection.part, uid, 0)
+        if facts is None or not first:
+            return None
+        end = split_header(first)
+        return Seen(
+            account=self._address,
+            direction=why.direction,
+            source=why.source,
+            heading=read_heading(first if end is None else first[:end]),
+            content=MailboxContent(session, uid, facts.size, first),
+            found=Found(opened.name, opened.uidvalidity, uid, facts.internaldate),
+            at=self._clock.now(),
+            verdict=why.verdict,
+            match=why.match,
+        )
+
+
+def _batches(uids: Sequence[int], size: int) -> Iterable[Sequence[int]]:
+    return (uids[start : start + size] for start in range(0, len(uids), size))
+
+
+def _ids(headings: Iterable[Heading]) -> list[str]:
+    """Every id that these name, their own ones too."""
+    groups = ((each.message_id, *each.original_ids, *each.in_reply_to, *each.references) for each in headings)
+    return list(dict.fromkeys(id for id in itertools.chain.from_iterable(groups) if id))
+
+
+def _keys(heading: Heading) -> frozenset[str]:
+    return frozenset(mailbox_key(each.address) for each in heading.from_)
+
+
+def _once(wanted: Mapping[int, Wanted], headings: Mapping[int, Heading]) -> dict[int, Wanted]:
+    """One message that lies there twice is fetched once."""
+    first: dict[str, int] = {}
+    for uid in wanted:
+        first.setdefault(headings[uid].message_id or f"\0{uid}", uid)
+    return {uid: wanted[uid] for uid in first.values()}

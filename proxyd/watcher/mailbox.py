@@ -1,0 +1,229 @@
+"""One account's mailbox, watched: two connections at most, each parked in IDLE when there is nothing to do.
+
+One connection waits on INBOX (or the first folder of `watch.folders`) and looks into further folders now and then; the
+other waits on Sent, reads what arrives there, and settles the Sent copies. What IDLE may have missed, a look by STATUS
+every five minutes finds. A lost connection, a refusal or a wait is the door's business (`watcher.session`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from proxyd.config import Account
+from proxyd.errors import ProxydError, Refused, SignInRefused
+from proxyd.journal import Journal
+from proxyd.model import HealthCause, HealthEvent, SentFolder
+from proxyd.provider.imap import Connection, Opened, Throttled, Unreachable
+from proxyd.rules.sent_copy import sent_folder
+from proxyd.watcher.catch_up import CatchUp
+from proxyd.watcher.sent_copy import SentCopies
+from proxyd.watcher.session import Door, Session
+from proxyd.workers import Clock, Workers, start
+
+log = structlog.get_logger()
+
+CHECK = 300.0  # seconds between two looks by STATUS
+AGAIN = (1.0, 5.0, 30.0)  # seconds until the next look, where mail was announced and not found, or not delivered
+
+INBOX = "INBOX"
+
+
+class _Looks:
+    """When to look again: soon, where mail was announced and not found, or found and not delivered; else in time."""
+
+    def __init__(self) -> None:
+        self._announced = False
+        self._tries = 0
+
+    def announced(self, news: bool) -> None:
+        self._announced = news or self._announced
+
+    def pause(self, read: int, whole: bool, left: float) -> float:
+        """After a look that read so many messages; `left` is the time until there is a look anyway."""
+        if whole and (read or not self._announced or self._tries == len(AGAIN)):
+            self._announced, self._tries = False, 0
+            return left
+        wait = AGAIN[min(self._tries, len(AGAIN) - 1)]
+        self._tries += 1
+        return min(wait, left)
+
+
+class Mailbox:
+    """`start` it, `stop` it; `retry_now` after a person has mended something."""
+
+    def __init__(
+        self,
+        account: Account,
+        journal: Journal,
+        workers: Workers,
+        clock: Clock,
+        reactor: Any,
+        tls_context: ssl.SSLContext | None,
+        jitter: Callable[[], float],
+    ) -> None:
+        """`reactor` provides IReactorFDSet; `jitter` gives chance in [0, 1); `tls_context` is shared by all accounts
+        that trust the same authorities, None where the account's server speaks no TLS."""
+        self._account = account
+        self._address = account.address
+        self._journal = journal
+        self._clock = clock
+        self._door = Door(account, journal, workers, clock, reactor, tls_context, jitter)
+        self._copies = SentCopies(account, journal, clock, jitter)
+        self._catch_up = CatchUp(account, journal, clock, self._copies)
+        self._sessions: set[Session] = set()
+        self._sent_session: Session | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._tasks = [
+            start(self._keep(self._watch_incoming, None), f"mailbox {self._address}"),
+            start(self._keep(self._watch_sent, self._copies.out_of_reach), f"sent {self._address}"),
+            start(self._listen(), f"wakes {self._address}"),
+        ]
+
+    async def stop(self) -> None:
+        """Returns when every connection is closed."""
+        for task in self._tasks:
+            task.cancel()
+        for session in list(self._sessions):
+            session.drop()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    async def retry_now(self) -> None:
+        """Sign in now, whatever was to be waited for; connections that stand are checked."""
+        self._door.hurry()
+        for session in self._sessions:
+            session.nudge()
+
+    async def _keep(
+        self, watch: Callable[[Session], Awaitable[None]], on_failure: Callable[[ProxydError], Awaitable[None]] | None
+    ) -> None:
+        """One connection's life, again and again."""
+        while True:
+            session = await self._door.open(on_failure)
+            self._sessions.add(session)
+            try:
+                await watch(session)
+            except (Unreachable, Throttled, Refused, SignInRefused) as error:
+                log.info("mailbox connection ended", account=self._address, why=type(error).__name__)
+                await self._door.failed(error)
+            except Exception:  # the store, or a fault of ours: loud, and no reason to leave the mailbox unwatched
+                log.exception("mailbox watch failed", account=self._address)
+                self._door.troubled()
+            finally:
+                self._sessions.discard(session)
+                session.drop()
+                await session.close()
+
+    async def _listen(self) -> None:
+        """Hints that a Sent copy became due, or that an outcome is unknown."""
+        wake = self._journal.wakes.copies(self._address)
+        while True:
+            await wake.wait()
+            wake.clear()
+            if self._sent_session is not None:
+                self._sent_session.nudge()
+
+    # --- INBOX and further folders -------------------------------------------------------------------------
+
+    async def _watch_incoming(self, session: Session) -> None:
+        main, *others = await self._incoming_folders(session)
+        opened = await self._look_into(session, main, others)
+        checked = self._clock.monotonic()
+        looks = _Looks()
+        while True:
+            read, whole = await self._catch_up.read(session, opened, sent=False)
+            self._door.well()
+            left = max(checked + CHECK - self._clock.monotonic(), 0.0)
+            looks.announced(await session.park(looks.pause(read, whole, left)))
+            if self._clock.monotonic() - checked >= CHECK:
+                opened = await self._check(session, opened, others)
+                checked = self._clock.monotonic()
+
+    async def _incoming_folders(self, session: Session) -> list[str]:
+        """The folders to read, the one to park on first. Sent is the other connection's."""
+        if self._account.watch.folders == "auto":
+            return [INBOX]
+        sent = (await self._find_sent(session)).name
+        names = [INBOX if name.upper() == INBOX else name for name in self._account.watch.folders]
+        names = [name for name in dict.fromkeys(names) if name != sent]
+        return sorted(names, key=lambda name: name != INBOX) or [INBOX]
+
+    async def _look_into(self, session: Session, main: str, others: list[str]) -> Opened:
+        """Read the others on from where they stood, then open the one to stay in."""
+        for name in others:
+            try:
+                opened = await session.do(Connection.examine, name)
+            except Refused as error:
+                log.warning("watched folder cannot be opened", account=self._address, folder=name, why=error.evidence)
+                continue
+            await self._catch_up.read(session, opened, sent=False)
+        return await session.do(Connection.examine, main)
+
+    async def _check(self, session: Session, opened: Opened, others: list[str]) -> Opened:
+        """The truth, whatever IDLE told: is the folder still the one we have open, and how do the others stand?"""
+        await self._journal.health(self._address, HealthEvent(HealthCause.SIGNED_IN, "IMAP"))
+        moved = []
+        for name in others:
+            try:
+                status = await session.do(Connection.status, name)
+            except Refused:
+                continue
+            position = await self._journal.position(self._address, name)
+            if position is None or (position.uidvalidity, position.uidnext) != (status.uidvalidity, status.uidnext):
+                moved.append(name)
+        status = await session.do(Connection.status, opened.name)
+        if moved or status.uidvalidity != opened.uidvalidity:
+            return await self._look_into(session, opened.name, moved)
+        await session.do(Connection.noop)
+        return opened
+
+    # --- Sent ----------------------------------------------------------------------------------------------
+
+    async def _watch_sent(self, session: Session) -> None:
+        self._sent_session = session
+        try:
+            opened = await self._open_sent(session)
+            logged = self._logs_sent(opened.name)
+            checked = self._clock.monotonic()
+            looks = _Looks()
+            while True:
+                read, whole = await self._catch_up.read(session, opened, sent=True, logged=logged)
+                due = await self._copies.settle(session, opened)
+                self._door.well()
+                left = max(checked + CHECK - self._clock.monotonic(), 0.0)
+                pause = looks.pause(read, whole, left)
+                looks.announced(await session.park(pause if due is None else min(pause, due)))
+                if self._clock.monotonic() - checked >= CHECK:
+                    opened = await self._check(session, opened, [])
+                    checked = self._clock.monotonic()
+        finally:
+            self._sent_session = None
+
+    def _logs_sent(self, name: str) -> bool:
+        """Is what was sent from elsewhere logged? Sent is watched unless a list of folders leaves it out."""
+        folders = self._account.watch.folders
+        return folders == "auto" or name in folders
+
+    async def _open_sent(self, session: Session) -> Opened:
+        """The Sent folder, opened. Where there is none it is made when the first copy needs it."""
+        while True:
+            sent = await self._find_sent(session)
+            if not sent.exists and await self._copies.waits():
+                await session.do(Connection.create, sent.name)
+                log.info("sent folder created", account=self._address)
+            elif not sent.exists:
+                await session.do(Connection.noop)
+                await session.pause(CHECK)
+                continue
+            await self._journal.learn(self._address, "sent_folder", sent.name)
+            return await session.do(Connection.examine, sent.name)
+
+    async def _find_sent(self, session: Session) -> SentFolder:
+        return sent_folder(await session.do(Connection.folders), self._account.sent_copy.folder)

@@ -1,0 +1,402 @@
+"""Exactly one copy of what was sent lies in the Sent folder, whoever put it there.
+
+The rules (`proxyd.rules.sent_copy`) say what to do; here it is done, on the one connection that has the Sent folder
+open. Copies are recognised by their ids, then by their fingerprint, for some clients and providers give a copy another
+Message-ID. Before every APPEND is a look; before its first octet it is on record, so that after a crash or a lost
+connection there is a look again and not a second APPEND. The one message that is ever removed is our own, by the UID
+that the server gave it, in the same UIDVALIDITY, after its Message-ID was read once more and another copy was seen.
+
+Also settled here, because it is the same look: submissions whose outcome nobody knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from proxyd.config import Account
+from proxyd.errors import ProxydError, Refused
+from proxyd.formats.message import copy_fingerprint
+from proxyd.formats.message import heading as read_heading
+from proxyd.journal import Journal
+from proxyd.journal.finding import DueCopy, UnknownSubmission
+from proxyd.model import (
+    CopyAppending,
+    CopyPostponed,
+    CopyPresent,
+    CopyState,
+    FiledBy,
+    Found,
+    Heading,
+    LookedFor,
+    Sent,
+    SmtpReply,
+)
+from proxyd.provider.imap import Appended, Connection, Opened
+from proxyd.rules import retry
+from proxyd.rules import sent_copy as rules
+from proxyd.watcher.session import Session
+from proxyd.workers import Clock
+
+log = structlog.get_logger()
+
+COPY_FIELDS = (
+    "MESSAGE-ID", "X-MICROSOFT-ORIGINAL-MESSAGE-ID", "X-GOOGLE-ORIGINAL-MESSAGE-ID",
+    "DATE", "FROM", "TO", "CC", "SUBJECT", "RECEIVED", "RETURN-PATH",
+)  # fmt: skip
+BATCH = 200  # UIDs whose fields are asked for in one command
+NEWEST = 1000  # UIDs looked through where searching by Message-ID finds nothing
+NOT_AT_ONCE = timedelta(seconds=2)  # between acceptance and APPEND, for a copy to be told from a client's by its date
+LOOK_FOR = timedelta(hours=24)  # how long a message of unknown outcome is looked for
+RETRY_REFUSED = 300.0  # seconds at least before an APPEND that the server refused is tried again
+
+FOUND = SmtpReply(250, ("2.0.0 found in Sent",))
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A message in Sent that is a copy of ours, by its ids (`same_ids`) or by its fingerprint."""
+
+    uid: int
+    heading: Heading
+    same_ids: bool
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(id for id in (self.heading.message_id, *self.heading.original_ids) if id)
+
+    @property
+    def filed_by(self) -> FiledBy:
+        return rules.who_filed(self.heading, self.same_ids)
+
+
+class SentCopies:
+    """One account's. Every method works on a session that has the Sent folder open, and leaves it open."""
+
+    def __init__(self, account: Account, journal: Journal, clock: Clock, jitter: Callable[[], float]) -> None:
+        self._account = account
+        self._address = account.address
+        self._journal = journal
+        self._clock = clock
+        self._jitter = jitter
+        self._hidden = [account.dropbox] if account.dropbox else []
+        self._until: dict[str, datetime] = {}  # when a waiting copy is to be looked for, where that is not on record
+        self._told: set[str] = set()  # copies of which the journal knows that the provider cannot be reached
+
+    # --- as they arrive ------------------------------------------------------------------------------------
+
+    async def arrived(self, session: Session, opened: Opened, headings: Mapping[int, Heading]) -> frozenset[int]:
+        """New messages in Sent: settle those that are copies of what went through us; returns their UIDs."""
+        ids = {uid: tuple(id for id in (each.message_id, *each.original_ids) if id) for uid, each in headings.items()}
+        owned = await self._journal.copies_of(self._address, {id for each in ids.values() for id in each})
+        by_id = {uid: owned[id] for uid, each in ids.items() for id in each if id in owned}
+        waiting = [copy for copy in await self._journal.due_copies(self._address) if copy.fingerprint]
+        look = [uid for uid in headings if uid in by_id or waiting]
+        found: dict[int, tuple[DueCopy, Candidate]] = {}
+        for uid, octets in (await self._fields(session, look)).items():
+            if uid in by_id:
+                found[uid] = (by_id[uid], Candidate(uid, read_heading(octets), True))
+            elif (copy := self._by_fingerprint(octets, waiting)) is not None:
+                found[uid] = (copy, Candidate(uid, read_heading(octets), False))
+        for copy, _ in {copy.id: (copy, uid) for uid, (copy, _) in found.items()}.values():
+            candidates = [each for owner, each in found.values() if owner.id == copy.id]
+            await self._arrived(session, opened, copy, candidates)
+        return frozenset(found) | frozenset(by_id)
+
+    def _by_fingerprint(self, octets: bytes, copies: Iterable[DueCopy]) -> DueCopy | None:
+        seen = copy_fingerprint(octets, hidden=self._hidden)
+        return next((copy for copy in copies if copy.fingerprint == seen), None)
+
+    async def _arrived(self, session: Session, opened: Opened, copy: DueCopy, candidates: Sequence[Candidate]) -> None:
+        ours = copy.appended_uid if opened.uidvalidity == copy.uidvalidity else None
+        if copy.state is CopyState.NOT_WANTED or all(each.uid == ours for each in candidates):
+            return
+        if copy.state is CopyState.PRESENT:  # another one beside what is known: see how many there are by now
+            candidates = await self._look(session, copy)
+            renumbered = copy.by is FiledBy.PROXYD and ours is None
+            if renumbered and len(candidates) <= 1:
+                return  # it is ours, under a new number that we cannot prove to be ours
+        await self._act(session, opened, copy, candidates)
+
+    # --- what is due ---------------------------------------------------------------------------------------
+
+    async def settle(self, session: Session, opened: Opened) -> float | None:
+        """Do what is due now; seconds until something is due again, None where nothing waits."""
+        self._told.clear()
+        moments = [await self._resolve(session, opened, each) for each in await self._unknown()]
+        for copy in await self._journal.due_copies(self._address):
+            moments.append(await self._settle(session, opened, copy))
+        now = self._clock.now()
+        return min((max((each - now).total_seconds(), 0.0) for each in moments if each is not None), default=None)
+
+    async def waits(self) -> bool:
+        """Is there anything that the Sent folder is needed for?"""
+        return bool(await self._journal.due_copies(self._address) or await self._unknown())
+
+    async def out_of_reach(self, error: ProxydError) -> None:
+        """The provider cannot be reached: say so once of every copy that would be due, so that it can be seen."""
+        now = self._clock.now()
+        for copy in await self._journal.due_copies(self._address):
+            if copy.due <= now and copy.id not in self._told:
+                self._told.add(copy.id)
+                await self._journal.record(CopyPostponed(copy.id, str(error), now, now))
+
+    async def _settle(self, session: Session, opened: Opened, copy: DueCopy) -> datetime | None:
+        """One copy, until it waits, is there, or is given up; when to come back for it."""
+        candidates: Sequence[Candidate] | None = None
+        while True:
+            action = rules.next_step(await self._facts(opened, copy, candidates))
+            match action:
+                case rules.Wait():
+                    self._until[copy.id] = action.until
+                    return action.until
+                case rules.Look():
+                    candidates = await self._look(session, copy)
+                case rules.Append():
+                    return await self._append(session, opened, copy)
+                case rules.Failed():
+                    await self._postponed(copy, action.error, None)
+                    return None
+                case rules.Settled() | rules.RemoveOurs():
+                    await self._act(session, opened, copy, candidates or ())
+                    return None
+
+    async def _facts(self, opened: Opened, copy: DueCopy, candidates: Sequence[Candidate] | None) -> rules.Facts:
+        later = self._until.get(copy.id)
+        return rules.Facts(
+            accepted_at=copy.accepted_at,
+            now=self._clock.now(),
+            settle=self._account.sent_copy.settle,
+            files_sent=await self._files_sent(),
+            copies=None if candidates is None else self._copies(opened, copy, candidates),
+            due=max(copy.due, later) if later else copy.due,
+            appending_since=copy.appending_since,
+            attempts=copy.attempts,
+        )
+
+    async def _files_sent(self) -> rules.FilesSent:
+        """The setting; where that is unknown, what was found out."""
+        setting = self._account.provider.files_sent
+        if setting == "unknown" and await self._journal.learned(self._address, "files_sent") == "yes":
+            return "yes"
+        return setting
+
+    def _copies(self, opened: Opened, copy: DueCopy, candidates: Sequence[Candidate]) -> tuple[rules.Copy, ...]:
+        ours = copy.appended_uid if opened.uidvalidity == copy.uidvalidity else None
+        return tuple(rules.Copy(each.uid, FiledBy.PROXYD if each.uid == ours else each.filed_by) for each in candidates)
+
+    async def _act(self, session: Session, opened: Opened, copy: DueCopy, candidates: Sequence[Candidate]) -> None:
+        """Copies are there: put on record what is so, after taking ours back where it is one too many."""
+        copies = self._copies(opened, copy, candidates)
+        if copy.state is CopyState.PRESENT and copy.by is FiledBy.PROXYD:
+            copies = await self._with_ours(session, opened, copy, copies)
+        if len(copies) == 1 and await self._is_lost_append(session, copy, candidates[0]):
+            copies = (rules.Copy(copies[0].uid, FiledBy.PROXYD),)
+        step = rules.next_step(await self._given(copy, copies))
+        if isinstance(step, rules.RemoveOurs):
+            gone = [uid for uid in step.uids if await self._remove(session, opened, copy, uid, step.then.uid)]
+            left = len(copies) - len(gone)
+            kept = next((uid for uid in step.uids if uid not in gone), None)
+            if kept is None:
+                await self._present(opened, copy, candidates, step.then.uid, step.then.by, left)
+            else:  # ours stays on record as ours, so that it can go later
+                await self._present(opened, copy, candidates, kept, FiledBy.PROXYD, left)
+        elif isinstance(step, rules.Settled):
+            await self._present(opened, copy, candidates, step.uid, step.by, step.copies)
+        before = await self._files_sent()
+        if (after := rules.learned(before, copies)) != before:
+            await self._journal.learn(self._address, "files_sent", after)
+
+    async def _given(self, copy: DueCopy, copies: tuple[rules.Copy, ...]) -> rules.Facts:
+        return rules.Facts(copy.accepted_at, self._clock.now(), self._account.sent_copy.settle, copies=copies)
+
+    async def _with_ours(
+        self, session: Session, opened: Opened, copy: DueCopy, copies: tuple[rules.Copy, ...]
+    ) -> tuple[rules.Copy, ...]:
+        """A search by id may find the person's copy and not ours, or the other way round: ask for ours by its UID."""
+        ours = copy.appended_uid
+        if ours is None or opened.uidvalidity != copy.uidvalidity or any(each.uid == ours for each in copies):
+            return copies
+        there = await session.do(Connection.fields, [ours], ("MESSAGE-ID",))
+        return (*copies, rules.Copy(ours, FiledBy.PROXYD)) if ours in there else copies
+
+    async def _is_lost_append(self, session: Session, copy: DueCopy, found: Candidate) -> bool:
+        """Is this the copy of our own APPEND whose answer was lost?
+
+        Nothing lay there before it began. It has the very date that we gave it, which a client's upload could have only
+        by having come in that second, and as many octets as ours.
+        """
+        since, content = copy.appending_since, copy.content
+        if since is None or content is None or since - copy.accepted_at < NOT_AT_ONCE:
+            return False
+        facts = await session.do(Connection.facts, found.uid)
+        accepted = copy.accepted_at.replace(microsecond=0)
+        return facts is not None and facts.internaldate == accepted and facts.size == content.size
+
+    async def _present(
+        self, opened: Opened, copy: DueCopy, candidates: Sequence[Candidate], uid: int, by: FiledBy, copies: int
+    ) -> None:
+        ids = dict.fromkeys(id for each in candidates for id in each.ids)
+        self._until.pop(copy.id, None)
+        found = Found(opened.name, opened.uidvalidity, uid)
+        await self._journal.record(CopyPresent(copy.id, found, by, copies, self._clock.now(), tuple(ids)))
+
+    # --- looking -------------------------------------------------------------------------------------------
+
+    async def _look(self, session: Session, copy: DueCopy) -> list[Candidate]:
+        """Every copy of this message in the open folder."""
+        await session.do(Connection.noop)  # or the server may not show what has just arrived
+        return await self._find(session, copy.id, copy.ids, copy.fingerprint, copy.accepted_at)
+
+    async def _find(
+        self, session: Session, id: str, ids: Sequence[str], fingerprint: str, since: datetime
+    ) -> list[Candidate]:
+        """By searching for the ids; where that finds nothing, by the fields of what came since. Some servers' search
+        does not know the field, or not yet."""
+        uids: set[int] = set()
+        for each in ids:
+            uids.update(await session.do(Connection.uids_of_id, each))
+        found = await self._matching(session, sorted(uids), id, ids, fingerprint)
+        if not found:
+            day = since.astimezone(UTC).date() - timedelta(days=1)
+            newest = (await session.do(Connection.uids_since, day))[-NEWEST:]
+            found = await self._matching(session, newest, id, ids, fingerprint)
+        return found
+
+    async def _matching(
+        self, session: Session, uids: Sequence[int], id: str, ids: Sequence[str], fingerprint: str
+    ) -> list[Candidate]:
+        fields = await self._fields(session, uids)
+        headings = {uid: read_heading(octets) for uid, octets in sorted(fields.items())}
+        named = {uid: (each.message_id, *each.original_ids) for uid, each in headings.items()}
+        # Once the message is gone only hashes of its ids are left, which the journal compares.
+        owned = await self._journal.copies_of(self._address, {one for each in named.values() for one in each if one})
+        found = []
+        for uid, each in headings.items():
+            owners = {owned[one].id for one in named[uid] if one in owned}
+            if id in owners or any(one in ids for one in named[uid]):
+                found.append(Candidate(uid, each, True))
+            elif not owners and fingerprint and copy_fingerprint(fields[uid], hidden=self._hidden) == fingerprint:
+                found.append(Candidate(uid, each, False))
+        return found
+
+    async def _fields(self, session: Session, uids: Sequence[int]) -> dict[int, bytes]:
+        found: dict[int, bytes] = {}
+        for start in range(0, len(uids), BATCH):
+            found |= await session.do(Connection.fields, uids[start : start + BATCH], COPY_FIELDS)
+        return found
+
+    # --- doing ---------------------------------------------------------------------------------------------
+
+    async def _append(self, session: Session, opened: Opened, copy: DueCopy) -> datetime | None:
+        """File the exact octets, marked read, with the time of sending as its date (RFC 3501 section 6.3.11)."""
+        content = copy.content
+        if content is None:
+            await self._postponed(copy, "the message is gone from proxyd's records", None)
+            return None
+        await self._journal.record(CopyAppending(copy.id, opened.name, self._clock.now()))
+        try:
+            await session.do(
+                Connection.append_begin, opened.name, content.size, (r"\Seen",), copy.accepted_at.replace(microsecond=0)
+            )
+            try:
+                async for chunk in content.chunks():
+                    await session.do(Connection.append_octets, chunk)
+            except BaseException:
+                session.drop()  # the server waits for octets that do not come
+                raise
+            appended = await session.do(Connection.append_end)
+        except Refused as error:
+            return await self._postponed(copy, str(error), self._later(copy, least=RETRY_REFUSED))
+        log.info("sent copy filed", account=self._address, id=copy.id)
+        await self._appended(session, opened, copy, appended)
+        return None
+
+    async def _appended(self, session: Session, opened: Opened, copy: DueCopy, appended: Appended) -> None:
+        """Where the server does not say which UID it gave (RFC 4315), it is the newest with our ids."""
+        uid = appended.uid if appended.uidvalidity == opened.uidvalidity else 0
+        if not uid:
+            found = await self._look(session, copy)
+            uid = max((each.uid for each in found if each.same_ids), default=0)
+        self._until.pop(copy.id, None)
+        found_at = Found(opened.name, opened.uidvalidity, uid, copy.accepted_at)
+        await self._journal.record(CopyPresent(copy.id, found_at, FiledBy.PROXYD, 1, self._clock.now(), copy.ids))
+
+    async def _remove(self, session: Session, opened: Opened, copy: DueCopy, uid: int, other: int) -> bool:
+        """Take our copy back: only if it still is ours, and the other one is there."""
+        again = await session.do(Connection.select, opened.name)
+        try:
+            if again.uidvalidity != copy.uidvalidity or uid != copy.appended_uid:
+                return False
+            fields = await self._fields(session, [uid, other])
+            if uid not in fields or other not in fields:
+                return False
+            heading = read_heading(fields[uid])
+            owners = await self._journal.copies_of(self._address, [heading.message_id] if heading.message_id else [])
+            if heading.message_id not in copy.ids and copy.id not in {each.id for each in owners.values()}:
+                return False
+            removed = await session.do(Connection.remove, uid)
+        finally:
+            await session.do(Connection.examine, opened.name)
+        if removed:
+            log.info("own sent copy taken back", account=self._address, id=copy.id)
+        return removed
+
+    async def _postponed(self, copy: DueCopy, error: str, due: datetime | None) -> datetime | None:
+        """`due` None = given up; a person must look."""
+        now = self._clock.now()
+        self._until.pop(copy.id, None)
+        await self._journal.record(CopyPostponed(copy.id, error, due or now, now, failed=due is None))
+        log.warning("sent copy failed" if due is None else "sent copy postponed", account=self._address, id=copy.id)
+        return due
+
+    def _later(self, copy: DueCopy, *, least: float = 0.0) -> datetime:
+        wait = max(least, retry.delay(copy.attempts, self._jitter()))
+        return self._clock.now() + timedelta(seconds=wait)
+
+    # --- outcomes that nobody knows -------------------------------------------------------------------------
+
+    async def _unknown(self) -> list[UnknownSubmission]:
+        now = self._clock.now()
+        waiting = await self._journal.unknown_submissions(self._address)
+        return [each for each in waiting if each.looked_at is None or now - each.begun_at < LOOK_FOR]
+
+    async def _resolve(self, session: Session, opened: Opened, submission: UnknownSubmission) -> datetime | None:
+        """Look for a message that the provider may have taken; returns when to look again."""
+        now = self._clock.now()
+        await session.do(Connection.noop)
+        found = await self._find(session, submission.id, submission.ids, submission.fingerprint, submission.begun_at)
+        files_sent = await self._files_sent()
+        # A client's own upload proves nothing: some upload before they send.
+        proof = [each for each in found if files_sent == "yes" or each.filed_by is FiledBy.PROVIDER]
+        if proof or await self._in_all_mail(session, opened, submission):
+            await self._journal.record(Sent(submission.id, FOUND, now))
+            return now
+        patience = timedelta(seconds=self._account.sent_copy.settle if files_sent != "no" else 0.0)
+        if submission.looked_at is None and now < submission.begun_at + patience:
+            return submission.begun_at + patience
+        if submission.looked_at is None:
+            where = f"{opened.name}: only what the mail client itself put there" if found else opened.name
+            await self._journal.record(LookedFor(submission.id, where, now))
+        return None
+
+    async def _in_all_mail(self, session: Session, opened: Opened, submission: UnknownSubmission) -> bool:
+        """In the folder of all mail, where a server has one: sent, so neither a draft nor an upload."""
+        folders = await session.do(Connection.folders)
+        every = next((each.name for each in folders if each.attributes & {r"\all", r"\allmail"}), None)
+        if every is None or every == opened.name:
+            return False
+        await session.do(Connection.examine, every)
+        try:
+            for id in submission.ids:
+                for uid in await session.do(Connection.uids_of_id, id):
+                    heading = read_heading((await self._fields(session, [uid])).get(uid, b""))
+                    named = id in (heading.message_id, *heading.original_ids)
+                    if named and heading.filed_by_transport and not await session.do(Connection.is_draft, uid):
+                        return True
+        finally:
+            await session.do(Connection.examine, opened.name)
+        return False

@@ -1,0 +1,148 @@
+"""An account's signed-in connections, and the door through which every one of them comes.
+
+A `Session` is one connection with the lane its commands run in and the place where it is parked; one task uses it at a
+time. The `Door` lets one sign-in in at a time, says every outcome to the journal, and keeps the waits between tries
+that the rules name, for all connections of the account together: a refused password is not tried twice as often
+because there are two connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from proxyd.config import Account, read_secret
+from proxyd.errors import ProxydError
+from proxyd.journal import Journal
+from proxyd.model import HealthCause, HealthEvent
+from proxyd.provider.imap import Connection, health_of
+from proxyd.provider.parking import Place
+from proxyd.rules import connection as rules
+from proxyd.rules import retry
+from proxyd.workers import Clock, Lane, Workers, start
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Session:
+    def __init__(self, connection: Connection, lane: Lane, place: Place) -> None:
+        self._connection = connection
+        self._lane = lane
+        self._place = place
+
+    async def do(self, command: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """One command: `await session.do(Connection.examine, "INBOX")`."""
+        return await self._lane.run(lambda: command(self._connection, *args, **kwargs))
+
+    async def park(self, seconds: float) -> bool:
+        """In IDLE for at most `seconds`, or until a nudge; True = new mail was announced."""
+        return await self._place.wait(self._connection, self._lane, seconds)
+
+    async def pause(self, seconds: float) -> None:
+        """Without IDLE, where no folder is open: until a nudge, at most `seconds`."""
+        await self._place.pause(seconds)
+
+    def nudge(self) -> None:
+        self._place.nudge()
+
+    def take_news(self) -> bool:
+        """Whether a command's answer told of new mail beside what it was asked."""
+        return self._connection.take_news()
+
+    async def close(self) -> None:
+        await self._lane.run(self._connection.close)
+
+    def drop(self) -> None:
+        """End it from outside: whoever works with it hears Unreachable."""
+        self._connection.drop()
+
+
+class Door:
+    def __init__(
+        self,
+        account: Account,
+        journal: Journal,
+        workers: Workers,
+        clock: Clock,
+        reactor: Any,
+        tls_context: ssl.SSLContext | None,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._account = account
+        self._journal = journal
+        self._workers = workers
+        self._clock = clock
+        self._reactor = reactor
+        self._tls_context = tls_context
+        self._jitter = jitter
+        self._one_at_a_time = asyncio.Lock()
+        self._hurry = asyncio.Event()
+        self._failures = 0  # in a row
+        self._not_before = 0.0  # on the clock's monotonic scale
+
+    async def open(self, on_failure: Callable[[ProxydError], Any] | None = None) -> Session:
+        """A signed-in session, tried for as long as it takes. `on_failure` is awaited after each failed try."""
+        while True:
+            async with self._one_at_a_time:
+                await self._wait()
+                try:
+                    session = await self._sign_in()
+                except ProxydError as error:
+                    await self.failed(error)
+                    failure = error
+                else:
+                    await self._journal.health(self._account.address, HealthEvent(HealthCause.SIGNED_IN, "IMAP"))
+                    return session
+            if on_failure is not None:
+                await on_failure(failure)
+
+    async def failed(self, error: ProxydError) -> None:
+        """A try, or a connection that stood, came to nothing: say so, and how long nobody tries."""
+        condition = await self._journal.health(self._account.address, health_of(error))
+        self._hold(rules.retry_after(condition, self._failures, self._jitter()))
+
+    def troubled(self) -> None:
+        """It was our own side that failed, the store for one: the account's health is not touched, only time passes."""
+        self._hold(retry.delay(self._failures, self._jitter()))
+
+    def _hold(self, seconds: float) -> None:
+        self._failures += 1
+        self._not_before = self._clock.monotonic() + seconds
+
+    def well(self) -> None:
+        """A connection has done what it is for: the next failure is a first one."""
+        self._failures = 0
+
+    def hurry(self) -> None:
+        """Try now, whatever was to be waited for."""
+        self._failures = 0
+        self._not_before = 0.0
+        self._hurry.set()
+
+    async def _wait(self) -> None:
+        self._hurry.clear()
+        while (left := self._not_before - self._clock.monotonic()) > 0:
+            timer = start(self._clock.sleep(left), "door: wait")
+            hurried = start(self._hurry.wait(), "door: hurry")
+            try:
+                await asyncio.wait({timer, hurried}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                timer.cancel()
+                hurried.cancel()
+
+    async def _sign_in(self) -> Session:
+        sign_in, server = self._account.sign_in, self._account.provider.imap
+        what = f"{self._account.address}: sign_in.password"
+        password = await self._workers.run(read_secret, sign_in.password, what)
+        lane = self._workers.lane()
+        connection = await lane.run(Connection.open, server.host, server.port, server.tls, self._tls_context)
+        try:
+            await lane.run(connection.sign_in, sign_in.imap_user, password)
+        except BaseException:
+            connection.drop()
+            await lane.run(connection.close)
+            raise
+        return Session(connection, lane, Place(self._reactor, self._clock))
