@@ -51,7 +51,7 @@ class Conversation:
                 await self.writer.start_tls(self.here.trust(), server_hostname="localhost")
             case "C: ", "<HALF CLOSE>":
                 self.writer.write_eof()
-            case ("C: " | "C:"), text:
+            case (("C: " | "C:"), text):
                 self.writer.write(self.spoken(text) + b"\r\n")
             case "C| ", text:
                 self.writer.write(text.encode("latin-1").decode("unicode_escape").encode("latin-1"))
