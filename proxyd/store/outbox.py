@@ -84,4 +84,4 @@ def waiting_by_account(connection: sa.Connection) -> dict[str, int]:
         .where(dropbox_copies.c.state != "sent")
         .group_by(dropbox_copies.c.account)
     )
-    return dict(rows)
+    return {row[0]: row[1] for row in rows}  # dict(rows) would ask the result for keys()

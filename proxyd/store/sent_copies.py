@@ -116,4 +116,4 @@ def waiting_by_account(connection: sa.Connection) -> dict[str, int]:
         .where(sent_copies.c.state == CopyState.WAITING)
         .group_by(sent_copies.c.account)
     )
-    return dict(rows)
+    return {row[0]: row[1] for row in rows}  # dict(rows) would ask the result for keys()

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import structlog
 from klein import Klein
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPullProducer
+from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 from twisted.web.server import Site
 from werkzeug.exceptions import HTTPException
@@ -196,10 +196,10 @@ class Control:
 
     async def _written(self, request: Request, chunks: Iterator[bytes]) -> bytes:
         """Chunk by chunk, each read in a thread when the one before has gone out: a 25 MB message costs a buffer."""
-        pull = _Pull()
-        request.registerProducer(pull, False)
+        room = _Room()
+        request.registerProducer(room, True)
         try:
-            while await pull.wanted() and (chunk := await self._workers.run(next, chunks, None)) is not None:
+            while await room.left() and (chunk := await self._workers.run(next, chunks, None)) is not None:
                 request.write(chunk)
         finally:
             request.unregisterProducer()
@@ -230,25 +230,28 @@ class Control:
         return write_problem(request, Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of proxyd; see its log"))
 
 
-@implementer(IPullProducer)  # type: ignore[no-untyped-call]
-class _Pull:
-    """Tells when the transport wants more; twisted asks each time its buffer is empty."""
+@implementer(IPushProducer)  # type: ignore[no-untyped-call]
+class _Room:
+    """Tells whether the transport has room for more, or nobody reads any more."""
 
     def __init__(self) -> None:
-        self._asked = asyncio.Event()
+        self._open = asyncio.Event()
+        self._open.set()
         self._stopped = False
 
+    def pauseProducing(self) -> None:
+        self._open.clear()
+
     def resumeProducing(self) -> None:
-        self._asked.set()
+        self._open.set()
 
     def stopProducing(self) -> None:
         self._stopped = True
-        self._asked.set()
+        self._open.set()
 
-    async def wanted(self) -> bool:
-        """False once nobody reads any more."""
-        await self._asked.wait()
-        self._asked.clear()
+    async def left(self) -> bool:
+        """Waits for room; False once nobody reads any more."""
+        await self._open.wait()
         return not self._stopped
 
 

@@ -104,13 +104,16 @@ VCARD_2_1 = (
     [
         (
             VCARD_4,
-            [(5, "grace@customer.example", "Grace Hopper", "Navy, US"), (6, "grace@home.example", "Grace Hopper", "Navy, US")],
+            [
+                (5, "grace@customer.example", "Grace Hopper", "Navy, US"),
+                (6, "grace@home.example", "Grace Hopper", "Navy, US"),
+            ],
         ),
         (VCARD_3_FOLDED, [(4, "grace@customer.example", "Grace Hopper", "")]),
         (VCARD_2_1, [(6, "rene@customer.example", "René Müller", "")]),
     ],
     ids=["4.0", "3.0 folded", "2.1 quoted-printable"],
-)  # fmt: skip
+)
 def test_a_vcard_gives_address_name_and_company(text: str, people: list[tuple[int, str, str, str]]) -> None:
     book = read_address_book(text.encode())
     assert [(each.line, each.email, each.name, each.company) for each in book.people] == people
