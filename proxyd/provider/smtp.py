@@ -13,10 +13,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from proxyd.config import Server
 from proxyd.errors import ConfigError
 from proxyd.formats.smtp_client import Offer, printable
 from proxyd.model import Content, Envelope, HealthCause, HealthEvent, NotHandedOver, Outcome
-from proxyd.provider.smtp_session import Door, Limits, NotReady, Server, Session, Stale
+from proxyd.provider.smtp_session import Door, Limits, NotReady, Session, Stale
 from proxyd.provider.smtp_wire import uptime
 from proxyd.workers import Workers, start
 
@@ -24,15 +25,16 @@ KEEP_FOR = 60.0  # seconds
 PASSWORD_LIMIT = 60.0  # seconds that a password source (a command, a locked keyring) may take
 CROWDED_FOR = 60.0  # seconds that no further connection is opened after "too many connections"
 
-__all__ = ["Limits", "Server", "Submitter"]
+__all__ = ["Limits", "Submitter"]
 
 
 class Submitter:
     """One account's connections: at most `limit`, each kept `keep_for` seconds for the next message.
 
-    `password` is called in a worker thread at each sign-in; it raises ConfigError with what to do.
-    `on_health` hears of every event, those that an outcome carries included. Where the server refused the sign-in,
-    `warm` rests until a message has signed in again: a person's account must not be locked by our eagerness.
+    `tls` may be None only where the server's `tls` is none. `password` is called in a worker thread at each sign-in;
+    it raises ConfigError with what to do. `on_health` hears of every event, those that an outcome carries included.
+    Where the server refused the sign-in, `warm` rests until a message has signed in again: a person's account must
+    not be locked by our eagerness.
     """
 
     def __init__(
@@ -40,7 +42,7 @@ class Submitter:
         server: Server,
         user: str,
         password: Callable[[], str],
-        tls: ssl.SSLContext,
+        tls: ssl.SSLContext | None,
         *,
         on_health: Callable[[HealthEvent], None],
         ehlo_name: str = "[127.0.0.1]",

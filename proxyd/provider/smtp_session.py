@@ -12,8 +12,8 @@ import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
 
+from proxyd.config import Server
 from proxyd.errors import ConfigError
 from proxyd.formats import smtp_client as form
 from proxyd.formats.smtp_client import DotStuffer, LineEnds, Offer, Plan, Unsendable, printable
@@ -36,19 +36,6 @@ SMALL = 64 * 1024  # octets of content that are sent with one write
 SURE = 5.0  # seconds since the server was last heard, within which a connection is believed to stand
 DOUBTFUL_LIMIT = 10.0  # seconds to wait for the first answer on a connection that was idle for longer
 PROBE_LIMIT = 5.0
-
-
-class Server(Protocol):
-    """Where a provider takes mail; `tls` is implicit, starttls or none (loopback only)."""
-
-    @property
-    def host(self) -> str: ...
-
-    @property
-    def port(self) -> int: ...
-
-    @property
-    def tls(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +66,15 @@ class Stale(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """All that is needed to open a connection. `password` is asked at each sign-in; it raises ConfigError."""
+    """All that is needed to open a connection. `password` is asked at each sign-in; it raises ConfigError.
+
+    `tls` may be None only where the server's `tls` is none.
+    """
 
     server: Server
     user: str
     password: Callable[[], Awaitable[str]]
-    tls: ssl.SSLContext
+    tls: ssl.SSLContext | None
     ehlo_name: str
     limits: Limits
 
@@ -109,6 +99,7 @@ class Door:
 
     async def _connect(self) -> Wire:
         implicit = self.server.tls == "implicit"
+        assert self.tls is not None or not implicit
         try:
             async with asyncio.timeout(self.limits.connect):
                 _, wire = await asyncio.get_running_loop().create_connection(
@@ -140,6 +131,7 @@ class Door:
         go_ahead = await wire.reply(self.limits.reply)
         if go_ahead.code != 220:
             raise self._turned_away(go_ahead)
+        assert self.tls is not None
         try:
             async with asyncio.timeout(self.limits.connect):
                 await wire.start_tls(self.tls, self.server.host, self.limits.connect)

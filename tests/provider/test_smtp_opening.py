@@ -6,7 +6,6 @@ import base64
 import socket
 import ssl
 import threading
-import traceback
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -200,10 +199,6 @@ async def test_a_password_that_cannot_be_had() -> None:
         assert isinstance(outcome, NotHandedOver)
         assert ada.causes == [MISCONFIGURED]
         assert ada.health[0].evidence == "password: file /x is missing: write it there"
-
-
-def chain(error: BaseException | None) -> str:
-    return "".join(traceback.format_exception(error)) if error else ""
 
 
 @pytest.mark.parametrize("password", [SECRET, "nul\0inside"], ids=["refused", "unsendable"])
