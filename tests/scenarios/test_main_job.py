@@ -27,9 +27,10 @@ def by_smtplib(rig: Rig, to: str) -> str:
 
 def by_swaks(rig: Rig, to: str) -> str:
     sent = letter(to=to)
+    server = ["--server", "localhost", "--port", str(rig.port("smtp")), "--tls"]
+    login = ["--auth", "PLAIN", "--auth-user", PERSON, "--auth-password", CLIENT_PASSWORD]
     done = subprocess.run(
-        ["swaks", "--server", "localhost", "--port", str(rig.port("smtp")), "--tls", "--auth", "PLAIN"]
-        + ["--auth-user", PERSON, "--auth-password", CLIENT_PASSWORD, "--from", PERSON, "--to", to, "--data", "-"],
+        ["swaks", *server, *login, "--from", PERSON, "--to", to, "--data", "-"],
         input=sent.as_bytes(policy=sent.policy.clone(linesep="\r\n")),
         capture_output=True,
         timeout=60,

@@ -183,7 +183,11 @@ class ScriptedSubmission(Server):
     def open_connections(self) -> int:
         return len(self._open)
 
-    def reached(self, point: Point, times: int = 1) -> Future[None]:
+    def replied(self, point: Point, times: int = 1) -> Future[None]:
+        """Done when the reply at `point` was written for the nth time since the start."""
+        return self.reached(f"{point} replied", times)
+
+    def reached(self, point: Point | str, times: int = 1) -> Future[None]:
         """Done when a connection has come to `point` for the nth time since the start, before the reply there."""
         done: Future[None] = Future()
         with self._lock:
@@ -223,7 +227,7 @@ class ScriptedSubmission(Server):
 
     # --- for its dialogues --------------------------------------------------------------------------------
 
-    def note(self, point: Point) -> None:
+    def note(self, point: str) -> None:
         with self._lock:
             self._counts[point] += 1
             due = [done for at, times, done in self._waiting if at == point and self._counts[point] >= times]
@@ -291,6 +295,7 @@ class Dialogue:
         line = script.replies.get(point) or default or REPLIES[point]
         self.say(line)
         await self._writer.drain()
+        self.provider.note(f"{point} replied")
         if line.startswith("421"):
             self._writer.close()
             raise Ended
