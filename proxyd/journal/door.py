@@ -237,8 +237,9 @@ class Journal:
 
     async def tracked(self, account: str, ids: Iterable[str]) -> dict[str, KnownMessage]:
         """The logged messages that carry any of these Message-IDs, by that id."""
-        wanted = list(ids)
-        rows = await self._read(lambda c: timeline.known(c, account, wanted)) if wanted else {}
+        rows: dict[str, timeline.Logged] = {}
+        for wanted in _slices(ids):
+            rows |= await self._read(functools.partial(timeline.known, account=account, ids=wanted))
         return {id: KnownMessage(row.message, row.thread) for id, row in rows.items()}
 
     async def recorded(self, account: str, ids: Iterable[str]) -> frozenset[str]:
@@ -256,17 +257,23 @@ class Journal:
 
     async def copies_of(self, account: str, ids: Iterable[str]) -> dict[str, DueCopy]:
         """The Sent copies, settled ones too, that belong to these Message-IDs: a client may upload hours later."""
-        wanted = list(ids)
-        hash = self._database.hash_id
-        return await self._read(lambda c: finding.copies_of(c, account, wanted, hash, self._kept)) if wanted else {}
+        copies: dict[str, DueCopy] = {}
+        for wanted in _slices(ids):
+            copies |= await self._read(
+                functools.partial(
+                    finding.copies_of, account=account, ids=wanted, hash=self._database.hash_id, keep=self._kept
+                )
+            )
+        return copies
 
     async def submitted(self, account: str, ids: Iterable[str]) -> frozenset[str]:
         """Which of these Message-IDs belong to mail that goes or went through us, logged or not."""
-        hashed = {self._database.hash_id(each): each for each in ids}
-        if not hashed:
-            return frozenset()
-        owned = await self._read(lambda c: submissions.owners(c, list(hashed), account))
-        return frozenset(hashed[digest] for digest in owned)
+        found: set[str] = set()
+        for wanted in _slices(ids):
+            hashed = {self._database.hash_id(each): each for each in wanted}
+            owners = await self._read(functools.partial(submissions.owners, hashes=list(hashed), account=account))
+            found.update(hashed[digest] for digest in owners)
+        return frozenset(found)
 
     async def unknown_submissions(self, account: str) -> list[UnknownSubmission]:
         return await self._read(lambda c: finding.unknown_submissions(c, account))
@@ -319,3 +326,9 @@ class Journal:
             return None
         body = content.size(connection, id) - len(header)
         return KeptContent(self._database, self._workers, id, header, body, None)
+
+
+def _slices(ids: Iterable[str], size: int = 5000) -> Iterable[list[str]]:
+    """A mailbox's worth of ids in the portions that one statement takes (SQLite binds 32766 values at most)."""
+    wanted = list(dict.fromkeys(ids))
+    return (wanted[start : start + size] for start in range(0, len(wanted), size))
