@@ -24,7 +24,7 @@ READY_WITHIN = 15.0  # seconds; a loaded machine is slow, a broken configuration
 PAUSE = 0.01  # seconds between two looks
 PORTS = range(15000, 32000)  # below the range that the system takes for outgoing connections
 
-GUARD = 'read -r _; kill -TERM -- "-$0"; sleep 1; kill -KILL -- "-$0"'
+GUARD = 'read -r _; kill -TERM "-$0"; sleep 1; kill -KILL "-$0"'  # dash's kill knows no `--`
 
 
 class ServerFailed(Exception):

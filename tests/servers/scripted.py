@@ -122,8 +122,8 @@ class ScriptedSubmission(Server):
             self.context = server_context(leaf or ca.leaf)
         self._open: set[Dialogue] = set()
         self._lock = threading.Lock()
-        self._counts: Counter[Point] = Counter()
-        self._waiting: list[tuple[Point, int, Future[None]]] = []
+        self._counts: Counter[str] = Counter()
+        self._waiting: list[tuple[str, int, Future[None]]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._go_on = asyncio.Event()
@@ -185,10 +185,13 @@ class ScriptedSubmission(Server):
 
     def replied(self, point: Point, times: int = 1) -> Future[None]:
         """Done when the reply at `point` was written for the nth time since the start."""
-        return self.reached(f"{point} replied", times)
+        return self._when(f"{point} replied", times)
 
-    def reached(self, point: Point | str, times: int = 1) -> Future[None]:
+    def reached(self, point: Point, times: int = 1) -> Future[None]:
         """Done when a connection has come to `point` for the nth time since the start, before the reply there."""
+        return self._when(point, times)
+
+    def _when(self, point: str, times: int) -> Future[None]:
         done: Future[None] = Future()
         with self._lock:
             if self._counts[point] >= times:
