@@ -1,0 +1,3 @@
+from tests.bench.sending import main
+
+main()
