@@ -1,0 +1,101 @@
+"""`proxyd status`: how the daemon and every account are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from proxyd.cli.daemon_link import NotRunning, daemon_link
+from proxyd.cli.folders import with_places
+from proxyd.cli.showing import console, local, note, plain, print_json, since, table
+from proxyd.config import Places
+
+EXIT_NEEDS_A_PERSON = 1
+EXIT_NOT_RUNNING = 69
+
+WELL = ("connected", "connecting")
+COLOURS = {"connected": "green", "connecting": "yellow", "throttled": "yellow", "unreachable": "yellow"}
+
+EPILOG = """\b
+States: connected, connecting, unreachable, throttled, password_refused, access_revoked, misconfigured.
+Exit status: 0 all well, 1 something is not, 69 the daemon is not running.
+
+\b
+Examples:
+  proxyd status
+  proxyd status --json
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@with_places
+@click.pass_context
+def status(ctx: click.Context, places: Places, as_json: bool) -> None:
+    """Tell how the daemon and every account are: cause, evidence, what waits."""
+    try:
+        with daemon_link(places) as link:
+            document = link.status()
+    except NotRunning as error:
+        note(f"proxyd: {error}")
+        ctx.exit(EXIT_NOT_RUNNING)
+    if as_json:
+        print_json(document)
+    else:
+        _show(document)
+    ctx.exit(0 if all_well(document) else EXIT_NEEDS_A_PERSON)
+
+
+def all_well(document: dict[str, Any]) -> bool:
+    """Nothing that a person should look at: no account in trouble, no mail of unknown outcome, no bad file."""
+    accounts = document["accounts"]
+    fine = all(each["state"] in WELL and not each.get("unknown") for each in accounts)
+    return fine and not document["daemon"].get("config_problem")
+
+
+def _show(document: dict[str, Any]) -> None:
+    out = console()
+    daemon = document["daemon"]
+    places = ", ".join(f"{name} on {address}" for name, address in daemon["listening"].items())
+    out.print(f"proxyd {daemon['version']}, up for {since(daemon['uptime'])}, listening: {plain(places) or 'nowhere'}")
+    if problem := daemon.get("config_problem"):
+        out.print("[bold red]The newest configuration is not in force:[/]")
+        out.print(plain(problem))
+    if not document["accounts"]:
+        out.print("No account yet.")
+        return
+    shown = table("Account", "State", "Since", "Last seen", "Waiting")
+    for account in document["accounts"]:
+        colour = COLOURS.get(account["state"], "red")
+        state = f"[{colour}]{plain(account['state'])}[/]"
+        shown.add_row(
+            plain(account["address"]), state, local(account["since"]), local(account["last_seen"]), _waiting(account)
+        )
+    out.print(shown)
+    for account in document["accounts"]:
+        for line in _concerns(account):
+            out.print(f"{plain(account['address'])}: {plain(line)}")
+
+
+def _waiting(account: dict[str, Any]) -> str:
+    words = {"sent_copies": "Sent copies", "crm": "for the CRM", "spool": "in the spool"}
+    waiting = account["waiting"]
+    return ", ".join(f"{waiting[key]} {word}" for key, word in words.items() if waiting.get(key)) or "nothing"
+
+
+def _concerns(account: dict[str, Any]) -> list[str]:
+    """One sentence for each thing that is not as it should be."""
+    lines = []
+    if account["state"] != "connected" or account["evidence"]:
+        said = f": {account['evidence']}" if account["evidence"] else ""
+        lines.append(f"{account['because'].rstrip('.')}{said}")
+    for mail in account.get("unknown", []):
+        looked = (
+            f"not found when last looked for, {local(mail['looked_at'])}" if mail["looked_at"] else "looked for now"
+        )
+        lines.append(
+            f"nobody knows whether the mail of {local(mail['since'])} was sent ({mail['why']}; {looked}); "
+            f"ask its recipient before sending it again: proxyd explain {mail['message_id'] or mail['id']}"
+        )
+    return lines
