@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,9 +13,10 @@ import structlog
 from proxyd.config import Account, Server, Settings, read_secret
 from proxyd.errors import ConfigError, TryLater
 from proxyd.journal import Journal
-from proxyd.model import HealthCause, HealthEvent
+from proxyd.model import Health, HealthCause, HealthEvent
 from proxyd.provider.smtp import Submitter
 from proxyd.provider.tls import client_context
+from proxyd.rules import connection
 from proxyd.watcher.mailbox import Mailbox
 from proxyd.workers import Clock, Workers, start
 
@@ -34,6 +37,7 @@ class People:
         self._accounts: Mapping[str, Account] = {}
         self._submitters: dict[str, Submitter] = {}
         self._mailboxes: dict[str, Mailbox] = {}
+        self._attending: dict[str, asyncio.Task[None]] = {}
 
     def accounts(self) -> Mapping[str, Account]:
         return self._accounts
@@ -63,6 +67,7 @@ class People:
             await self._stop(address)
 
     async def _start(self, address: str, account: Account) -> None:
+        self._journal.afresh(address)
         try:
             imap, smtp = self._context(account, "imap"), self._context(account, "smtp")
         except ConfigError as error:
@@ -75,6 +80,7 @@ class People:
             functools.partial(read_secret, account.sign_in.password, f"{address}: sign_in.password"),
             smtp,
             on_health=functools.partial(self._heard, address),
+            may_sign_in=functools.partial(self._may_sign_in, address),
             workers=self._workers,
         )
         submitter.warm()  # what clients are offered, and whether the sign-in works, is known before the first mail
@@ -87,9 +93,36 @@ class People:
         return None if server.tls == "none" else client_context(role, account.provider.ca)
 
     def _heard(self, address: str, event: HealthEvent) -> None:
-        start(self._journal.health(address, event), "health")
+        start(self._note(address, event), "health")
+
+    def _may_sign_in(self, address: str) -> bool:
+        return connection.may_sign_in(self._journal.condition(address), "SMTP", self._clock.now())
+
+    async def _note(self, address: str, event: HealthEvent) -> None:
+        await self._journal.health(address, event)
+        if event.cause is not HealthCause.SIGNED_IN and address not in self._attending:
+            task = start(self._attend(address), f"smtp of {address}")
+            self._attending[address] = task
+            task.add_done_callback(lambda ended: self._attended(address, ended))
+
+    def _attended(self, address: str, task: asyncio.Task[None]) -> None:
+        if self._attending.get(address) is task:
+            del self._attending[address]
+
+    async def _attend(self, address: str) -> None:
+        """Nobody may send for hours; `status` is to know all the same when submitting works again."""
+        for attempt in itertools.count():
+            condition = self._journal.condition(address)
+            submitter = self._submitters.get(address)
+            if submitter is None or condition.side("SMTP").state is Health.CONNECTED:
+                return
+            await self._clock.sleep(connection.retry_after(condition, attempt, self._jitter(), "SMTP"))
+            submitter.sign_in()
 
     async def _stop(self, address: str) -> None:
+        attending = self._attending.pop(address, None)
+        if attending is not None:
+            attending.cancel()
         mailbox = self._mailboxes.pop(address, None)
         if mailbox is not None:
             await mailbox.stop()

@@ -304,6 +304,10 @@ class Journal:
             self._last_seen[account] = self._clock.now()
         return condition
 
+    def afresh(self, account: str) -> None:
+        """After a new configuration: what was refused before says nothing of it."""
+        self._conditions.pop(account, None)
+
     def last_seen(self, account: str) -> datetime | None:
         """When the account's provider last answered us."""
         return self._last_seen.get(account)

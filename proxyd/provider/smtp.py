@@ -22,6 +22,7 @@ from proxyd.provider.smtp_wire import uptime
 from proxyd.workers import Workers, start
 
 KEEP_FOR = 60.0  # seconds
+REST = 60.0  # seconds after a refused sign-in before a message causes the next one
 PASSWORD_LIMIT = 60.0  # seconds that a password source (a command, a locked keyring) may take
 CROWDED_FOR = 60.0  # seconds that no further connection is opened after "too many connections"
 
@@ -45,6 +46,7 @@ class Submitter:
         tls: ssl.SSLContext | None,
         *,
         on_health: Callable[[HealthEvent], None],
+        may_sign_in: Callable[[], bool] = lambda: True,
         ehlo_name: str = "[127.0.0.1]",
         keep_for: float = KEEP_FOR,
         limit: int = 8,
@@ -56,6 +58,7 @@ class Submitter:
         self._password_source = password
         self._door = Door(server, user, self._password, tls, ehlo_name, limits or Limits())
         self._on_health = on_health
+        self._may_sign_in = may_sign_in
         self._keep_for = keep_for
         self._limit = limit
         self._offer: Offer | None = None
@@ -65,7 +68,8 @@ class Submitter:
         self._coming: set[asyncio.Task[None]] = set()  # being opened, probed or tidied
         self._waiting: deque[asyncio.Future[Session]] = deque()
         self._crowded_until = 0.0
-        self._refused = False
+        self._refusal: NotReady | None = None
+        self._refused_at = 0.0
         self._closed = False
 
     @property
@@ -75,7 +79,7 @@ class Submitter:
 
     def warm(self) -> None:
         """Have a connection ready for the next message, without waiting: open one, or see that a kept one stands."""
-        if self._closed or self._refused or uptime() < self._crowded_until or len(self._coming) > len(self._waiting):
+        if self._closed or self._refusal or uptime() < self._crowded_until or len(self._coming) > len(self._waiting):
             return
         if not self._idle:
             self._open_one()
@@ -85,6 +89,11 @@ class Submitter:
                 self._open_one()
             else:
                 self._come(self._probe(session), "smtp probe")
+
+    def sign_in(self) -> None:
+        """See whether signing in works; what comes of it is told by `on_health`."""
+        if not self._idle and not self._coming:
+            self._open_one()
 
     async def submit(self, envelope: Envelope, content: Content) -> Outcome:
         """Hand one message over. What a server or a network does is an outcome; what `content` raises is raised,
@@ -144,6 +153,8 @@ class Submitter:
         if session is not None:
             self._busy.add(session)
             return session
+        if self._refusal is not None and (uptime() - self._refused_at < REST or not self._may_sign_in()):
+            raise self._refusal
         turn: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         self._open_for_waiting()
@@ -241,7 +252,7 @@ class Submitter:
             raise
         else:
             self._arrived()
-            self._refused = False
+            self._refusal = None
             self._offer = session.offer
             self._ready(session)
             self._on_health(HealthEvent(HealthCause.SIGNED_IN, "SMTP", printable(session.welcome.text)))
@@ -249,7 +260,7 @@ class Submitter:
     def _not_opened(self, error: NotReady) -> None:
         """Who waits is told, unless the server only finds our connections too many: then the others will do."""
         if error.event.cause is HealthCause.SIGN_IN_REFUSED:
-            self._refused = True
+            self._refusal, self._refused_at = error, uptime()
         if error.event.cause is HealthCause.THROTTLED:
             self._crowded_until = uptime() + CROWDED_FOR
         if error.event.cause is not HealthCause.THROTTLED or not (self._busy or self._coming):

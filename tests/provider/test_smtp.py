@@ -220,7 +220,7 @@ async def test_warm_looks_whether_a_kept_connection_stands(answer: str | None, m
 
 
 @on_the_loop
-async def test_warm_rests_after_a_refused_sign_in() -> None:
+async def test_a_refused_sign_in_is_not_repeated_at_once() -> None:
     async def refusing(peer: Peer) -> None:
         await peer.say("220 x")
         await peer.ehlo()
@@ -235,6 +235,12 @@ async def test_warm_rests_after_a_refused_sign_in() -> None:
         await ada.warmed()
         for _ in range(5):
             ada.submitter.warm()
+            refused = await ada.submit()
+            assert isinstance(refused, NotHandedOver)
+            assert refused.event.cause is HealthCause.SIGN_IN_REFUSED
+        assert len(server.peers) == 1, "a mailbox is not locked by clients that try again and again"
+        ada.submitter.sign_in()
+        await ada.warmed()
         assert isinstance(await ada.submit(), Accepted)
         assert len(server.peers) == 2
         assert ada.causes == [HealthCause.SIGN_IN_REFUSED, HealthCause.SIGNED_IN]

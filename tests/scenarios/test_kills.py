@@ -1,6 +1,6 @@
 """kill -9 between each two steps of the send path: nothing lost, nothing doubled, and the commands tell the truth.
 
-The mailbox is a real Dovecot. The submission server is scripted, for it must stand still at the moment of the kill; what
+The mailbox is a real Dovecot. The submission server is scripted, for it must stand still at the kill; what
 it takes and "files" is put into the real mailbox by the test.
 """
 
