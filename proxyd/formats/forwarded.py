@@ -1,105 +1,75 @@
-"""Who wrote the message that somebody forwards inline, read from the block of lines that clients put above it.
-
-    ---------- Forwarded message ---------
-    From: Grace Hopper <grace@customer.example>
-    Date: Mon, 23 Nov 2026 at 10:02
-    Subject: Offer
-    To: Ada Lovelace <ada@example.com>
-
-Only lines with a known label count, in the languages that clients write them in; the block is the first run of them
-that names an author. A message that is forwarded as an attachment needs none of this: it has its own header.
-"""
+"""The message that a person forwards inline: who wrote it, to whom and when, read off the block of fields above it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from proxyd.formats.addresses import read_addresses
+from proxyd.formats.quoted import is_header_block, label_of, value_of
 from proxyd.model import Heading, MailAddress
 
-_LABELS = {
-    "from": ("from", "von", "de", "van", "da", "od", "från", "fra", "lähettäjä", "от", "发件人", "差出人", "보낸사람"),
-    "to": (
-        "to",
-        "an",
-        "à",
-        "aan",
-        "a",
-        "para",
-        "do",
-        "till",
-        "til",
-        "vastaanottaja",
-        "кому",
-        "收件人",
-        "宛先",
-        "받는사람",
-    ),
-    "cc": ("cc", "kopie", "copie", "копия", "抄送"),
-    "date": ("date", "sent", "datum", "gesendet", "envoyé", "verzonden", "data", "inviato", "fecha", "enviado", "дата"),
-    "subject": (
-        "subject",
-        "betreff",
-        "objet",
-        "onderwerp",
-        "oggetto",
-        "asunto",
-        "assunto",
-        "ämne",
-        "emne",
-        "тема",
-        "主题",
-    ),
-}
-_MEANS = {label: field for field, labels in _LABELS.items() for label in labels}
-_LINE = re.compile(r"^[>\s*]*([^\W\d_][\w ]{0,15}?)\*?\s*[:：]\*?\s*(.+)$")
-_MOST_LINES = 400  # looked at: the block stands at the top of what is forwarded
+_LINES_READ = 5000  # of a text, in which the block is looked for
+_BLOCK = 40  # lines of one block: a long To is wrapped
+_MAILTO = re.compile(r"[\[<]mailto:([^\]>\s]{1,320})[\]>]", re.IGNORECASE)
+_LINK_BEHIND = re.compile(r"(\S{1,320}@\S{1,320})\s*<mailto:[^>\s]{1,320}>", re.IGNORECASE)
+_CC = frozenset({"cc", "kopie", "kopia", "kopi", "копия", "抄送"})
 
 
 def inline_heading(text: str) -> Heading | None:
-    """What the first forwarded block of `text` says; None where there is none that names an author."""
-    said: dict[str, str] = {}
-    for field, value in _block(text.splitlines()[:_MOST_LINES]):
-        said.setdefault(field, value)
-    authors = _people(said.get("from", ""))
-    if not authors:
+    """What the first block of at least three of From, Date, To and Subject in `text` says; None where none is.
+
+    `date` is None where the block writes it in a way of its own. The ids of the message are not to be had.
+    """
+    lines = [line.lstrip("> \t").rstrip() for line in text.split("\n", _LINES_READ)[:_LINES_READ]]
+    for index, line in enumerate(lines):
+        if label_of(line) is not None and is_header_block(lines, index):
+            return _read(lines[index : index + _BLOCK])
+    return None
+
+
+def _read(lines: list[str]) -> Heading | None:
+    said: dict[object, str] = {}
+    field: object = None
+    for line in lines:
+        if not line:
+            if len(said) >= 3:
+                break
+            continue
+        label = _label(line)
+        if label is not None:
+            field = label if label not in said else None
+            if field is not None:
+                said[field] = value_of(line)
+        elif field is not None:
+            said[field] += " " + line.strip()
+    author = _people(said.get(0, ""))
+    if not author:
         return None
     return Heading(
-        from_=authors,
-        to=_people(said.get("to", "")),
+        from_=author[:1],
+        to=_people(said.get(2, "")),
         cc=_people(said.get("cc", "")),
-        subject=said.get("subject", ""),
-        date=_instant(said.get("date", "")),
+        subject=said.get(3, "").strip("* "),
+        date=_instant(said.get(1, "")),
     )
 
 
-def _block(lines: list[str]) -> Iterator[tuple[str, str]]:
-    """The labelled lines of the first run of at least two that has an author among them."""
-    run: list[tuple[str, str]] = []
-    for line in [*lines, ""]:
-        labelled = _LINE.match(line)
-        field = _MEANS.get(labelled[1].strip().casefold()) if labelled else None
-        if labelled and field:
-            run.append((field, labelled[2].strip()))
-        elif run and not line.strip(" >"):
-            if len(run) > 1 and any(name == "from" for name, _ in run):
-                yield from run
-                return
-            run = []
+def _label(line: str) -> object:
+    name = line.partition(":")[0].strip("*> ").lower()
+    return "cc" if name in _CC else label_of(line)
 
 
 def _people(value: str) -> tuple[MailAddress, ...]:
-    found = read_addresses(value.replace("[mailto:", "<").replace("]", ">").encode())
-    return tuple(each for each in found if "@" in each.address)
+    value = _LINK_BEHIND.sub(r"\1", value.strip("* "))
+    value = _MAILTO.sub(r"<\1>", value)
+    return read_addresses(value.encode("utf-8", "replace"))
 
 
 def _instant(value: str) -> datetime | None:
-    """Clients write this line for people; where it is no RFC 5322 date-time with a zone, it says nothing to us."""
     try:
-        read = parsedate_to_datetime(value)
-    except ValueError:
+        read = parsedate_to_datetime(value.strip("* ").replace(" at ", " ")[:100])
+        return (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError, IndexError):
         return None
-    return read if read.tzinfo else None

@@ -1,0 +1,134 @@
+"""Content-Transfer-Encodings (RFC 2045 section 6), undone piece by piece as a part arrives.
+
+Damaged input costs only what is damaged: nothing here raises.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from typing import Protocol
+
+_BASE64 = bytes(
+    byte for byte in range(256) if not chr(byte).isascii() or not (chr(byte).isalnum() or chr(byte) in "+/=")
+)
+_RUNS = re.compile(rb"[^=]+|=+")
+_PADDED_BREAK = re.compile(rb"=[ \t]++(?=\r?\n)")
+
+
+class Decoder(Protocol):
+    def feed(self, octets: bytes) -> bytes: ...
+
+    def finish(self) -> bytes: ...
+
+
+def decoder(encoding: str) -> Decoder:
+    """For the value of Content-Transfer-Encoding; an unknown one is read as it stands."""
+    word = encoding.strip().lower()
+    if word == "base64":
+        return _Base64()
+    if word == "quoted-printable":
+        return _QuotedPrintable()
+    if word in ("x-uuencode", "uuencode", "x-uue", "uue"):
+        return _Uuencoded()
+    return _AsItStands()
+
+
+class _AsItStands:
+    def feed(self, octets: bytes) -> bytes:
+        return octets
+
+    def finish(self) -> bytes:
+        return b""
+
+
+class _Base64:
+    """What is not in the alphabet is skipped. Padding ends the data: what mailing lists append is none of it."""
+
+    def __init__(self) -> None:
+        self._rest = b""  # up to three characters of a group that is not complete
+        self._ended = False
+
+    def feed(self, octets: bytes) -> bytes:
+        if self._ended:
+            return b""
+        letters = octets.translate(None, _BASE64)
+        if b"=" in letters:
+            letters = self._before_padding(letters)
+        return self._decode(self._rest + letters)
+
+    def finish(self) -> bytes:
+        return self._last()
+
+    def _before_padding(self, letters: bytes) -> bytes:
+        """Up to where padding stands at the end of a group; elsewhere it is a stray and is skipped."""
+        kept: list[bytes] = []
+        length = len(self._rest)
+        for run in _RUNS.findall(letters):
+            if run[:1] != b"=":
+                kept.append(run)
+                length += len(run)
+            elif length % 4 >= 2:
+                self._ended = True
+                break
+        return b"".join(kept)
+
+    def _decode(self, letters: bytes) -> bytes:
+        whole = len(letters) // 4 * 4
+        self._rest = letters[whole:]
+        done = binascii.a2b_base64(letters[:whole])
+        return done + self._last() if self._ended else done
+
+    def _last(self) -> bytes:
+        rest, self._rest = self._rest, b""
+        return binascii.a2b_base64(rest + b"=" * (4 - len(rest))) if len(rest) >= 2 else b""
+
+
+class _QuotedPrintable:
+    def __init__(self) -> None:
+        self._rest = b""  # from an equals sign on whose two characters have not come yet
+
+    def feed(self, octets: bytes) -> bytes:
+        octets = self._rest + octets
+        cut = octets.rfind(b"=", max(0, len(octets) - 2))
+        self._rest = octets[cut:] if cut >= 0 else b""
+        return binascii.a2b_qp(_PADDED_BREAK.sub(b"=", octets[:cut] if cut >= 0 else octets))
+
+    def finish(self) -> bytes:
+        rest, self._rest = self._rest, b""
+        return b"" if rest.strip(b"\r\n") == b"=" else rest
+
+
+class _Uuencoded:
+    """Lines between `begin` and `end`; others are skipped."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._begun = False
+
+    def feed(self, octets: bytes) -> bytes:
+        *lines, self._rest = (self._rest + octets).split(b"\n")
+        if len(self._rest) > 4096:
+            self._rest = b""  # no line of this encoding
+        return b"".join(map(self._line, lines))
+
+    def finish(self) -> bytes:
+        return self._line(self._rest)
+
+    def _line(self, line: bytes) -> bytes:
+        line = line.rstrip(b"\r")
+        if not self._begun:
+            self._begun = line.startswith(b"begin ")
+            return b""
+        if line == b"end":
+            self._begun = False
+            return b""
+        try:
+            return binascii.a2b_uu(line)
+        except binascii.Error:
+            # Some encoders pad the last group: as many characters as the line's own length says.
+            length = (((line[0] - 32) & 63) * 4 + 5) // 3 if line else 0
+            try:
+                return binascii.a2b_uu(line[: length + 1])
+            except binascii.Error:
+                return b""
