@@ -161,6 +161,18 @@ def extensions(offers: Iterable[Offer | None]) -> Extensions:
     )
 
 
+def ehlo(name: str, offered: Extensions, *, starttls: bool, auth: bool) -> SmtpReply:
+    """The reply to EHLO; `starttls` and `auth`: whether these may be asked for now."""
+    lines = [name, "PIPELINING", f"SIZE {offered.size}"]
+    lines += ["8BITMIME"] if offered.eight_bit else []
+    lines += ["SMTPUTF8"] if offered.smtputf8 else []
+    lines += ["DSN"] if offered.dsn else []
+    lines += ["ENHANCEDSTATUSCODES"]
+    lines += ["STARTTLS"] if starttls else []
+    lines += ["AUTH PLAIN LOGIN"] if auth else []
+    return reply(250, *lines)
+
+
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _VALUE = re.compile(r"[^\s=\x00-\x1f\x7f-\x9f]+")
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")  # RFC 3461 section 4

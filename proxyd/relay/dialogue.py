@@ -1,54 +1,30 @@
-"""One mail client's SMTP connection, on aiosmtpd's protocol class (RFC 5321, RFC 6409).
+"""What a mail client says and hears, command by command (RFC 5321, RFC 4954, RFC 6409).
 
-Of aiosmtpd stay the connection's life, its timer and its session. Replaced is what is not transparent: it reads lines
-of at most 1001 octets one by one, refuses DSN's parameters, upper-cases ENVID, answers HTTP, logs addresses, and its
-authenticator cannot wait. What a command means is decided in `formats.smtp_dialogue`; here it is read and answered.
-
-All reading goes through `_block`, which first sends what was answered: replies to a pipelined flight leave as one
-write. asyncio sets TCP_NODELAY on every socket.
+aiosmtpd's own commands are not used: they refuse DSN's parameters, upper-case ENVID, keep lone CRs, and hold a message
+whole. What a command means is decided in `formats.smtp_dialogue`; here it is asked, remembered and answered.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import ipaddress
 import ssl
 from base64 import b64decode
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
-from aiosmtpd.smtp import SMTP
-
 from proxyd.config import Account
 from proxyd.formats import smtp_dialogue as form
 from proxyd.formats.smtp_data import DataReader
-from proxyd.formats.smtp_dialogue import Extensions, Path, octets, reply
+from proxyd.formats.smtp_dialogue import Extensions, Path, reply
 from proxyd.model import Envelope, Recipient, SmtpReply, mailbox_key
 from proxyd.relay import answers
+from proxyd.relay.connection import IDLE_LIMIT, NAME, Connection, is_local
 from proxyd.relay.desk import Desk
 from proxyd.relay.reception import Reception, addresses_of
 from proxyd.workers import start
 
-BLOCK = 64 * 1024  # octets read at once
-LINE_LIMIT = 8 * 1024  # octets of a command before the client has signed in
-LINE_LIMIT_AFTER = 64 * 1024  # and after
-IDLE_LIMIT = 300.0  # seconds, RFC 5321 section 4.5.3.2.7
-HANDSHAKE_LIMIT = 30.0  # seconds for STARTTLS
-BAD_COMMANDS = 3  # unknown commands, then the connection ends
-BAD_LOGINS = 3
+BAD_LOGINS = 3  # wrong passwords, then the connection ends
 RECIPIENTS = 1000  # of one message
-NAME = "localhost"  # what we call ourselves: the name in our certificate; no product, no version
-
-_NO_HOOKS = object()  # aiosmtpd would call methods of it
-
-log = structlog.get_logger()
-
-
-class _Ended(Exception):
-    """The client ended the connection, or a reply that ends it was given."""
 
 
 @dataclass(slots=True)
@@ -61,25 +37,27 @@ class _Transaction:
     recipients: list[Recipient] = field(default_factory=list)
 
 
-class Dialogue(SMTP):
+class Dialogue(Connection):
     """`tls` is the context for STARTTLS, None on a connection that is TLS from its first octet."""
 
-    line_length_limit = BLOCK  # aiosmtpd gives it to its stream: reading pauses at twice this many octets
-
     def __init__(self, desk: Desk, tls: ssl.SSLContext | None) -> None:
-        super().__init__(_NO_HOOKS, hostname=NAME, timeout=IDLE_LIMIT, loop=asyncio.get_running_loop())
-        self._desk = desk
+        super().__init__(desk, secure=tls is None)
         self._starttls = tls
-        self._secure = tls is None
         self._extended = False  # EHLO, not HELO
         self._greeting = ""  # what the client calls itself, empty until it said so
         self._address = ""  # of the account that signed in
         self._transaction: _Transaction | None = None
-        self._ahead = b""  # read and not yet looked at
-        self._replies: list[bytes] = []  # given and not yet sent
-        self._bad_commands = 0
         self._bad_logins = 0
         self._answers = self._commands()
+
+    async def obey(self, command: form.Command) -> bool:
+        answer = self._answers.get(command.verb)
+        if answer is None:
+            return False
+        said = await answer(command.argument)
+        if said is not None:
+            self.say(said)
+        return True
 
     def _commands(self) -> dict[str, Callable[[str], Coroutine[Any, Any, SmtpReply | None]]]:
         return {
@@ -102,115 +80,6 @@ class Dialogue(SMTP):
             "XCLIENT": self._not_here,
         }
 
-    # --- the connection's life
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._desk.came(self)
-        super().connection_made(transport)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._desk.went(self)
-        super().connection_lost(error)
-
-    def eof_received(self) -> bool:
-        """The client sends no more. Over plain TCP it may still want its answers; TLS ends as a whole."""
-        self._reader.feed_eof()
-        return not self._secure
-
-    def _timeout_cb(self) -> None:
-        self._bye(reply(421, "4.4.2 Nothing heard for too long, closing"))
-
-    def dismiss(self) -> None:
-        """The daemon stops: end the connection, unless a message is on its way in or through."""
-        if not self._desk.is_busy(self):
-            self._bye(reply(421, "4.3.2 Closing, please try again in a moment"))
-
-    def _bye(self, last: SmtpReply) -> None:
-        if self.transport is not None and not self.transport.is_closing():
-            self._writer.write(b"".join(self._replies) + octets(last))
-            self._replies.clear()
-            self.transport.close()
-
-    async def _handle_client(self) -> None:
-        try:
-            if self._desk.is_crowded:
-                self._bye(reply(421, "4.3.2 Too many connections, please try again later"))
-                return
-            self._desk.warm_up()
-            self._say(reply(220, f"{NAME} ESMTP"))
-            while True:
-                await self._answer(await self._line())
-        except (_Ended, ConnectionError):
-            with contextlib.suppress(ConnectionError):
-                await self._send()
-        except Exception:
-            log.exception("smtp connection ended by a fault of ours")
-            self._bye(reply(421, "4.3.0 A fault in proxyd, see its log; please try again"))
-        finally:
-            if self.transport is not None:
-                self.transport.close()
-
-    async def _answer(self, line: bytes) -> None:
-        self._reset_timeout()
-        command = form.command(line)
-        answer = self._answers.get(command.verb)
-        if answer is not None:
-            said = await answer(command.argument)
-            if said is not None:
-                self._say(said)
-            return
-        if command.verb in form.HTTP_VERBS:
-            log.warning("http spoken to the smtp port")
-            self._end(reply(421, "4.7.0 This is a mail server"))
-        self._bad_commands += 1
-        if self._bad_commands >= BAD_COMMANDS:
-            self._end(reply(421, "4.7.0 Too many unknown commands"))
-        self._say(reply(500, "5.5.1 Unknown command"))
-
-    # --- octets in and out
-
-    def _say(self, answer: SmtpReply) -> None:
-        self._replies.append(octets(answer))
-
-    def _end(self, answer: SmtpReply) -> None:
-        """The connection's last reply."""
-        self._say(answer)
-        raise _Ended
-
-    async def _send(self) -> None:
-        if not self._replies or self.transport is None or self.transport.is_closing():
-            return
-        self._writer.write(b"".join(self._replies))
-        self._replies.clear()
-        await self._writer.drain()
-
-    async def _block(self) -> bytes:
-        """What the client sends next, of any length; what it was told goes out first."""
-        await self._send()
-        if self._ahead:
-            block, self._ahead = self._ahead, b""
-            return block
-        block = await self._reader.read(BLOCK)
-        if not block:
-            raise _Ended
-        return block
-
-    async def _line(self) -> bytes:
-        limit = LINE_LIMIT_AFTER if self._address else LINE_LIMIT
-        line = b""
-        while True:
-            if b"\n" in self._ahead:
-                head, _, self._ahead = self._ahead.partition(b"\n")
-                line += head
-                if len(line) <= limit:
-                    return line
-            else:
-                line += self._ahead
-                self._ahead = b""
-            if len(line) > limit:
-                self._end(reply(500, "5.5.6 Line too long"))
-            self._ahead = await self._block()
-
     # --- who is there
 
     async def _helo(self, name: str) -> SmtpReply:
@@ -220,15 +89,8 @@ class Dialogue(SMTP):
         refused = self._greeted(name, extended=True)
         if refused is not None:
             return refused
-        offered = self._offered()
-        lines = [NAME, "PIPELINING", f"SIZE {offered.size}"]
-        lines += ["8BITMIME"] if offered.eight_bit else []
-        lines += ["SMTPUTF8"] if offered.smtputf8 else []
-        lines += ["DSN"] if offered.dsn else []
-        lines += ["ENHANCEDSTATUSCODES"]
-        lines += ["STARTTLS"] if self._starttls is not None and not self._secure else []
-        lines += ["AUTH PLAIN LOGIN"] if self._may_sign_in() else []
-        return reply(250, *lines)
+        starttls = self._starttls is not None and not self.secure
+        return form.ehlo(NAME, self._offered(), starttls=starttls, auth=self._may_sign_in())
 
     def _greeted(self, name: str, *, extended: bool) -> SmtpReply | None:
         """The client's name is taken whatever it is, for it is never used: it would tell the provider the host's."""
@@ -243,54 +105,20 @@ class Dialogue(SMTP):
         return form.extensions(self._desk.offers(self._address))
 
     def _may_sign_in(self) -> bool:
-        return not self._address and (self._secure or self._is_local())
-
-    def _is_local(self) -> bool:
-        peer: Any = self._writer.get_extra_info("peername")
-        try:
-            address = ipaddress.ip_address(peer[0].partition("%")[0])
-        except (TypeError, ValueError, IndexError):
-            return False
-        mapped = getattr(address, "ipv4_mapped", None)
-        return (mapped or address).is_loopback
+        return not self._address and (self.secure or is_local(self._writer.get_extra_info("peername")))
 
     async def _start_tls(self, argument: str) -> SmtpReply | None:
-        if self._secure or self._starttls is None:
+        if self.secure or self._starttls is None:
             return reply(503, "5.5.1 TLS is already in use")
         if argument:
             return reply(501, "5.5.4 Syntax: STARTTLS")
-        self._say(reply(220, "2.0.0 Ready to start TLS"))
-        await self._send()
-        # Commands sent in the clear behind STARTTLS were never the client's (CVE-2011-0411): no word is spoken on.
-        if self._ahead or self._reader._buffer:  # type: ignore[attr-defined]  # the stream has no public look at it
-            log.warning("octets in the clear behind STARTTLS; connection ended")
-            raise _Ended
-        self._forget()
-        try:
-            secured = await self.loop.start_tls(
-                self._writer.transport, self, self._starttls, server_side=True, ssl_handshake_timeout=HANDSHAKE_LIMIT
-            )
-        except OSError as error:  # a client that does not trust our certificate, or speaks no TLS
-            log.info("starttls failed", error=str(error))
-            raise _Ended from None
-        self._use(secured)
-        return None
-
-    def _use(self, secured: asyncio.Transport | None) -> None:
-        """As `asyncio.StreamWriter.start_tls` does, which leaves the reader's side out in Python 3.11."""
-        if secured is None:
-            raise _Ended
-        self.transport = secured
-        self._reader._transport = secured  # type: ignore[attr-defined]
-        self._writer._transport = secured  # type: ignore[attr-defined]
-        self._secure = self._over_ssl = True
-
-    def _forget(self) -> None:
-        """RFC 3207 section 4.2: what was said before TLS was not said."""
+        self.say(reply(220, "2.0.0 Ready to start TLS"))
+        await self.upgrade(self._starttls)
+        # RFC 3207 section 4.2: what was said before TLS was not said.
         self._transaction = None
-        self._address = ""
-        self._greeting = ""
-        self._extended = False
+        self._address = self._greeting = ""
+        self._extended = self.trusted = False
+        return None
 
     # --- AUTH (RFC 4954)
 
@@ -336,9 +164,9 @@ class Dialogue(SMTP):
         if initial:
             said = b"" if initial == "=" else initial.encode()
         else:
-            self._replies.append(b"334 " + challenge + b"\r\n")
-            said = (await self._line()).strip()
-            self._reset_timeout()
+            self.say_octets(b"334 " + challenge + b"\r\n")
+            said = (await self.line()).strip()
+            self.heard()
         if said == b"*":
             return reply(501, "5.7.0 AUTH ended by the client")
         try:
@@ -347,17 +175,18 @@ class Dialogue(SMTP):
             return reply(501, "5.5.2 Not base64")
 
     async def _sign_in(self, user: bytes, password: bytes) -> SmtpReply:
-        await self._send()
+        await self.send()
         account = await self._desk.logins.check(user, password)
-        self._reset_timeout()
+        self.heard()
         if account is not None:
             self._address = account.address
+            self.trusted = True
             self._desk.warm_up(account.address)
             return reply(235, "2.7.0 Signed in")
         self._bad_logins += 1
         refused = reply(535, "5.7.8 Not accepted: use the account's address and the client password that proxyd made")
         if self._bad_logins >= BAD_LOGINS:
-            self._end(refused)
+            self.end(refused)
         return refused
 
     # --- a transaction
@@ -434,7 +263,7 @@ class Dialogue(SMTP):
         desk = self._desk
         intake = desk.journal.intake(account.address)
         reception = Reception(intake, account, envelope, self._offered().size, desk.clock.now())
-        self._say(reply(354, "End with CRLF.CRLF"))
+        self.say(reply(354, "End with CRLF.CRLF"))
         try:
             await self._receive(reception)
         except BaseException:  # also when the connection was lost, which cancels us
@@ -442,23 +271,24 @@ class Dialogue(SMTP):
             raise
         submission = await reception.finish()
         if isinstance(submission, SmtpReply):
-            self._say(submission)
+            self.say(submission)
             return
-        self._reset_timeout(max(IDLE_LIMIT, account.sending.answer_within + 60))
+        self.heard(max(IDLE_LIMIT, account.sending.answer_within + 60))
         handed = await desk.submissions.hand_in(account, intake, submission)
-        self._reset_timeout()
-        self._say(handed.reply)
-        await self._send()
-        if self.transport is not None and not self.transport.is_closing():
+        self.heard()
+        self.say(handed.reply)
+        await self.send()
+        if self.stands:
             desk.submissions.told(account, handed)
 
     async def _receive(self, reception: Reception) -> None:
         data = DataReader()
         done = False
         while not done:
-            block = await self._block()
-            self._reset_timeout()
-            content, done, self._ahead = data.feed(block)
+            block = await self.block()
+            self.heard()
+            content, done, rest = data.feed(block)
+            self.put_back(rest)
             if data.fault:
                 reception.refuse(reply(550, f"5.6.0 The message holds {data.fault}, which no message may; not sent"))
             await reception.feed(content)
@@ -475,5 +305,5 @@ class Dialogue(SMTP):
         return reply(502, "5.5.1 Not implemented")
 
     async def _quit(self, _argument: str) -> SmtpReply | None:
-        self._end(reply(221, "2.0.0 Bye"))
+        self.end(reply(221, "2.0.0 Bye"))
         return None

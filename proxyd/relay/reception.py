@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +26,7 @@ from proxyd.relay import answers
 
 HEADER_LIMIT = 4 * 1024 * 1024  # octets
 ID_LIMIT = 64  # characters of a Message-ID that we make, brackets included; longer ones get folded by somebody
+_DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
 
 log = structlog.get_logger()
 
@@ -39,13 +41,13 @@ def new_message_id(sender: str, word: Callable[[int], str] = secrets.token_hex) 
 
     A domain that is too long for that loses labels from the left: the right-hand side only has to be ours.
     """
-    domain = mailbox_key(sender).rpartition("@")[2]
-    if not domain.isascii() or domain.startswith("["):
+    domain = mailbox_key(sender).rpartition("@")[2] if "@" in sender else ""
+    if not _DOMAIN.fullmatch(domain):
         domain = "localhost"
     left = word(12)
     room = ID_LIMIT - len(left) - len("<@>")
     while len(domain) > room:
-        domain = domain.partition(".")[2] or domain[:room].strip("-")
+        domain = domain.partition(".")[2] or domain[:room].rstrip("-")
     return f"{left}@{domain}"
 
 

@@ -16,7 +16,7 @@ from proxyd.workers import Clock
 
 
 class SmtpRelay:
-    """`tls` is the one server context: for STARTTLS here, and for `create_server(ssl=…)` of the implicit-TLS listener."""
+    """`tls` is the one server context, used for STARTTLS here; the implicit-TLS listener gets it with its socket."""
 
     def __init__(
         self,

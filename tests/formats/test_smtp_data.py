@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,7 +50,7 @@ OCTETS = st.lists(
 def test_any_octets_cut_anywhere(octets: bytes, cuts: list[int]) -> None:
     stream = octets + b"\r\n.\r\nQUIT\r\n"
     places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
-    blocks = [stream[a:b] for a, b in zip(places, places[1:], strict=False)]
+    blocks = [stream[a:b] for a, b in pairwise(places)]
     assert read(*blocks) == naive(stream)
 
 

@@ -1,0 +1,78 @@
+"""Who counts as local, and how a connection that says nothing ends."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from proxyd.relay import connection
+from proxyd.relay.connection import is_local
+from tests.looping import on_the_loop
+from tests.relay.house import Talk, house
+
+
+@pytest.mark.parametrize(
+    ("peer", "local"),
+    [
+        (("127.0.0.1", 4711), True),
+        (("127.8.8.8", 4711), True),
+        (("::1", 4711, 0, 0), True),
+        (("::ffff:127.0.0.1", 4711, 0, 0), True),
+        (("::ffff:192.0.2.7", 4711, 0, 0), False),
+        (("fe80::1%lo", 4711, 0, 1), False),
+        (("192.0.2.7", 4711), False),
+        (("desk", 4711), False),
+        ("", False),
+        (None, False),
+    ],
+    ids=str,
+)
+def test_is_local(peer: object, local: bool) -> None:
+    assert is_local(peer) is local
+
+
+@on_the_loop
+async def test_the_login_is_not_offered_in_the_clear_to_other_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client seen under an address that is not loopback: on a socket pair there is no address at all."""
+    async with house(tmp_path) as here:
+        ours, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(lambda: here.relay.protocol(False), ours)
+        client = Talk(*await asyncio.open_connection(sock=theirs))
+        assert (await client.hear()).startswith("220")
+        assert "AUTH" not in await client.say("EHLO x", "250")
+        await client.say("AUTH PLAIN AGEAYg==", "538 5.7.11")
+        client.writer.write(b"STARTTLS\r\n")
+        assert (await client.hear()).startswith("220")
+        await client.writer.start_tls(here.trust(), server_hostname="localhost")
+        assert "AUTH PLAIN LOGIN" in await client.say("EHLO x", "250")
+        client.close()
+
+
+@on_the_loop
+async def test_silence_ends_the_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection.Connection.heard, "__defaults__", (0.05,))
+    async with house(tmp_path) as here:
+        client = await here.connect()
+        client.writer.write(b"NOOP\r\nNO")
+        assert (await client.hear()).startswith("250")
+        assert (await client.hear()).startswith("421 4.4.2")
+        assert await client.hear() == ""
+        client.close()
+
+
+@on_the_loop
+async def test_a_handshake_that_fails_ends_the_connection(tmp_path: Path) -> None:
+    async with house(tmp_path) as here:
+        client = await here.connect()
+        await client.say("STARTTLS", "220")
+        client.writer.write(b"EHLO in the clear\r\n")
+        await client.reader.read()
+        again = await here.connect()  # and only that connection
+        again.close()
+        client.close()
