@@ -51,7 +51,13 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         name = cmd_name.replace("-", "_")
-        command: click.Command = getattr(importlib.import_module(f"proxyd.cli.{name}"), name)
+        try:
+            module = importlib.import_module(f"proxyd.cli.{name}")
+        except ModuleNotFoundError as error:
+            if name != "demo":
+                raise
+            raise click.ClickException(f"the demo needs {error.name}: pip install 'proxyd[demo]'") from None
+        command: click.Command = getattr(module, name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

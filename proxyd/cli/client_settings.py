@@ -96,8 +96,9 @@ def settings_document(
     }
 
 
-def show_settings(document: dict[str, Any]) -> None:
-    out = console()
+def show_settings(document: dict[str, Any], *, error: bool = False) -> None:
+    """On standard output, or on standard `error`."""
+    out = console(error=error)
     shown = table("", "Outgoing (SMTP): proxyd", "Incoming (IMAP): your provider, as before")
     first, incoming = (document["outgoing"] or [None])[0], document["incoming"]
     if first is None:

@@ -1,0 +1,220 @@
+"""What happens in the demo: each step is done, and then looked for where it must show."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import imaplib
+import smtplib
+from collections.abc import Callable, Iterator
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
+from time import monotonic
+from typing import Any
+
+from proxyd.cli.demo_house import DemoHouse, NotSeen, until
+from proxyd.cli.demo_provider import HOST, Person
+
+SISTER = "sister@family.example"
+PDF = b"%PDF-1.4\n1 0 obj << /Type /Catalog >> endobj\ntrailer << /Root 1 0 R >>\n%%EOF\n"
+NETWORK = 10.0  # seconds for one command of a mail client
+
+Document = dict[str, Any]
+
+
+class Story:
+    """The steps in their order. Each returns what was seen, as a sentence; raises NotSeen."""
+
+    def __init__(self, house: DemoHouse) -> None:
+        self._house = house
+        self._offer = _message(house.ada, house.grace.address, "Offer: one compiler", OFFER)
+        self._offer.add_attachment(PDF, maintype="application", subtype="pdf", filename="offer.pdf")
+        self._private = _message(house.ada, SISTER, "Sunday", PRIVATE)
+        self._newsletter = _message(NEWS, house.ada.address, "This week", "Nothing new.\n")
+        self._reply = _message(house.grace, house.ada.address, "Re: Offer: one compiler", REPLY)
+        self._reply["In-Reply-To"] = self._reply["References"] = self._offer["Message-ID"]
+
+    @property
+    def steps(self) -> tuple[tuple[str, Callable[[], str]], ...]:
+        return (
+            ("start a mail provider with two mailboxes", self._provider),
+            ("start proxyd and let it sign in", self._daemon),
+            ("make Grace a contact", self._contact),
+            ("send Grace an offer through proxyd", self._send_offer),
+            ("send mail to somebody who is no contact", self._send_private),
+            ("find one copy of each in Ada's Sent folder", self._sent_copies),
+            ("see that the private mail left nothing", self._nothing_left),
+            ("let Grace answer", self._answer),
+            ("see that nothing else was touched", self._untouched),
+        )
+
+    def record(self) -> Document:
+        """What `proxyd timeline grace@customer.example --json` prints."""
+        with self._house.daemon() as link:
+            return link.timeline(self._house.grace.address, None, 50)
+
+    # --- steps ---------------------------------------------------------------------------------------------
+
+    def _provider(self) -> str:
+        house = self._house
+        house.provider.start()
+        for person in (house.ada, house.grace):
+            with self._mailbox(person) as imap:
+                _expect(imap.select("Sent", readonly=True)[0] == "OK", f"{person.address} has a Sent folder")
+        return f"IMAP on {HOST}:{house.provider.imap_port}, SMTP on {HOST}:{house.provider.smtp_port}"
+
+    def _daemon(self) -> str:
+        self._house.start_daemon()
+        status = until(10, "status says connected", self._connected)
+        listening = status["daemon"]["listening"]
+        return f"{self._house.ada.address} is connected; mail is taken on {listening['smtp']} and {listening['smtps']}"
+
+    def _connected(self) -> Document | None:
+        with self._house.daemon() as link:
+            status = link.status()
+        return status if [each["state"] for each in status["accounts"]] == ["connected"] else None
+
+    def _contact(self) -> str:
+        grace = self._house.grace
+        with self._house.daemon() as link:
+            link.add_contact(grace.address, grace.name, "Customer Inc.")
+            known = [each["email"] for each in link.contacts()["contacts"]]
+        _expect(known == [grace.address], "the list of contacts has Grace")
+        return f"{grace.address} ({grace.name}, Customer Inc.)"
+
+    def _send_offer(self) -> str:
+        answer = self._send(self._offer, self._house.grace.address)
+        self._arrived(self._house.grace, self._offer)
+        (sent,) = until(5, "the timeline shows the offer", lambda: self.record()["messages"])
+        _expect(sent["state"] == "sent", "the timeline says that the offer was sent")
+        _expect([each["name"] for each in sent["attachments"]] == ["offer.pdf"], "the record has offer.pdf")
+        return f"the provider said {answer}; logged because {sent['because']}"
+
+    def _send_private(self) -> str:
+        return f"the provider said {self._send(self._private, SISTER)}"
+
+    def _sent_copies(self) -> str:
+        for message in (self._offer, self._private):
+            what = f"Sent copy of {message['Subject']!r}"
+            until(10, f"a {what}", functools.partial(self._in_sent, message))
+            until(5, f"explain tells of the {what}", functools.partial(self._settled, message))
+            _expect(self._in_sent(message) == 1, f"exactly one {what}")
+        return "one each, filed by proxyd, because neither the client nor the provider did"
+
+    def _settled(self, message: EmailMessage) -> bool:
+        told = self._explain(message)
+        copy = (told or {}).get("sent_copy") or {}
+        return bool(copy.get("state") == "present" and copy.get("copies") == 1)
+
+    def _nothing_left(self) -> str:
+        told = self._explain(self._private)
+        if told is None or told["logged"]:
+            raise NotSeen("explain says that the private mail is not logged")
+        with self._house.daemon() as link:
+            everything = repr((link.timeline(None, None, 50), told))
+        for word in (SISTER, str(self._private["Subject"]), PRIVATE.split()[0]):
+            _expect(word not in everything, f"no {word!r} in the records")
+        return f"not logged, because {told['because']}; only the hash of its Message-ID is left"
+
+    def _answer(self) -> str:
+        house = self._house
+        house.provider.deliver(house.ada.address, self._newsletter.as_bytes())
+        with smtplib.SMTP(HOST, house.provider.smtp_port, timeout=NETWORK) as smtp:
+            smtp.login(house.grace.address, house.grace.password)
+            smtp.send_message(self._reply)
+        arrived = monotonic()
+        newest = until(10, "the timeline shows the reply", self._reply_record)
+        waited = monotonic() - arrived
+        (offer,) = [each for each in self.record()["messages"] if each["direction"] == "outgoing"]
+        _expect(newest["thread"] == offer["thread"], "the reply is in the offer's thread")
+        _expect(newest["new_text"].strip() == REPLY.split("\n\n")[0], "the reply's own words are told from the quoted")
+        self._arrived(house.ada, self._reply)
+        return f"recorded {waited:.2f} s after it arrived; logged because {newest['because']}"
+
+    def _reply_record(self) -> Document | None:
+        named = self._reply["Message-ID"]
+        return next((each for each in self.record()["messages"] if each["message_id"] == named), None)
+
+    def _untouched(self) -> str:
+        with self._mailbox(self._house.ada) as imap:
+            imap.select("INBOX", readonly=True)
+            seen = imap.uid("SEARCH", "SEEN")[1][0].split()
+            unseen = imap.uid("SEARCH", "UNSEEN")[1][0].split()
+        _expect(len(unseen) == 2 and not seen, "both mails in Ada's inbox are still unread")
+        with self._house.daemon() as link:
+            logged = [each["message_id"] for each in link.timeline(None, None, 50)["messages"]]
+        _expect(sorted(logged) == sorted([self._offer["Message-ID"], self._reply["Message-ID"]]), "only two are logged")
+        return "the reply and a newsletter lie unread in Ada's inbox; the newsletter was not read by proxyd either"
+
+    # --- what mail clients do ------------------------------------------------------------------------------
+
+    def _send(self, message: EmailMessage, to: str) -> str:
+        """As Ada's client does; returns the provider's answer."""
+        house = self._house
+        with house.daemon() as link:
+            port = int(link.status()["daemon"]["listening"]["smtp"].rpartition(":")[2])
+        with smtplib.SMTP("localhost", port, timeout=NETWORK) as smtp:
+            smtp.starttls(context=house.trusting_context())
+            smtp.login(house.ada.address, house.client_password)
+            smtp.mail(house.ada.address)
+            smtp.rcpt(to)
+            code, text = smtp.data(message.as_bytes())
+        _expect(code == 250, f"the client hears 250 (it heard {code} {text!r})")
+        return f"{code} {text.decode('ascii', 'replace')}"
+
+    def _arrived(self, person: Person, message: EmailMessage) -> None:
+        what = f"{message['Subject']!r} in {person.name}'s inbox"
+        until(5, what, lambda: self._count(person, "INBOX", message) == 1)
+
+    def _in_sent(self, message: EmailMessage) -> int:
+        return self._count(self._house.ada, "Sent", message)
+
+    def _count(self, person: Person, folder: str, message: EmailMessage) -> int:
+        with self._mailbox(person) as imap:
+            imap.select(folder, readonly=True)
+            found = imap.uid("SEARCH", "HEADER", "Message-ID", f'"{message["Message-ID"]}"')[1][0]
+        return len(found.split())
+
+    @contextlib.contextmanager
+    def _mailbox(self, person: Person) -> Iterator[imaplib.IMAP4]:
+        with imaplib.IMAP4(HOST, self._house.provider.imap_port, timeout=NETWORK) as imap:
+            imap.login(person.address, person.password)
+            yield imap
+
+    def _explain(self, message: EmailMessage) -> Document | None:
+        with self._house.daemon() as link:
+            return link.explain(str(message["Message-ID"]))
+
+
+NEWS = Person("news@weekly.example", "The Weekly", "")
+
+OFFER = """Dear Grace,
+
+here is our offer for one compiler, ready by spring.
+
+Ada
+"""
+
+PRIVATE = """Eleven o'clock at mother's, bring the children.
+"""
+
+REPLY = """Dear Ada, we take it.
+
+> here is our offer for one compiler, ready by spring.
+"""
+
+
+def _message(sender: Person, to: str, subject: str, text: str) -> EmailMessage:
+    message = EmailMessage()
+    message["From"] = f"{sender.name} <{sender.address}>"
+    message["To"] = to
+    message["Subject"] = subject
+    message["Date"] = formatdate(localtime=True)
+    message["Message-ID"] = make_msgid(domain=sender.address.partition("@")[2])
+    message.set_content(text)
+    return message
+
+
+def _expect(seen: bool, what: str) -> None:
+    if not seen:
+        raise NotSeen(f"not seen: {what}")
