@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def account_files(account: AccountFile) -> Iterator[tuple[Loc, str]]:
         yield from _usable(["provider", "ca"], account.provider.ca)
     if isinstance(source := account.sign_in.password, SecretFile):
         yield from _private(["sign_in", "password", "file"], source.file)
-    if isinstance(source := account.client.password, SecretFile) and source.file.exists():
+    if isinstance(source := account.client.password, SecretFile) and os.path.lexists(source.file):
         yield from _private(["client", "password", "file"], source.file)
     if account.dropbox is not None and account.dropbox.lower() in (account.address, *account.aliases):
         yield ["dropbox"], "dropbox: this is the account's own address; accepted: the CRM's BCC address, or none"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from proxyd.config import preset
 from proxyd.config.checks import account_files, daemon_files
 from proxyd.config.fields import Origin
+from proxyd.config.private_files import open_regular
 from proxyd.config.problems import START, ConfigErrors, Mark, Problem, shown
 from proxyd.config.sentences import SECRET_SECTIONS, Loc, preset_unknown, sentences, value_mark
 from proxyd.config.settings import (
@@ -32,7 +34,8 @@ from proxyd.config.settings import (
     SignIn,
     Source,
 )
-from proxyd.config.tree import Node, Scalar, Table, read_tree, values
+from proxyd.config.tree import FILE_LIMIT, Node, Scalar, Table, read_tree, values
+from proxyd.errors import ConfigError
 
 S = TypeVar("S", bound=Section)
 
@@ -69,7 +72,11 @@ class _File:
 def _read(path: Path) -> _File:
     file = _File(path)
     try:
-        octets = path.read_bytes()
+        with open_regular(path) as opened:
+            octets = opened.read(FILE_LIMIT + 1)
+    except ConfigError as error:
+        file.problem(START, str(error))
+        return file
     except OSError as error:
         file.problem(START, f"the file cannot be read: {error.strerror}")
         return file
@@ -101,9 +108,9 @@ def _validated(file: _File, model: type[S], folder: Path) -> S | None:
 
 def _daemon(folder: Path, problems: list[Problem]) -> Daemon:
     path = folder / "proxyd.yaml"
-    if (folder / "proxyd.yml").exists():
+    if os.path.lexists(folder / "proxyd.yml"):
         problems.append(_misnamed(folder / "proxyd.yml"))
-    if not path.exists() and not path.is_symlink():
+    if not _is_there(path):
         return Daemon()
     file = _read(path)
     daemon = Daemon() if file.comments_only else _validated(file, Daemon, folder)
@@ -114,6 +121,17 @@ def _daemon(folder: Path, problems: list[Problem]) -> Daemon:
             file.problem_at(loc, message)
     problems += file.problems
     return daemon or Daemon()
+
+
+def _is_there(path: Path) -> bool:
+    """Only what is certainly missing counts as missing; what may not be looked at is a problem, not a default."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _listening_twice(daemon: Daemon) -> Iterable[tuple[Loc, str]]:

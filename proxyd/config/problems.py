@@ -30,7 +30,8 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+        file = str(self.file).encode("utf-8", "backslashreplace").decode()  # a name need not be UTF-8
+        return f"{file}:{self.line}:{self.column}: {self.message}"
 
 
 class ConfigErrors(ConfigError):

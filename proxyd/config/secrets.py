@@ -86,7 +86,7 @@ def ensure_client_password(account: Account) -> str:
         case KeyringEntry(user, service):
             if desktop_keyring.read(service, user, what) is None:
                 desktop_keyring.write(service, user, _new_password(), what)
-        case SecretFile(file=path) if not path.exists():
+        case SecretFile(file=path) if not os.path.lexists(path):
             try:
                 create_private(path, f"{_new_password()}\n".encode())
             except OSError as error:

@@ -83,7 +83,7 @@ def _from_file(path: Path) -> bytes | None:
 
 def _from_keyring(data: Path, store: str) -> bytes:
     entry = f"store-key {data.resolve()}"
-    exists = (data / store).exists()
+    exists = os.path.lexists(data / store)
     try:
         found = desktop_keyring.read("proxyd", entry, WHAT)
         if found is not None:

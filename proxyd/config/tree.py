@@ -299,6 +299,7 @@ _SYNTAX = (
     ("while scanning a directive", "a line may not begin with %"),
     ("while parsing a block collection", "this does not fit the list above: check the indentation"),
     ("while parsing a block mapping", "this does not fit the keys above: check the indentation"),
+    ("mapping keys are not allowed", "a ? and a space begin no text; put the text in quotes"),
     ("sequence entries are not allowed", "a list entry '- value' cannot begin here"),
     ("expected '<document start>'", "nothing fits behind the end of the settings: check the indentation"),
     ("while scanning a block scalar", "a block of text is not taken; accepted: one line"),

@@ -224,9 +224,31 @@ def test_a_dangling_link_is_a_problem_not_a_default(tmp_path: Path) -> None:
     (tmp_path / "proxyd.yaml").symlink_to(tmp_path / "gone")
     (tmp_path / "accounts.d/ada.yaml").symlink_to(tmp_path / "gone")
     assert problems(tmp_path) == [
-        "accounts.d/ada.yaml:1:1: the file cannot be read: No such file or directory",
-        "proxyd.yaml:1:1: the file cannot be read: No such file or directory",
+        f'accounts.d/ada.yaml:1:1: the file "{tmp_path}/accounts.d/ada.yaml" is missing',
+        f'proxyd.yaml:1:1: the file "{tmp_path}/proxyd.yaml" is missing',
     ]
+
+
+def test_a_configuration_that_is_a_fifo_does_not_hold_us(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "proxyd.yaml")
+    assert problems(tmp_path) == [f'proxyd.yaml:1:1: "{tmp_path}/proxyd.yaml" is not a file']
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_read_is_no_empty_folder(tmp_path: Path) -> None:
+    written(tmp_path, ADA)
+    tmp_path.chmod(0)
+    try:
+        assert len(problems(tmp_path)) == 2
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_a_file_whose_name_is_no_utf_8(tmp_path: Path) -> None:
+    written(tmp_path)
+    (tmp_path / "accounts.d" / os.fsdecode(b"\xe9.yaml")).touch()
+    (problem,) = problems(tmp_path)
+    assert problem.encode().endswith(b"udce9.yaml:1:1: the file is empty")
 
 
 def test_a_file_of_megabytes(tmp_path: Path) -> None:
