@@ -41,7 +41,7 @@ CORPUS = {
     b"\r\nThis is S/MIME\r\n--b\r\nContent-Type: text/plain\r\n\r\nsigned  \r\n--b\r\n"
     b"Content-Type: application/pkcs7-signature\r\nContent-Transfer-Encoding: base64\r\n\r\nMIIB\r\n--b--\r\n",
     "PGP": HEAD + b"\r\n-----BEGIN PGP MESSAGE-----\r\n\r\nhQEM\r\n=abcd\r\n-----END PGP MESSAGE-----\r\n",
-    "DKIM": b"DKIM-Signature: v=1; a=rsa-sha256; c=simple; d=example.com; s=k;\r\n\th=from:to; bh=4711=;\r\n\tb=abc=\r\n"
+    "DKIM": b"DKIM-Signature: v=1; a=rsa-sha256; c=simple; d=example.com; s=k;\r\n\th=from:to; bh=4711=;\r\n\tb=ab=\r\n"
     + MESSAGE,
     "ends in many empty lines": HEAD + b"\r\nHello" + b"\r\n" * 500,
     "a message inside": HEAD + b"Content-Type: message/rfc822\r\n\r\n" + MESSAGE,
@@ -233,6 +233,7 @@ async def test_with_smtplib(tls: str, tmp_path: Path) -> None:
     async with house(tmp_path) as here:
 
         def send() -> dict[str, tuple[int, bytes]]:
+            client: smtplib.SMTP
             if tls == "implicit":
                 client = smtplib.SMTP_SSL("localhost", here.tls_port, context=here.trust())
             else:
