@@ -97,6 +97,21 @@ class Rig:
     def hang_up(self) -> None:
         os.kill(self.pid, signal.SIGHUP)
 
+    def connections_to(self, port: int) -> int:
+        """How many TCP connections the daemon has to this port now (proc(5))."""
+        own = {os.readlink(each) for each in self._descriptors()}
+        count = 0
+        for table in ("tcp", "tcp6"):
+            for line in Path(f"/proc/{self.pid}/net/{table}").read_text().splitlines()[1:]:
+                fields = line.split()
+                remote, state, inode = fields[2], fields[3], fields[9]
+                count += int(remote.rpartition(":")[2], 16) == port and state == "01" and f"socket:[{inode}]" in own
+        return count
+
+    def _descriptors(self) -> list[str]:
+        folder = f"/proc/{self.pid}/fd"
+        return [path for each in os.listdir(folder) if os.path.lexists(path := f"{folder}/{each}")]
+
     # --- the commands -----------------------------------------------------------------------------------------
 
     def run(self, *arguments: str, input: str | None = None) -> subprocess.CompletedProcess[str]:

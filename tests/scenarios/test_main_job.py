@@ -133,17 +133,25 @@ def test_unrelated_mail_is_never_fetched_and_nothing_is_marked_read(rig: Rig) ->
     fetches = re.findall(r"(?i)UID FETCH ([\d:,*]+) \(?([^\r\n]*)", rig.provider.dovecot.rawlog(PERSON))
     assert fetches
     for uids, items in fetches:
-        if re.search(r"(?i)BODY(\.PEEK)?\[(?!HEADER\.FIELDS)|RFC822|TEXT", items):
+        if re.search(r"(?i)BODY(\.PEEK)?\[(?!HEADER\.FIELDS)|RFC822(?!\.SIZE)|TEXT", items):
             assert "PEEK" in items.upper()
             assert uids == str(answer_uid), f"{items} of {uids}"
     assert not re.search(r"(?i)\bSTORE\b", rig.provider.dovecot.rawlog(PERSON))
 
 
 def test_at_most_two_connections(rig: Rig) -> None:
+    most = 0
+
+    def logged(wanted: int) -> bool:
+        nonlocal most
+        most = max(most, rig.connections_to(rig.provider.dovecot.imaps_port))
+        return len(rig.timeline()) == wanted
+
     rig.add_contact()
     rig.connected()
-    offer = by_smtplib(rig, CUSTOMER)
-    rig.reply(offer)
-    eventually(lambda: len(rig.timeline()) == 2, "the answer")
+    for n in range(3):
+        offer = by_smtplib(rig, CUSTOMER)
+        rig.reply(offer)
+        eventually(lambda wanted=2 * n + 2: logged(wanted), "the answer", every=0)
     eventually(lambda: rig.sent(offer), "the Sent copy")
-    assert len(rig.provider.dovecot.sessions(PERSON)) <= 2 + 3, "two of ours; the others are this test's own looks"
+    assert 1 <= most <= 2
