@@ -5,7 +5,8 @@ the account's settings ask for: To and Cc of the person's own sent mail, From fo
 that the rules may log are the people read; only of those that they do log, the message. Nothing else is requested.
 
 The position in a folder is what was read, never what was announced: a UID that the server shows and does not deliver
-holds the position back, and is asked for again. Position and findings are one commit.
+holds the position back, and is asked for again. What is found is committed before or with the position behind it, so
+that a crash in between finds it a second time, and the log takes nothing twice.
 """
 
 from __future__ import annotations
@@ -153,26 +154,35 @@ class CatchUp:
         logged: bool,
     ) -> tuple[MailboxPosition, bool]:
         fields, withheld = await self._fields(session, opened, uids, self._names(sent))
-        headings = {uid: read_heading(octets) for uid, octets in sorted(fields.items())}
-        if sent:
-            wanted = await self._outgoing(session, opened, headings, logged)
-        else:
-            wanted = await self._incoming(session, headings)
-        stop = min(withheld, default=uids[-1] + 1)
+        rest = {uid: read_heading(octets) for uid, octets in sorted(fields.items())}
+        if sent:  # copies of what went through us are for `copies`
+            ours = await self._copies.arrived(session, opened, rest)
+            rest = {uid: each for uid, each in rest.items() if uid not in ours and logged}
+        while rest:
+            wanted = await (self._outgoing(rest) if sent else self._incoming(session, rest))
+            if not wanted:
+                break
+            await self._log(session, opened, position, wanted)
+            # One of the others may answer what is in the log only now.
+            rest = {uid: each for uid, each in rest.items() if uid not in wanted}
+        end = min(withheld, default=uids[-1] + 1)
+        position = MailboxPosition(opened.uidvalidity, max(position.uidnext, end), self._clock.now())
+        await self._journal.set_position(self._address, opened.name, position)
+        return position, not withheld
 
-        def at(uid: int) -> MailboxPosition:
-            return MailboxPosition(opened.uidvalidity, max(position.uidnext, min(uid, stop)), self._clock.now())
-
+    async def _log(
+        self, session: Session, opened: Opened, position: MailboxPosition, wanted: Mapping[int, Wanted]
+    ) -> None:
+        """Into the log, a few at a time; the position moves when the whole batch was looked at."""
         seen: list[Seen] = []
         for uid, why in wanted.items():
             if (found := await self._message(session, opened, uid, why)) is not None:
                 seen.append(found)
             if len(seen) == FINDINGS:
-                await self._journal.set_position(self._address, opened.name, at(uid + 1), seen)
+                await self._journal.set_position(self._address, opened.name, position, seen)
                 seen = []
-        position = at(uids[-1] + 1)
-        await self._journal.set_position(self._address, opened.name, position, seen)
-        return position, not withheld
+        if seen:
+            await self._journal.set_position(self._address, opened.name, position, seen)
 
     def _names(self, sent: bool) -> tuple[str, ...]:
         if sent:
@@ -230,21 +240,15 @@ class CatchUp:
                 wanted[uid] = Wanted(verdict, match, Direction.INCOMING, source)
         return _once(wanted, headings)
 
-    async def _outgoing(
-        self, session: Session, opened: Opened, headings: Mapping[int, Heading], logged: bool
-    ) -> dict[int, Wanted]:
-        """Of the Sent folder: copies of what went through us are for `copies`; the rest was sent from elsewhere."""
-        ours = await self._copies.arrived(session, opened, headings)
-        rest = {uid: each for uid, each in headings.items() if uid not in ours}
-        if not logged or not rest:
-            return {}
-        ids = _ids(rest.values())
+    async def _outgoing(self, headings: Mapping[int, Heading]) -> dict[int, Wanted]:
+        """Of the Sent folder: what was sent from elsewhere."""
+        ids = _ids(headings.values())
         known = await self._journal.tracked(self._address, ids)
         through_us = await self._journal.submitted(self._address, ids)
-        people = [one.address for each in rest.values() for one in (*each.to, *each.cc)]
+        people = [one.address for each in headings.values() for one in (*each.to, *each.cc)]
         contacts = await self._journal.known_contacts(people)
         wanted = {}
-        for uid, each in rest.items():
+        for uid, each in headings.items():
             if any(id in known or id in through_us for id in (each.message_id, *each.original_ids)):
                 continue
             match = threads.match(each, known)

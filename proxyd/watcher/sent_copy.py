@@ -126,9 +126,10 @@ class SentCopies:
     async def settle(self, session: Session, opened: Opened) -> float | None:
         """Do what is due now; seconds until something is due again, None where nothing waits."""
         self._told.clear()
-        moments = [await self._resolve(session, opened, each) for each in await self._unknown()]
+        seen: dict[str, Sequence[Candidate]] = {}
+        moments = [await self._resolve(session, opened, each, seen) for each in await self._unknown()]
         for copy in await self._journal.due_copies(self._address):
-            moments.append(await self._settle(session, opened, copy))
+            moments.append(await self._settle(session, opened, copy, seen.get(copy.id)))
         now = self._clock.now()
         return min((max((each - now).total_seconds(), 0.0) for each in moments if each is not None), default=None)
 
@@ -144,9 +145,10 @@ class SentCopies:
                 self._told.add(copy.id)
                 await self._journal.record(CopyPostponed(copy.id, str(error), now, now))
 
-    async def _settle(self, session: Session, opened: Opened, copy: DueCopy) -> datetime | None:
+    async def _settle(
+        self, session: Session, opened: Opened, copy: DueCopy, candidates: Sequence[Candidate] | None
+    ) -> datetime | None:
         """One copy, until it waits, is there, or is given up; when to come back for it."""
-        candidates: Sequence[Candidate] | None = None
         while True:
             action = rules.next_step(await self._facts(opened, copy, candidates))
             match action:
@@ -195,7 +197,10 @@ class SentCopies:
             copies = await self._with_ours(session, opened, copy, copies)
         if len(copies) == 1 and await self._is_lost_append(session, copy, candidates[0]):
             copies = (rules.Copy(copies[0].uid, FiledBy.PROXYD),)
-        step = rules.next_step(await self._given(copy, copies))
+        before = await self._files_sent()
+        if (after := rules.learned(before, copies)) != before:
+            await self._journal.learn(self._address, "files_sent", after)
+        step = rules.next_step(self._given(copy, copies))
         if isinstance(step, rules.RemoveOurs):
             gone = [uid for uid in step.uids if await self._remove(session, opened, copy, uid, step.then.uid)]
             left = len(copies) - len(gone)
@@ -206,11 +211,8 @@ class SentCopies:
                 await self._present(opened, copy, candidates, kept, FiledBy.PROXYD, left)
         elif isinstance(step, rules.Settled):
             await self._present(opened, copy, candidates, step.uid, step.by, step.copies)
-        before = await self._files_sent()
-        if (after := rules.learned(before, copies)) != before:
-            await self._journal.learn(self._address, "files_sent", after)
 
-    async def _given(self, copy: DueCopy, copies: tuple[rules.Copy, ...]) -> rules.Facts:
+    def _given(self, copy: DueCopy, copies: tuple[rules.Copy, ...]) -> rules.Facts:
         return rules.Facts(copy.accepted_at, self._clock.now(), self._account.sent_copy.settle, copies=copies)
 
     async def _with_ours(
@@ -364,8 +366,13 @@ class SentCopies:
         waiting = await self._journal.unknown_submissions(self._address)
         return [each for each in waiting if each.looked_at is None or now - each.begun_at < LOOK_FOR]
 
-    async def _resolve(self, session: Session, opened: Opened, submission: UnknownSubmission) -> datetime | None:
-        """Look for a message that the provider may have taken; returns when to look again."""
+    async def _resolve(
+        self, session: Session, opened: Opened, submission: UnknownSubmission, seen: dict[str, Sequence[Candidate]]
+    ) -> datetime | None:
+        """Look for a message that the provider may have taken; returns when to look again.
+
+        What was `seen` of it in Sent, once it counts as sent, is noted by its id.
+        """
         now = self._clock.now()
         await session.do(Connection.noop)
         found = await self._find(session, submission.id, submission.ids, submission.fingerprint, submission.begun_at)
@@ -374,7 +381,9 @@ class SentCopies:
         proof = [each for each in found if files_sent == "yes" or each.filed_by is FiledBy.PROVIDER]
         if proof or await self._in_all_mail(session, opened, submission):
             await self._journal.record(Sent(submission.id, FOUND, now))
-            return now
+            if found:
+                seen[submission.id] = found
+            return None
         patience = timedelta(seconds=self._account.sent_copy.settle if files_sent != "no" else 0.0)
         if submission.looked_at is None and now < submission.begun_at + patience:
             return submission.begun_at + patience

@@ -1,0 +1,141 @@
+"""A mailbox under watch: real Dovecot, a real journal, and a clock turned by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any, TypeVar
+
+from twisted.internet import reactor  # noqa: TID251 - the reactor that pytest runs on
+
+from proxyd.config import Account, load
+from proxyd.journal import Begun, Journal
+from proxyd.model import Sent, SmtpReply
+from proxyd.provider.tls import client_context
+from proxyd.store.database import Database
+from proxyd.watcher.mailbox import Mailbox
+from proxyd.workers import Clock, Workers
+from tests.clock import ManualClock
+from tests.rigged import KEY, Desk, message
+from tests.servers.mailprovider import CUSTOMER, PERSON, Provider
+
+T = TypeVar("T")
+
+TAKEN = SmtpReply(250, ("2.0.0 OK queued as 4711",))
+THREE_FIELDS = "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID IN-REPLY-TO REFERENCES)]"
+
+
+@dataclass
+class Watched(Desk):
+    """A desk with the account's mailbox; `mailbox` is made and not started."""
+
+    provider: Provider
+    mailbox: Mailbox
+    gone: int  # connections of an earlier run that ended in IDLE
+
+    @property
+    def account(self) -> Account:
+        return self.accounts[PERSON]
+
+    async def sent(self, octets: bytes, *recipients: str, taken: SmtpReply = TAKEN) -> str:
+        """As if it had gone through the relay; the submission's id."""
+        begun = await self.begin(octets, recipients or (CUSTOMER,))
+        assert isinstance(begun, Begun)
+        await self.journal.record(Sent(begun.id, taken, self.clock.now()))
+        return begun.id
+
+    async def parked(self, connections: int = 2) -> None:
+        """Until so many connections wait in IDLE."""
+        await until(lambda: idling(self.provider) - self.gone == connections or None, f"{connections} in IDLE")
+
+    async def settled(self, id: str) -> dict[str, Any]:
+        """The record of the Sent copy of submission `id`, once it does not wait any more."""
+        return await until(lambda: row if (row := self.copy(id))["state"] != "waiting" else None, "a settled copy")
+
+    async def ripened(self, id: str) -> dict[str, Any]:
+        """As `settled`, and time passes."""
+        for _ in range(100):
+            if self.copy(id)["state"] != "waiting":
+                break
+            await self.clock.advance(7)
+            await asyncio.sleep(0.05)
+        return await self.settled(id)
+
+    def copy(self, id: str) -> dict[str, Any]:
+        from proxyd.store import tables
+
+        return next(dict(row) for row in self.rows(tables.sent_copies) if row["id"] == id)
+
+    def state(self) -> str:
+        return str(self.journal.condition(PERSON).state)
+
+
+def idling(provider: Provider) -> int:
+    """How many of our sessions wait in IDLE now, by what they said last."""
+    sessions = [session.sent.split(b"\r\n") for session in provider.dovecot.sessions(PERSON)]
+    lasts = [[line for line in lines if line][-1] for lines in sessions if any(lines)]
+    return sum(last.endswith(b" IDLE") for last in lasts)
+
+
+def commands(provider: Provider) -> list[str]:
+    return [command for session in provider.dovecot.sessions(PERSON) for command in session.commands]
+
+
+async def until(look: Callable[[], T | None], what: str, *, within: float = 10.0) -> T:
+    """The first answer of `look()` that is not None; looks fifty times a second."""
+    end = monotonic() + within
+    while (answer := look()) is None:
+        assert monotonic() < end, f"not within {within:g} s: {what}"
+        await asyncio.sleep(0.02)
+    return answer
+
+
+@asynccontextmanager
+async def watched(
+    folder: Path,
+    provider: Provider,
+    more: str = "",
+    *,
+    clock: Clock | None = None,
+    started: bool = True,
+    **account: Any,
+) -> AsyncIterator[Watched]:
+    """An account whose mailbox is watched; leave and enter again for a restart."""
+    config = folder / "config"
+    (config / "accounts.d").mkdir(parents=True, exist_ok=True)
+    (config / "accounts.d/ada.yaml").write_text(provider.account_yaml(more=more, **account))
+    accounts = dict(load(config).accounts)
+    database = Database(folder / "data", KEY)
+    database.start_writing(asyncio.get_running_loop())
+    workers = Workers(8)
+    turned: Any = clock or ManualClock()
+    journal = Journal(database, workers, turned, lambda: accounts)
+    await journal.open()
+    context = client_context("imap", accounts[PERSON].provider.ca)
+    mailbox = Mailbox(accounts[PERSON], journal, workers, turned, reactor, context, lambda: 0.0)
+    desk = Watched(database, journal, turned, accounts, workers, provider, mailbox, idling(provider))
+    try:
+        if started:
+            mailbox.start()
+            await desk.parked()
+        yield desk
+    finally:
+        await mailbox.stop()
+        journal.close()
+        database.close()
+        workers.close()
+
+
+def reply(
+    n: int = 1, *, to: str = "m1@example.test", field: str = "In-Reply-To", more: str = "", body: str = "Yes.\r\n"
+) -> bytes:
+    named = f"{field}: <{to}>\r\n{more}"
+    return message(f"Re: Offer {n}", id=f"r{n}@customer.test", sender=CUSTOMER, to=PERSON, more=named, body=body)
+
+
+def from_stranger(n: int = 1) -> bytes:
+    return message(f"Private {n}", id=f"s{n}@elsewhere.test", sender="somebody@elsewhere.test", to=PERSON)
