@@ -139,6 +139,12 @@ def test_from_a_command_the_first_line() -> None:
     assert read_secret(python("print('hunter2\\nuser: ada')"), WHAT) == "hunter2"
 
 
+def test_what_a_command_complains_of_is_no_secret() -> None:
+    assert read_secret(python("import sys; print('warning', file=sys.stderr, flush=True); print('hunter2')"), WHAT) == (
+        "hunter2"
+    )
+
+
 def test_no_shell_reads_the_command() -> None:
     assert read_secret(Command(command=("echo", "$HOME;id")), WHAT) == "$HOME;id"
 
