@@ -64,9 +64,15 @@ def without_addresses(raw: bytes, keys: Collection[str]) -> bytes | None:
     kept: list[str] = []
     position = 0
     for entry in gone:
-        start, end = _cut(value, entry, position)
-        kept.append(value[position:start])
-        position = end
+        kept.append(value[position : entry.start])
+        if value[entry.end : entry.end + 1] == ",":
+            position = entry.end + 1
+        else:  # the last of its list: the comma before it goes, its line end stays
+            while kept and not kept[-1]:
+                kept.pop()
+            if kept:
+                kept[-1] = kept[-1].removesuffix(",")
+            position = entry.start + len(value[entry.start : entry.end].rstrip(" \t\r\n"))
     kept.append(value[position:])
     left = "".join(kept)
     if not left.strip(" \t\r\n,;"):
@@ -76,20 +82,6 @@ def without_addresses(raw: bytes, keys: Collection[str]) -> bytes | None:
 
 def _key(address: str) -> str:
     return mailbox_key(raw_text(address.encode("latin-1"))) if address else ""
-
-
-def _cut(value: str, entry: Entry, behind: int) -> tuple[int, int]:
-    """The span that goes with `entry`: up to and with the comma behind it, or the one before it where it is last.
-
-    Nothing before `behind` is there any more.
-    """
-    if value[entry.end : entry.end + 1] == ",":
-        return entry.start, entry.end + 1
-    end = entry.start + len(value[entry.start : entry.end].rstrip(" \t\r\n"))
-    start = entry.start
-    if start > behind and value[start - 1] == ",":
-        start -= 1
-    return start, end
 
 
 class _Reader:
