@@ -71,7 +71,7 @@ def _play(house: DemoHouse) -> bool:
 
 
 def _show(house: DemoHouse, as_json: bool) -> None:
-    record = Story(house).record()
+    record = house.record()
     if as_json:
         print_json(record)
         return

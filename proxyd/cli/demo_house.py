@@ -15,7 +15,7 @@ from threading import Event
 from time import monotonic
 from typing import TypeVar
 
-from proxyd.cli.daemon_link import DaemonLink, NotRunning, daemon_link
+from proxyd.cli.daemon_link import DaemonLink, Document, NotRunning, daemon_link
 from proxyd.cli.demo_provider import HOST, DemoProvider, Person
 from proxyd.config import Account, Places, ensure_client_password, load, make_key_file
 from proxyd.errors import ProxydError, TryLater
@@ -120,6 +120,11 @@ class DemoHouse:
     def daemon(self) -> Iterator[DaemonLink]:
         with daemon_link(self.places) as link:
             yield link
+
+    def record(self) -> Document:
+        """What `proxyd timeline grace@customer.example --json` prints."""
+        with self.daemon() as link:
+            return link.timeline(self.grace.address, None, 50)
 
     def last_words(self) -> str:
         with contextlib.suppress(OSError):

@@ -4,14 +4,16 @@ Everything lives in memory, on free loopback ports, on an event loop in a thread
 know is accepted and forgotten, as if it had gone out to the world.
 
 pymap's traps: it looks up the host's name at each greeting (so ours is fixed), hashes passwords for half a second (so
-ours are not hashed), stamps messages in local time without saying so (so each is given its time), and knows no
-SPECIAL-USE (which shows that Sent is found by its name).
+ours are not hashed), stamps messages in local time without saying so (so each is given its time), does not announce
+at the start of IDLE what came just before it (so each arrival is announced twice), and knows no SPECIAL-USE (which
+shows that Sent is found by its name).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 import warnings
 from argparse import Namespace
@@ -36,6 +38,7 @@ T = TypeVar("T")
 HOST = "127.0.0.1"
 LARGEST = 50_000_000  # octets
 LONGEST_LINE = 1_000_000  # octets; aiosmtpd's own limit of 1001 refuses mail that real providers take
+AGAIN = 0.2  # seconds until an arrival is announced a second time
 WAIT = 15.0  # seconds for anything asked of the provider's thread
 
 
@@ -56,6 +59,29 @@ class _Submission(SMTP):
     line_length_limit = LONGEST_LINE
 
 
+_SELECT = re.compile(r'\S+ (?:SELECT|EXAMINE) "?([^"]*)"?', re.IGNORECASE)
+_FETCH = re.compile(r"\S+ UID FETCH (\S+) (.*)", re.IGNORECASE)
+_WHOLE = re.compile(r"BODY(\.PEEK)?\[(?!HEADER)|\bRFC822(?!\.(SIZE|HEADER))", re.IGNORECASE)
+
+
+class Witness(logging.Handler):
+    """Reads pymap's own log of what clients ask, and keeps for which messages more than header fields was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.read: set[tuple[str, str]] = set()  # (folder, UIDs as the client wrote them)
+        self._selected: dict[str, str] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not isinstance(record.args, tuple) or len(record.args) != 2 or "-->" not in str(record.msg):
+            return
+        connection, line = map(str, record.args)
+        if found := _SELECT.fullmatch(line):
+            self._selected[connection] = found[1]
+        elif (found := _FETCH.fullmatch(line)) and _WHOLE.search(found[2]):
+            self.read.add((self._selected.get(connection, ""), found[1]))
+
+
 class DemoProvider:
     """Two people's provider. `start` returns when both ports are open; `stop` when nothing is left of it."""
 
@@ -63,6 +89,7 @@ class DemoProvider:
         self.people = {each.address: each for each in people}
         self.imap_port = 0
         self.smtp_port = 0
+        self.witness = Witness()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="demo provider", daemon=True)
         self._servers: list[asyncio.Server] = []
@@ -70,10 +97,16 @@ class DemoProvider:
 
     def start(self) -> None:
         logging.getLogger("mail.log").setLevel(logging.ERROR)  # aiosmtpd warns of AUTH without TLS on every connection
+        said = logging.getLogger("pymap.imap")
+        said.setLevel(logging.DEBUG)
+        said.propagate = False
+        said.addHandler(self.witness)
         self._thread.start()
         self._wait_for(self._start())
 
     def stop(self) -> None:
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of farewells to clients that are gone
+        logging.getLogger("pymap.imap").removeHandler(self.witness)
         if self._thread.is_alive():
             self._wait_for(self._stop())
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -123,6 +156,9 @@ class DemoProvider:
     async def _append(self, address: str, folder: str, octets: bytes) -> None:
         async with self._session(address) as session:
             await session.append_messages(folder, [AppendMessage(octets, datetime.now(UTC))])
+            mailbox = await session.mailbox_set.get_mailbox(folder)
+        # What comes between a client's last command and its IDLE is announced with the next change only: here is one.
+        self._loop.call_later(AGAIN, mailbox._updated.set)
 
     def _submission(self) -> SMTP:
         with warnings.catch_warnings():

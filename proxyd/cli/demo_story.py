@@ -48,19 +48,14 @@ class Story:
             ("see that nothing else was touched", self._untouched),
         )
 
-    def record(self) -> Document:
-        """What `proxyd timeline grace@customer.example --json` prints."""
-        with self._house.daemon() as link:
-            return link.timeline(self._house.grace.address, None, 50)
-
     # --- steps ---------------------------------------------------------------------------------------------
 
     def _provider(self) -> str:
         house = self._house
         house.provider.start()
         for person in (house.ada, house.grace):
-            with self._mailbox(person) as imap:
-                _expect(imap.select("Sent", readonly=True)[0] == "OK", f"{person.address} has a Sent folder")
+            with self._mailbox(person, "Sent"):
+                pass
         return f"IMAP on {HOST}:{house.provider.imap_port}, SMTP on {HOST}:{house.provider.smtp_port}"
 
     def _daemon(self) -> str:
@@ -85,20 +80,22 @@ class Story:
     def _send_offer(self) -> str:
         answer = self._send(self._offer, self._house.grace.address)
         self._arrived(self._house.grace, self._offer)
-        (sent,) = until(5, "the timeline shows the offer", lambda: self.record()["messages"])
+        (sent,) = until(5, "the timeline shows the offer", lambda: self._house.record()["messages"])
         _expect(sent["state"] == "sent", "the timeline says that the offer was sent")
         _expect([each["name"] for each in sent["attachments"]] == ["offer.pdf"], "the record has offer.pdf")
         return f"the provider said {answer}; logged because {sent['because']}"
 
     def _send_private(self) -> str:
-        return f"the provider said {self._send(self._private, SISTER)}"
+        answer = self._send(self._private, SISTER)
+        self._house.provider.deliver(self._house.ada.address, self._newsletter.as_bytes())
+        return f"the provider said {answer}; meanwhile a newsletter came in"
 
     def _sent_copies(self) -> str:
         for message in (self._offer, self._private):
             what = f"Sent copy of {message['Subject']!r}"
-            until(10, f"a {what}", functools.partial(self._in_sent, message))
+            self._arrived(self._house.ada, message, "Sent")
             until(5, f"explain tells of the {what}", functools.partial(self._settled, message))
-            _expect(self._in_sent(message) == 1, f"exactly one {what}")
+            _expect(self._count(self._house.ada, "Sent", message) == 1, f"exactly one {what}")
         return "one each, filed by proxyd, because neither the client nor the provider did"
 
     def _settled(self, message: EmailMessage) -> bool:
@@ -118,14 +115,13 @@ class Story:
 
     def _answer(self) -> str:
         house = self._house
-        house.provider.deliver(house.ada.address, self._newsletter.as_bytes())
         with smtplib.SMTP(HOST, house.provider.smtp_port, timeout=NETWORK) as smtp:
             smtp.login(house.grace.address, house.grace.password)
             smtp.send_message(self._reply)
         arrived = monotonic()
         newest = until(10, "the timeline shows the reply", self._reply_record)
         waited = monotonic() - arrived
-        (offer,) = [each for each in self.record()["messages"] if each["direction"] == "outgoing"]
+        (offer,) = [each for each in self._house.record()["messages"] if each["direction"] == "outgoing"]
         _expect(newest["thread"] == offer["thread"], "the reply is in the offer's thread")
         _expect(newest["new_text"].strip() == REPLY.split("\n\n")[0], "the reply's own words are told from the quoted")
         self._arrived(house.ada, self._reply)
@@ -133,18 +129,22 @@ class Story:
 
     def _reply_record(self) -> Document | None:
         named = self._reply["Message-ID"]
-        return next((each for each in self.record()["messages"] if each["message_id"] == named), None)
+        return next((each for each in self._house.record()["messages"] if each["message_id"] == named), None)
 
     def _untouched(self) -> str:
-        with self._mailbox(self._house.ada) as imap:
-            imap.select("INBOX", readonly=True)
+        with self._mailbox(self._house.ada, "INBOX") as imap:
             seen = imap.uid("SEARCH", "SEEN")[1][0].split()
             unseen = imap.uid("SEARCH", "UNSEEN")[1][0].split()
+            (reply,) = _search(imap, self._reply)
         _expect(len(unseen) == 2 and not seen, "both mails in Ada's inbox are still unread")
+        read = self._house.provider.witness.read
+        _expect(read == {("INBOX", reply)}, f"no message but the reply was read by proxyd (it read {sorted(read)})")
         with self._house.daemon() as link:
             logged = [each["message_id"] for each in link.timeline(None, None, 50)["messages"]]
         _expect(sorted(logged) == sorted([self._offer["Message-ID"], self._reply["Message-ID"]]), "only two are logged")
-        return "the reply and a newsletter lie unread in Ada's inbox; the newsletter was not read by proxyd either"
+        return (
+            "a newsletter and the reply lie unread in Ada's inbox; proxyd asked for no message's text but the reply's"
+        )
 
     # --- what mail clients do ------------------------------------------------------------------------------
 
@@ -162,23 +162,20 @@ class Story:
         _expect(code == 250, f"the client hears 250 (it heard {code} {text!r})")
         return f"{code} {text.decode('ascii', 'replace')}"
 
-    def _arrived(self, person: Person, message: EmailMessage) -> None:
-        what = f"{message['Subject']!r} in {person.name}'s inbox"
-        until(5, what, lambda: self._count(person, "INBOX", message) == 1)
-
-    def _in_sent(self, message: EmailMessage) -> int:
-        return self._count(self._house.ada, "Sent", message)
+    def _arrived(self, person: Person, message: EmailMessage, folder: str = "INBOX") -> None:
+        with self._mailbox(person, folder) as imap:
+            what = f"{message['Subject']!r} in {person.name}'s {folder}"
+            until(10, what, lambda: imap.noop() and _search(imap, message))
 
     def _count(self, person: Person, folder: str, message: EmailMessage) -> int:
-        with self._mailbox(person) as imap:
-            imap.select(folder, readonly=True)
-            found = imap.uid("SEARCH", "HEADER", "Message-ID", f'"{message["Message-ID"]}"')[1][0]
-        return len(found.split())
+        with self._mailbox(person, folder) as imap:
+            return len(_search(imap, message))
 
     @contextlib.contextmanager
-    def _mailbox(self, person: Person) -> Iterator[imaplib.IMAP4]:
+    def _mailbox(self, person: Person, folder: str) -> Iterator[imaplib.IMAP4]:
         with imaplib.IMAP4(HOST, self._house.provider.imap_port, timeout=NETWORK) as imap:
             imap.login(person.address, person.password)
+            _expect(imap.select(folder, readonly=True)[0] == "OK", f"{person.name} has a folder {folder}")
             yield imap
 
     def _explain(self, message: EmailMessage) -> Document | None:
@@ -213,6 +210,12 @@ def _message(sender: Person, to: str, subject: str, text: str) -> EmailMessage:
     message["Message-ID"] = make_msgid(domain=sender.address.partition("@")[2])
     message.set_content(text)
     return message
+
+
+def _search(imap: imaplib.IMAP4, message: EmailMessage) -> list[str]:
+    """The UIDs of a message in the selected folder."""
+    found: bytes = imap.uid("SEARCH", "HEADER", "Message-ID", f'"{message["Message-ID"]}"')[1][0]
+    return found.decode("ascii").split()
 
 
 def _expect(seen: bool, what: str) -> None:
