@@ -89,7 +89,8 @@ class Load:
             session.close()
 
     def sessions(self) -> float:
-        """`sessions` of them at once, each stays and sends `count` messages; the seconds that it took."""
+        """`sessions` of them at once, each sends `count` messages, and with `again` connects anew for each of them;
+        the seconds that it took. A session that stays has signed in before the clock starts."""
         count, start = self.given.count, threading.Barrier(self.given.sessions + 1)
 
         def one(who: int) -> None:
@@ -100,6 +101,9 @@ class Load:
                 start.wait()
                 for content in letters:
                     began = perf_counter()
+                    if self.given.again:
+                        session.close()
+                        session = self.session()
                     session.send(self.given.user, self.given.to, content)
                     self.times.append(perf_counter() - began)
                 session.close()
@@ -125,6 +129,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", required=True)
     for name, default in (("port", None), ("size", 5000), ("count", 100), ("sessions", 0)):
         parser.add_argument(f"--{name}", type=int, required=default is None, default=default)
+    parser.add_argument("--again", type=int, default=0)
     load = Load(parser.parse_args())
     if load.given.sessions:
         took = load.sessions()
