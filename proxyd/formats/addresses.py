@@ -24,6 +24,7 @@ _ANGLE = re.compile(r'<((?:[^<>"]++|"(?:[^"\\]++|\\.)*+")*+)>', re.DOTALL)
 _COMMENT = re.compile(r"\([^()]*+\)")
 _PAREN = re.compile(r"[()\\]")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_STRAY = "<>()"  # left over where something was never closed
 _HELD = "\ue000"  # stands for a space inside a quoted string while words are split
 
 
@@ -100,6 +101,7 @@ class _Reader:
         self._pieces: list[tuple[bool, str]] = []  # (quoted, text)
         self._comment = ""
         self._angle: str | None = None
+        self._before = 0  # pieces that stand before the angle address
 
     def read(self, most: int) -> Entries:
         value = self._value
@@ -142,9 +144,12 @@ class _Reader:
         if character == "<" and (angle := _ANGLE.match(self._value, position)):
             if self._angle is not None:  # two addresses and no comma between them
                 self._sound = False
+                behind, self._pieces = self._pieces[self._before :], self._pieces[: self._before]
                 self._end(position)
                 self._begin(position)
+                self._pieces = behind
             self._angle = angle[1]
+            self._before = len(self._pieces)
             return angle.end()
         self._patience -= character in '("<'
         return 0
@@ -176,15 +181,16 @@ class _Reader:
             return "", ""
         words = " ".join(text.split()).replace(" @", "@").replace("@ ", "@").split(" ")
         for index in range(len(words) - 1, -1, -1):
-            local, at, domain = words[index].rpartition("@")
+            word = words[index].strip(_STRAY)
+            local, at, domain = word.rpartition("@")
             if at and local and domain:
                 rest = " ".join(words[:index] + words[index + 1 :])
-                return rest.replace(_HELD, " ").strip('" '), words[index].replace(_HELD, " ")
+                return rest.replace(_HELD, " ").strip(_STRAY + '" '), word.replace(_HELD, " ")
         return "", ""
 
     def _name(self) -> str:
         texts = (_ESCAPED.sub(r"\1", piece[1:-1]) if quoted else piece for quoted, piece in self._pieces)
-        return " ".join(" ".join(texts).split())
+        return " ".join(" ".join(texts).split()).strip(_STRAY + '" ' if not self._sound else " ")
 
 
 def _inside(angle: str) -> str:

@@ -14,6 +14,7 @@ _BASE64 = bytes(
 )
 _RUNS = re.compile(rb"[^=]+|=+")
 _PADDED_BREAK = re.compile(rb"=[ \t]++(?=\r?\n)")
+_LONGEST_BREAK = 256  # octets from the equals sign of a soft break to its line end
 
 
 class Decoder(Protocol):
@@ -86,17 +87,19 @@ class _Base64:
 
 class _QuotedPrintable:
     def __init__(self) -> None:
-        self._rest = b""  # from an equals sign on whose two characters have not come yet
+        self._rest = b""  # from an equals sign on that may be a soft break, or lacks its two digits
 
     def feed(self, octets: bytes) -> bytes:
         octets = self._rest + octets
-        cut = octets.rfind(b"=", max(0, len(octets) - 2))
-        self._rest = octets[cut:] if cut >= 0 else b""
-        return binascii.a2b_qp(_PADDED_BREAK.sub(b"=", octets[:cut] if cut >= 0 else octets))
+        cut = octets.rfind(b"=", max(0, len(octets) - _LONGEST_BREAK))
+        if cut < 0 or (cut < len(octets) - 2 and octets[cut + 1 :].strip(b" \t\r")):
+            cut = len(octets)
+        self._rest = octets[cut:]
+        return binascii.a2b_qp(_PADDED_BREAK.sub(b"=", octets[:cut]))
 
     def finish(self) -> bytes:
         rest, self._rest = self._rest, b""
-        return b"" if rest.strip(b"\r\n") == b"=" else rest
+        return b"" if rest.strip() == b"=" else rest
 
 
 class _Uuencoded:
