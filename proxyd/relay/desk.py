@@ -11,7 +11,7 @@ from proxyd.formats.smtp_client import Offer
 from proxyd.journal import Journal
 from proxyd.relay.login import Logins
 from proxyd.relay.submission import Provider, Submissions
-from proxyd.workers import Clock
+from proxyd.workers import Clock, Workers
 
 CONNECTIONS = 100  # at a time, all listeners together
 
@@ -35,6 +35,7 @@ class Desk:
         self.journal = journal
         self.logins = logins
         self.clock = clock
+        self.workers = Workers(1)  # for header sections of unusual size; its thread starts with the first of them
         self.submissions = Submissions(journal, providers, clock)
         self._providers = providers
         self._connections: set[Connection] = set()

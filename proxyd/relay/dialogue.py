@@ -262,14 +262,14 @@ class Dialogue(Connection):
         """A message from DATA to its answer, which is sent before this returns."""
         desk = self._desk
         intake = desk.journal.intake(account.address)
-        reception = Reception(intake, account, envelope, self._offered().size, desk.clock.now())
+        reception = Reception(intake, account, envelope, self._offered().size, desk.clock.now(), desk.workers)
         self.say(reply(354, "End with CRLF.CRLF"))
         try:
             await self._receive(reception)
+            submission = await reception.finish()
         except BaseException:  # also when the connection was lost, which cancels us
             start(reception.abandon(), f"abandon {intake.id}")
             raise
-        submission = await reception.finish()
         if isinstance(submission, SmtpReply):
             self.say(submission)
             return
@@ -279,7 +279,7 @@ class Dialogue(Connection):
         self.say(handed.reply)
         await self.send()
         if self.stands:
-            desk.submissions.told(account, handed)
+            desk.submissions.told(handed)
 
     async def _receive(self, reception: Reception) -> None:
         data = DataReader()

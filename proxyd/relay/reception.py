@@ -21,10 +21,12 @@ from proxyd.config import Account
 from proxyd.formats.message import filed_form, heading, split_header
 from proxyd.formats.smtp_dialogue import reply, too_big
 from proxyd.journal import Intake, Submission
-from proxyd.model import Envelope, SmtpReply, mailbox_key
+from proxyd.model import Envelope, Heading, SmtpReply, mailbox_key
 from proxyd.relay import answers
+from proxyd.workers import Workers
 
 HEADER_LIMIT = 4 * 1024 * 1024  # octets
+LONG_HEADER = 64 * 1024  # octets; longer ones are read in a thread: a hostile one of 4 MiB takes seconds
 ID_LIMIT = 64  # characters of a Message-ID that we make, brackets included; longer ones get folded by somebody
 _DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
 
@@ -57,7 +59,9 @@ class Reception:
     `limit` is the largest message taken, in octets.
     """
 
-    def __init__(self, intake: Intake, account: Account, envelope: Envelope, limit: int, now: datetime) -> None:
+    def __init__(
+        self, intake: Intake, account: Account, envelope: Envelope, limit: int, now: datetime, workers: Workers
+    ) -> None:
         self.intake = intake
         self.refusal: SmtpReply | None = None
         self.size = 0  # octets so far
@@ -65,6 +69,7 @@ class Reception:
         self._envelope = envelope
         self._limit = limit
         self._now = now
+        self._workers = workers
         self._sum = hashlib.sha256()
         self._gathered = bytearray()
         self._looked = 0  # octets of `_gathered` in which the blank line is not
@@ -123,19 +128,26 @@ class Reception:
         header = bytes(self._gathered[:end])
         body = bytes(self._gathered[end:])
         self._gathered.clear()
-        said = heading(header)
+        if len(header) > LONG_HEADER:
+            said, filed = await self._workers.run(self._read, header)
+        else:
+            said, filed = self._read(header)
         mine = addresses_of(self._account)
         for author in said.from_:
             if mailbox_key(author.address) not in mine:
                 self.refuse(answers.not_yours(author.address, mine.values(), "From"))
                 return
-        made = new_message_id(self._envelope.sender)
-        filed = filed_form(header, message_id=made, date=format_datetime(self._now))
-        said = replace(said, message_id=said.message_id or made, date=said.date or self._now)
         self._submission = Submission(self._account.address, self._envelope, said, fingerprint="")
         await self.intake.header(filed)
         if body:
             await self.intake.write(body)
+
+    def _read(self, header: bytes) -> tuple[Heading, bytes]:
+        """What the header section says, with the Message-ID and Date that it goes out with, and its filed form."""
+        said = heading(header)
+        made = new_message_id(self._envelope.sender)
+        filed = filed_form(header, message_id=made, date=format_datetime(self._now))
+        return replace(said, message_id=said.message_id or made, date=said.date or self._now), filed
 
 
 def _envelope_octets(envelope: Envelope) -> bytes:

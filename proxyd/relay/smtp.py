@@ -40,3 +40,4 @@ class SmtpRelay:
         self._desk.dismiss_all()
         await self._desk.submissions.close(seconds)
         self._desk.dismiss_all()
+        self._desk.workers.close()

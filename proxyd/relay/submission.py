@@ -8,7 +8,6 @@ long as `answer_within` allows. A client that comes again joins what is under wa
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -83,7 +82,6 @@ class Submissions:
         self._providers = providers
         self._clock = clock
         self._under_way: set[asyncio.Task[Known]] = set()
-        self._telling: dict[str, set[asyncio.Task[None]]] = defaultdict(set)
 
     async def hand_in(self, account: Account, intake: Intake, submission: Submission) -> Handed:
         """Begin, hand over, record; returns at the latest when `answer_within` is over. Cancelling it stops nothing."""
@@ -99,30 +97,22 @@ class Submissions:
         left = max(0.0, deadline - self._clock.monotonic())
         return Handed(_settled(*await self._journal.wait_settled(known.id, left)), known.id)
 
-    def told(self, account: Account, handed: Handed) -> None:
-        """The client was given its answer on a connection that stood. What follows on the account waits until this is
-        on record: the same mail again, right behind its 250, is meant as a second mail."""
-        if not handed.id:
-            return
-        event = Told(handed.id, handed.reply, self._clock.now())
-        telling = self._telling[account.address]
-        task = start(self._record(event), f"told {handed.id}")
-        telling.add(task)
-        task.add_done_callback(telling.discard)
+    def told(self, handed: Handed) -> None:
+        """The client was given its answer on a connection that stood. The journal writes in the order asked, so the
+        same mail again, right behind its 250, finds this on record: it is meant as a second mail."""
+        if handed.id:
+            start(self._record(Told(handed.id, handed.reply, self._clock.now())), f"told {handed.id}")
 
     async def close(self, seconds: float) -> None:
         """Let the messages that are on their way come to their outcome, for at most `seconds`."""
+        deadline = self._clock.monotonic() + seconds
         if self._under_way:
-            await self._within(
-                asyncio.gather(*self._under_way, return_exceptions=True), self._clock.monotonic() + seconds
-            )
+            await self._within(asyncio.gather(*self._under_way, return_exceptions=True), deadline)
 
     # --- one message
 
     async def _carry(self, intake: Intake, submission: Submission) -> Known:
         try:
-            if telling := self._telling.get(submission.account):
-                await asyncio.gather(*telling)
             begun = await self._journal.begin(intake, submission)
         except Exception as error:
             log.error(
