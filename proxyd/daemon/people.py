@@ -53,13 +53,22 @@ class People:
         return submitter
 
     async def serve(self, settings: Settings) -> None:
-        """From now on these accounts: what changed is replaced, what did not change is not touched."""
+        """From now on these accounts. What changed is replaced, what is well and did not change is not touched.
+
+        What is not well is tried afresh: the cure may lie in a password's file, which the configuration only names.
+        """
         before, self._accounts = self._accounts, settings.accounts
-        for address in before:
-            if self._accounts.get(address) != before[address]:
-                await self._stop(address)
+        same = {
+            address
+            for address, account in before.items()
+            if self._accounts.get(address) == account
+            and self._journal.condition(address).state in (Health.CONNECTED, Health.CONNECTING)
+            and not self._journal.condition(address).refusals
+        }
+        for address in before.keys() - same:
+            await self._stop(address)
         for address, account in self._accounts.items():
-            if before.get(address) != account:
+            if address not in same:
                 await self._start(address, account)
 
     async def stop(self) -> None:

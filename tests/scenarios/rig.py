@@ -99,7 +99,10 @@ class Rig:
 
     def connections_to(self, port: int) -> int:
         """How many TCP connections the daemon has to this port now (proc(5))."""
-        own = {os.readlink(each) for each in self._descriptors()}
+        own = set()
+        for descriptor in Path(f"/proc/{self.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                own.add(str(descriptor.readlink()))
         count = 0
         for table in ("tcp", "tcp6"):
             for line in Path(f"/proc/{self.pid}/net/{table}").read_text().splitlines()[1:]:
@@ -107,10 +110,6 @@ class Rig:
                 remote, state, inode = fields[2], fields[3], fields[9]
                 count += int(remote.rpartition(":")[2], 16) == port and state == "01" and f"socket:[{inode}]" in own
         return count
-
-    def _descriptors(self) -> list[str]:
-        folder = f"/proc/{self.pid}/fd"
-        return [path for each in os.listdir(folder) if os.path.lexists(path := f"{folder}/{each}")]
 
     # --- the commands -----------------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ def refusal(rig: Rig, sent, recipients=(CUSTOMER,)) -> tuple[int, str]:
 def still_works(rig: Rig) -> None:
     sent = letter("Afterwards")
     assert rig.send(sent) == {}
-    assert len(rig.inbox_of(CUSTOMER, message_id(sent))) == 1
+    eventually(lambda: len(rig.inbox_of(CUSTOMER, message_id(sent))) == 1, "the message to arrive")
 
 
 def test_the_provider_is_down_and_comes_back(rig: Rig) -> None:

@@ -60,7 +60,8 @@ class Scene:
 
     def provider_files_it(self) -> None:
         (taken,) = self.submission.taken
-        self.rig.provider.dovecot.append(PERSON, "Sent", taken.filed)
+        received = b"Received: from proxyd by scripted.test with ESMTPSA; Mon, 23 Nov 2026 10:00:01 +0000\r\n"
+        self.rig.provider.dovecot.append(PERSON, "Sent", received + taken.filed)
 
     def again(self) -> Any:
         """The client tries again with the same octets."""

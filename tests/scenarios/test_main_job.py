@@ -67,7 +67,7 @@ def test_sent_answered_logged_and_filed_once(rig: Rig, send) -> None:
     rig.add_contact()
     rig.connected()
     offer = send(rig, CUSTOMER)
-    assert len(rig.inbox_of(CUSTOMER, offer)) == 1
+    eventually(lambda: len(rig.inbox_of(CUSTOMER, offer)) == 1, "the message to arrive")
     (logged,) = rig.timeline(CUSTOMER)
     assert (logged["direction"], logged["state"], logged["message_id"]) == ("outgoing", "sent", offer)
     assert logged["because"] == f"recipient {CUSTOMER} is a contact"
@@ -99,7 +99,7 @@ def test_the_attachment_is_in_the_record(rig: Rig) -> None:
 def test_mail_to_others_leaves_no_trace_but_its_copy_in_sent(rig: Rig) -> None:
     rig.add_contact()
     private = by_smtplib(rig, OTHER_CUSTOMER)
-    assert len(rig.inbox_of(OTHER_CUSTOMER, private)) == 1
+    eventually(lambda: len(rig.inbox_of(OTHER_CUSTOMER, private)) == 1, "the message to arrive")
     eventually(lambda: rig.sent(private), "the Sent copy")
     told = eventually(
         lambda: (

@@ -44,7 +44,7 @@ def test_nobody_else_files_it(make_rig, sent) -> None:
     (copy,) = rig.sent(message_id(sent))
     assert "\\Seen" in copy.flags
     assert f"Bcc: {OTHER_CUSTOMER}".encode() in copy.octets
-    (got,) = rig.inbox_of(CUSTOMER, message_id(sent))
+    (got,) = eventually(lambda: rig.inbox_of(CUSTOMER, message_id(sent)), "the message to arrive")
     assert b"Bcc" not in got.octets
     assert got.octets.endswith(sent.as_bytes(policy=sent.policy.clone(linesep="\r\n")).partition(b"\r\n\r\n")[2])
 
