@@ -35,7 +35,7 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @with_places
 def client_settings(places: Places, address: str, new_password: bool, as_json: bool) -> None:
-    """Print what ADDRESS's mail client is to be set to: servers, login, certificate, steps."""
+    """Print what a mail client is to be set to for ADDRESS: server, login, certificate, steps."""
     settings = load(places.config)
     account = settings.accounts.get(address.lower())
     if account is None:

@@ -42,7 +42,7 @@ def add(places: Places, email: str, name: str, company: str, as_json: bool) -> N
     if as_json:
         print_json(added)
         return
-    click.echo(f"{'Added' if added['new'] else 'Kept'} {_described(added)}")
+    click.echo(f"{'Added' if added['new'] else 'Completed'} {_described(added)}")
 
 
 @contact.command("list", epilog="\b\nExamples:\n  proxyd contact list\n  proxyd contact list --json\n")

@@ -27,7 +27,7 @@ class Story:
 
     def __init__(self, house: DemoHouse) -> None:
         self._house = house
-        self._offer = _message(house.ada, house.grace.address, "Offer: one compiler", OFFER)
+        self._offer = _message(house.ada, f"{house.grace.name} <{house.grace.address}>", "Offer: one compiler", OFFER)
         self._offer.add_attachment(PDF, maintype="application", subtype="pdf", filename="offer.pdf")
         self._private = _message(house.ada, SISTER, "Sunday", PRIVATE)
         self._newsletter = _message(NEWS, house.ada.address, "This week", "Nothing new.\n")
@@ -87,7 +87,7 @@ class Story:
 
     def _send_private(self) -> str:
         answer = self._send(self._private, SISTER)
-        self._house.provider.deliver(self._house.ada.address, self._newsletter.as_bytes())
+        self._house.provider.deliver(self._house.ada.address, _dated(self._newsletter))
         return f"the provider said {answer}; meanwhile a newsletter came in"
 
     def _sent_copies(self) -> str:
@@ -117,7 +117,7 @@ class Story:
         house = self._house
         with smtplib.SMTP(HOST, house.provider.smtp_port, timeout=NETWORK) as smtp:
             smtp.login(house.grace.address, house.grace.password)
-            smtp.send_message(self._reply)
+            smtp.sendmail(house.grace.address, [house.ada.address], _dated(self._reply))
         arrived = monotonic()
         newest = until(10, "the timeline shows the reply", self._reply_record)
         waited = monotonic() - arrived
@@ -158,7 +158,7 @@ class Story:
             smtp.login(house.ada.address, house.client_password)
             smtp.mail(house.ada.address)
             smtp.rcpt(to)
-            code, text = smtp.data(message.as_bytes())
+            code, text = smtp.data(_dated(message))
         _expect(code == 250, f"the client hears 250 (it heard {code} {text!r})")
         return f"{code} {text.decode('ascii', 'replace')}"
 
@@ -206,10 +206,15 @@ def _message(sender: Person, to: str, subject: str, text: str) -> EmailMessage:
     message["From"] = f"{sender.name} <{sender.address}>"
     message["To"] = to
     message["Subject"] = subject
-    message["Date"] = formatdate(localtime=True)
     message["Message-ID"] = make_msgid(domain=sender.address.partition("@")[2])
     message.set_content(text)
     return message
+
+
+def _dated(message: EmailMessage) -> bytes:
+    """As it goes out, now."""
+    message["Date"] = formatdate(localtime=True)
+    return message.as_bytes()
 
 
 def _search(imap: imaplib.IMAP4, message: EmailMessage) -> list[str]:

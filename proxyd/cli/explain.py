@@ -34,9 +34,7 @@ def explain(ctx: click.Context, places: Places, message_id: str, as_json: bool) 
     with records(places) as known:
         found = known.explain(message_id)
     if found is None:
-        note(
-            f"proxyd: nothing is known of {plain(message_id)}: it did not go through proxyd, and answers nothing logged"
-        )
+        note(f"proxyd: nothing is known of {message_id!r}: it did not go through proxyd, and answers nothing logged")
         ctx.exit(EXIT_UNKNOWN)
     if as_json:
         print_json(found)

@@ -15,8 +15,8 @@ from rich.table import Table
 
 
 def console(*, error: bool = False) -> Console:
-    """rich leaves colours out where the output is no terminal or NO_COLOR is set."""
-    return Console(stderr=error, highlight=False, soft_wrap=False)
+    """rich leaves colours out where the output is no terminal or NO_COLOR is set; `:AB:` stays what it is."""
+    return Console(stderr=error, highlight=False, emoji=False)
 
 
 def table(*columns: str, **more: Any) -> Table:

@@ -29,6 +29,7 @@ class Served:
     problems: list[str] = field(default_factory=list)
     config_problem: str | None = None
     broken: bool = False
+    listening: dict[str, str] = field(default_factory=lambda: {"smtp": "127.0.0.1:1587"})
 
     def state(self) -> DaemonState:
         if self.broken:
@@ -37,7 +38,7 @@ class Served:
         event = HealthEvent(HealthCause.SIGNED_IN, "IMAP", "")
         condition = connection.step(connection.Condition(since=now), event, now)
         account = AccountState(ADA, condition, now)
-        return DaemonState("0.1.0", now, {"smtp": "127.0.0.1:1587"}, [account], self.config_problem)
+        return DaemonState("0.1.0", now, self.listening, [account], self.config_problem)
 
     async def reload(self) -> list[str]:
         return self.problems
@@ -50,7 +51,7 @@ class Served:
 @asynccontextmanager
 async def served(folder: Path) -> AsyncIterator[Served]:
     async with desk(folder) as d:
-        socket = folder / "c.sock"
+        socket = folder / "data" / "control.sock"
         transport = httpx.AsyncHTTPTransport(uds=str(socket))
         async with httpx.AsyncClient(transport=transport, base_url="http://proxyd", trust_env=False) as client:
             made = Served(d, socket, client)

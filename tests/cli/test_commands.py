@@ -1,0 +1,106 @@
+"""What holds for every command: help, folders, exit statuses, and that no fault shows its inside."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from proxyd import cli
+from proxyd.errors import ConfigError, TryLater
+from tests.cli.typed import typed
+
+
+def run(*words: str, env: dict[str, str] | None = None) -> tuple[int, str, str]:
+    result = CliRunner(env=env).invoke(cli.proxyd, list(words), prog_name="proxyd")
+    return result.exit_code, result.stdout, result.stderr
+
+
+def commands() -> list[tuple[str, ...]]:
+    return [*((name,) for name in cli.COMMANDS), ("contact", "add"), ("contact", "list"), ("contact", "import")]
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_command_explains_itself_with_examples_and_takes_both_folders(words: tuple[str, ...]) -> None:
+    code, out, _ = run(*words, "--help")
+    assert code == 0
+    assert "Example" in out
+    assert f"  proxyd {' '.join(words)}" in out
+    if words not in [("contact",), ("demo",)]:
+        assert "--config DIR" in out
+        assert "--data DIR" in out
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_the_list_of_commands_says_of_each_what_its_own_help_says(name: str) -> None:
+    command = cli.proxyd.get_command(click.Context(cli.proxyd), name)
+    assert command is not None
+    said, listed = command.get_short_help_str(200), cli.COMMANDS[name]
+    assert said.startswith(listed.rstrip(".").partition(":")[0])
+
+
+def test_the_first_help_imports_nothing_that_takes_time() -> None:
+    code = "import sys, proxyd.cli; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"rich", "pydantic", "sqlalchemy", "twisted", "httpx", "pymap"} & set(loaded)
+
+
+def test_a_word_that_is_no_command_gets_the_nearest() -> None:
+    code, _, err = run("tmeline")
+    assert code == 2
+    assert "Did you mean 'timeline'?" in err
+
+
+def test_folders_are_taken_before_the_command_too(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    assert run("--config", str(tmp_path / "a"), "--data", str(tmp_path), "check")[0] == 0
+    assert run("--config", str(tmp_path / "none"), "check", "--config", str(tmp_path / "a"))[0] == 0
+    code, _, err = run("--config", str(tmp_path / "none"), "check")
+    assert (code, err.startswith("proxyd: ")) == (78, True)
+
+
+def test_folders_are_taken_from_the_environment(tmp_path: Path) -> None:
+    code, out, _ = run("check", env={"PROXYD_CONFIG": str(tmp_path), "PROXYD_DATA": str(tmp_path)})
+    assert (code, str(tmp_path) in out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (ConfigError("the key is missing; bring it back"), 78, "proxyd: the key is missing; bring it back"),
+        (TryLater("the disk is full"), 1, "proxyd: the disk is full"),
+        (KeyError("x"), 70, "a fault of proxyd itself (KeyError: 'x')"),
+    ],
+    ids=["config", "later", "our fault"],
+)
+def test_what_a_command_raises_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, code: int, words: str
+) -> None:
+    import proxyd.cli.check
+
+    def fail(_: Path) -> None:
+        raise error
+
+    monkeypatch.setattr(proxyd.cli.check, "load", fail)
+    monkeypatch.delenv("PROXYD_TRACEBACK", raising=False)
+    seen = typed("check", folder=tmp_path)
+    assert seen.code == code
+    assert words in seen.err
+    assert "Traceback" not in seen.err + seen.out
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault(tmp_path: Path) -> None:
+    """As in `proxyd timeline | head`."""
+    typed("contact", "list", folder=tmp_path)
+    folders = ["--config", str(tmp_path / "config"), "--data", str(tmp_path / "data")]
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as gone:
+        command = [sys.executable, "-m", "proxyd", "contact", "list", "--json", *folders]
+        ended = subprocess.run(command, stdout=gone, stderr=subprocess.PIPE, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cli.typed import typed, typed_beside
+from tests.looping import on_the_loop
+from tests.rigged import GRACE
+from tests.web.served import served
+
+
+def test_a_contact_is_added_listed_and_completed(tmp_path: Path) -> None:
+    assert typed("contact", "list", folder=tmp_path).out.startswith("No contact yet.")
+    seen = typed("contact", "add", GRACE, "--name", "Grace Hopper", folder=tmp_path)
+    assert (seen.code, seen.out) == (0, f"Added {GRACE} (Grace Hopper)\n")
+    again = typed("contact", "add", GRACE.upper(), "--company", "Navy", folder=tmp_path)
+    assert again.out == f"Completed {GRACE} (Grace Hopper, Navy)\n"
+    assert typed("contact", "list", "--json", folder=tmp_path).json == {
+        "contacts": [{"email": GRACE, "name": "Grace Hopper", "company": "Navy", "messages": 0, "last": None}]
+    }
+
+
+def test_what_is_no_address_is_told_with_what_is(tmp_path: Path) -> None:
+    seen = typed("contact", "add", "grace", folder=tmp_path)
+    assert (seen.code, seen.out) == (1, "")
+    assert seen.err == "proxyd: 'grace' is not an e-mail address; accepted: one such as grace@customer.example\n"
+
+
+def test_an_import_tells_each_line_that_is_not_usable(tmp_path: Path) -> None:
+    book = tmp_path / "people.csv"
+    book.write_text("name;email\nGrace;grace@customer.test\nNobody;\nLin;lin@\n")
+    seen = typed("contact", "import", str(book), folder=tmp_path)
+    assert (seen.code, seen.out) == (0, "1 new, 0 updated, 0 unchanged, 2 lines not usable\n")
+    assert seen.err.splitlines() == [
+        f"{book}:3: Nobody has no e-mail address",
+        f'{book}:4: "lin@" is not an e-mail address',
+    ]
+    assert typed("contact", "import", str(book), "--json", folder=tmp_path).json["unchanged"] == 1
+
+
+def test_an_import_that_finds_nobody_says_so(tmp_path: Path) -> None:
+    book = tmp_path / "empty.csv"
+    book.write_text("")
+    assert typed("contact", "import", str(book), folder=tmp_path).code == 1
+
+
+def test_a_contact_of_a_stranger_cannot_write_on_the_terminal(tmp_path: Path) -> None:
+    book = tmp_path / "people.vcf"
+    book.write_text("BEGIN:VCARD\nFN:\x1b]0;x\x07[red]:smile:\nEMAIL:grace@customer.test\nEND:VCARD\n")
+    typed("contact", "import", str(book), folder=tmp_path)
+    shown = typed("contact", "list", folder=tmp_path).out
+    assert "\x1b" not in shown
+    assert "[red]:smile:" in shown
+
+
+@on_the_loop
+async def test_beside_a_daemon_the_daemon_is_asked(tmp_path: Path) -> None:
+    async with served(tmp_path) as s:
+        assert (await typed_beside("contact", "add", GRACE, folder=tmp_path)).code == 0
+        assert (await s.get("/api/v1/contacts"))[1]["contacts"][0]["email"] == GRACE
+        book = tmp_path / "people.csv"
+        book.write_text("email\nlin@customer.test\n")
+        seen = await typed_beside("contact", "import", str(book), folder=tmp_path)
+        assert seen.out == "1 new, 0 updated, 0 unchanged\n"
+        listed = await typed_beside("contact", "list", "--json", folder=tmp_path)
+        assert [each["email"] for each in listed.json["contacts"]] == [GRACE, "lin@customer.test"]
+        wrong = await typed_beside("contact", "add", "grace", folder=tmp_path)
+        assert (wrong.code, "is not an e-mail address" in wrong.err) == (1, True)
