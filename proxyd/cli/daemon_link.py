@@ -5,6 +5,7 @@ Where no daemon runs, `records` opens the store itself; both sides answer with t
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -113,8 +114,15 @@ def daemon_link(places: Places) -> Iterator[DaemonLink]:
     path = places.control_socket
     try:
         there = stat.S_ISSOCK(path.stat().st_mode)
+        ours = os.access(path, os.R_OK | os.W_OK)
+    except PermissionError:
+        there, ours = True, False
     except OSError:
-        there = False
+        there = ours = False
+    if there and not ours:
+        raise NotRunning(
+            f"the control socket {path} is not ours to open; type the command as the user that the daemon runs as"
+        )
     if not there:
         raise NotRunning(f"the daemon is not running (there is no {path}); start it with: proxyd run")
     # trust_env off: a proxy set for the web is not asked for a socket of this machine.

@@ -7,6 +7,7 @@ import signal
 import smtplib
 import threading
 from time import monotonic
+from typing import Any
 
 import click
 
@@ -37,19 +38,27 @@ Examples:
 @click.pass_context
 def demo(ctx: click.Context, once: bool, as_json: bool) -> None:
     """Show all of it on this machine: a provider, a sent message, the reply, the record."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended like by Ctrl-C: with everything cleaned up
-    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    _signals(signal.default_int_handler)  # whatever ends it, everything is cleaned up
     played = False
     try:
         with DemoHouse() as house:
-            played = _play(house)
-            if played:
-                _show(house, as_json or once)
-            if played and not once:
-                _stay(house)
+            try:
+                played = _play(house)
+                if played:
+                    _show(house, as_json or once)
+                if played and not once:
+                    _stay(house)
+            finally:
+                _signals(signal.SIG_IGN)  # a second Ctrl-C must not end the cleaning up
     except KeyboardInterrupt:
         console(error=True).print("\nStopped; nothing is left of it.")
     ctx.exit(0 if played else EXIT_NOT_SEEN)
+
+
+def _signals(handler: Any) -> None:
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(each) is not signal.SIG_IGN:  # nohup's wish stays in force
+            signal.signal(each, handler)
 
 
 def _play(house: DemoHouse) -> bool:

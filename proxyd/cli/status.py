@@ -88,8 +88,7 @@ def _concerns(account: dict[str, Any]) -> list[str]:
     """One sentence for each thing that is not as it should be."""
     lines = []
     if account["state"] != "connected" or account["evidence"]:
-        said = f": {account['evidence']}" if account["evidence"] else ""
-        lines.append(f"{account['because'].rstrip('.')}{said}")
+        lines.append(account["sentence"])
     for mail in account.get("unknown", []):
         looked = (
             f"not found when last looked for, {local(mail['looked_at'])}" if mail["looked_at"] else "looked for now"

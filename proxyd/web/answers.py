@@ -276,6 +276,7 @@ def _account_document(account: AccountState) -> Document:
         "since": timestamp(condition.since),
         "because": condition.because,
         "evidence": condition.evidence,
+        "sentence": condition.sentence,
         "last_seen": timestamp(account.last_seen) if account.last_seen else None,
     }
 

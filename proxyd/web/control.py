@@ -148,7 +148,7 @@ class Control:
         octets, kind = _posted(request), _argument(request, "kind") or ""
         return await self._workers.run(answers.import_contacts, self._database, octets, kind)
 
-    @app.route(f"{PREFIX}/contacts/<email>/timeline", methods=["GET"])
+    @app.route(f"{PREFIX}/contacts/<path:email>/timeline", methods=["GET"])
     @answered
     async def timeline(self, request: Request, email: str) -> Document:
         return await self._messages(request, email)

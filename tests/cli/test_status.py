@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from proxyd.cli.status import all_well
-from proxyd.model import LookedFor, SendUnknown
+from proxyd.model import HealthCause, HealthEvent, LookedFor, SendUnknown
 from tests.cli.typed import typed, typed_beside
 from tests.looping import on_the_loop
 from tests.rigged import ADA, message
@@ -37,9 +37,22 @@ async def test_all_well(tmp_path: Path) -> None:
         assert ADA in seen.out
         assert "connected" in seen.out
         assert "smtp on 127.0.0.1:1587" in seen.out
+        assert len(seen.out.strip().splitlines()) == 4  # nothing is said of an account that is well
         document = (await typed_beside("status", "--json", folder=tmp_path)).json
         assert set(document["daemon"]) >= {"version", "uptime", "listening"}
         assert set(document["accounts"][0]["waiting"]) == {"sent_copies", "crm", "spool"}
+
+
+@on_the_loop
+async def test_an_account_in_trouble_is_told_with_the_servers_words_and_the_cure(tmp_path: Path) -> None:
+    async with served(tmp_path) as s:
+        s.event = HealthEvent(HealthCause.MISCONFIGURED, "IMAP", "certificate verify failed")
+        seen = await typed_beside("status", folder=tmp_path)
+        assert seen.code == 1
+        assert f"{ADA}: The settings for IMAP do not work" in seen.out
+        assert "certificate verify failed" in " ".join(seen.out.split())
+        (account,) = (await typed_beside("status", "--json", folder=tmp_path)).json["accounts"]
+        assert (account["state"], account["evidence"]) == ("misconfigured", "certificate verify failed")
 
 
 @on_the_loop

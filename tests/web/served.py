@@ -21,6 +21,9 @@ from proxyd.web.control import Control
 from tests.rigged import ADA, Desk, desk
 
 
+SIGNED_IN = HealthEvent(HealthCause.SIGNED_IN, "IMAP", "")
+
+
 @dataclass
 class Served:
     desk: Desk
@@ -29,14 +32,14 @@ class Served:
     problems: list[str] = field(default_factory=list)
     config_problem: str | None = None
     broken: bool = False
+    event: HealthEvent = SIGNED_IN
     listening: dict[str, str] = field(default_factory=lambda: {"smtp": "127.0.0.1:1587"})
 
     def state(self) -> DaemonState:
         if self.broken:
             raise KeyError("a secret")
         now = self.desk.clock.now()
-        event = HealthEvent(HealthCause.SIGNED_IN, "IMAP", "")
-        condition = connection.step(connection.Condition(since=now), event, now)
+        condition = connection.step(connection.Condition(since=now), self.event, now)
         account = AccountState(ADA, condition, now)
         return DaemonState("0.1.0", now, self.listening, [account], self.config_problem)
 
