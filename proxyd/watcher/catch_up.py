@@ -48,6 +48,8 @@ BATCH = 200  # UIDs whose fields are asked for in one command, and that one comm
 FINDINGS = 8  # messages on their way into the log at once: each holds its first part in memory
 CHUNK = 256 * 1024  # octets
 INSIST = (0.5, 1.0, 2.0)  # seconds between requests for what was announced and is not delivered
+TRIES = 3  # at logging a message that our own code stumbles over
+FAULTS = (ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError)
 GIVE_UP = timedelta(hours=1)  # after which an undeliverable UID is passed over, loudly
 BACK = timedelta(days=2)  # how far before the last look the search starts once the UIDs count no more
 
@@ -108,6 +110,7 @@ class CatchUp:
             incoming=account.incoming,
         )
         self._withheld: dict[tuple[str, int, int], float] = {}  # (folder, UIDVALIDITY, UID) → since when
+        self._faults: dict[tuple[str, int, int], int] = {}  # (folder, UIDVALIDITY, UID) → how often
 
     async def read(self, session: Session, opened: Opened, *, sent: bool, logged: bool = True) -> tuple[int, bool]:
         """Read the open folder on from its position. `sent`: it is the Sent folder; `logged`: its mail may be logged.
@@ -153,36 +156,54 @@ class CatchUp:
         sent: bool,
         logged: bool,
     ) -> tuple[MailboxPosition, bool]:
+        if not sent and self._account.incoming == "nothing":
+            return await self._moved(opened, position, uids[-1] + 1), True
         fields, withheld = await self._fields(session, opened, uids, self._names(sent))
         rest = {uid: read_heading(octets) for uid, octets in sorted(fields.items())}
         if sent:  # copies of what went through us are for `copies`
             ours = await self._copies.arrived(session, opened, rest)
             rest = {uid: each for uid, each in rest.items() if uid not in ours and logged}
+        seen: list[Seen] = []
         while rest:
             wanted = await (self._outgoing(rest) if sent else self._incoming(session, rest))
-            if not wanted:
+            new = frozenset(_ids(rest.pop(uid) for uid in wanted))
+            for uid, why in wanted.items():
+                if len(seen) == FINDINGS:
+                    await self._moved(opened, position, position.uidnext, seen)
+                    seen = []
+                if (found := await self._message(session, opened, uid, why)) is not None:
+                    seen.append(found)
+            if new.isdisjoint(_ids(rest.values())):
                 break
-            await self._log(session, opened, position, wanted)
             # One of the others may answer what is in the log only now.
-            rest = {uid: each for uid, each in rest.items() if uid not in wanted}
-        end = min(withheld, default=uids[-1] + 1)
-        position = MailboxPosition(opened.uidvalidity, max(position.uidnext, end), self._clock.now())
-        await self._journal.set_position(self._address, opened.name, position)
-        return position, not withheld
+            await self._moved(opened, position, position.uidnext, seen)
+            seen = []
+        return await self._moved(opened, position, min(withheld, default=uids[-1] + 1), seen), not withheld
 
-    async def _log(
-        self, session: Session, opened: Opened, position: MailboxPosition, wanted: Mapping[int, Wanted]
-    ) -> None:
-        """Into the log, a few at a time; the position moves when the whole batch was looked at."""
-        seen: list[Seen] = []
-        for uid, why in wanted.items():
-            if (found := await self._message(session, opened, uid, why)) is not None:
-                seen.append(found)
-            if len(seen) == FINDINGS:
-                await self._journal.set_position(self._address, opened.name, position, seen)
-                seen = []
-        if seen:
-            await self._journal.set_position(self._address, opened.name, position, seen)
+    async def _moved(
+        self, opened: Opened, before: MailboxPosition, end: int, seen: Sequence[Seen] = ()
+    ) -> MailboxPosition:
+        """Every UID below `end` was looked at: the new position, durable together with what was found."""
+        after = MailboxPosition(opened.uidvalidity, max(before.uidnext, end), self._clock.now())
+        try:
+            await self._journal.set_position(self._address, opened.name, after, seen)
+        except FAULTS:
+            for each in seen:
+                await self._log_alone(opened, before, each)
+            await self._journal.set_position(self._address, opened.name, after)
+        return after
+
+    async def _log_alone(self, opened: Opened, position: MailboxPosition, seen: Seen) -> None:
+        """One message that our own code cannot take (a fault of ours, that a stranger may have found) must not keep all
+        others out for ever: after three tries it is passed over, loudly."""
+        try:
+            await self._journal.set_position(self._address, opened.name, position, [seen])
+        except FAULTS:
+            place = (opened.name, opened.uidvalidity, seen.found.uid)
+            self._faults[place] = self._faults.get(place, 0) + 1
+            if self._faults[place] < TRIES:
+                raise
+            log.exception("a message cannot be logged and is passed over", account=self._address, uid=seen.found.uid)
 
     def _names(self, sent: bool) -> tuple[str, ...]:
         if sent:

@@ -196,6 +196,7 @@ class Mailbox:
             while True:
                 read, whole = await self._catch_up.read(session, opened, sent=True, logged=logged)
                 due = await self._copies.settle(session, opened)
+                opened, self._copies.reopened = self._copies.reopened or opened, None
                 self._door.well()
                 left = max(checked + CHECK - self._clock.monotonic(), 0.0)
                 pause = looks.pause(read, whole, left)

@@ -85,6 +85,7 @@ class SentCopies:
         self._hidden = [account.dropbox] if account.dropbox else []
         self._until: dict[str, datetime] = {}  # when a waiting copy is to be looked for, where that is not on record
         self._told: set[str] = set()  # copies of which the journal knows that the provider cannot be reached
+        self.reopened: Opened | None = None  # the Sent folder, where an APPEND gave it another UIDVALIDITY
 
     # --- as they arrive ------------------------------------------------------------------------------------
 
@@ -226,17 +227,19 @@ class SentCopies:
         return (*copies, rules.Copy(ours, FiledBy.PROXYD)) if ours in there else copies
 
     async def _is_lost_append(self, session: Session, copy: DueCopy, found: Candidate) -> bool:
-        """Is this the copy of our own APPEND whose answer was lost?
+        """Is this the copy of our own APPEND whose answer was lost? Nothing lay there before it began."""
+        return copy.appending_since is not None and await self._bears_our_marks(
+            session, copy, found.uid, copy.appending_since
+        )
 
-        Nothing lay there before it began. It has the very date that we gave it, which a client's upload could have only
-        by having come in that second, and as many octets as ours.
-        """
-        since, content = copy.appending_since, copy.content
-        if since is None or content is None or since - copy.accepted_at < NOT_AT_ONCE:
+    async def _bears_our_marks(self, session: Session, copy: DueCopy, uid: int, appended: datetime) -> bool:
+        """The very date that we gave it, which a client's upload could have only by having come in that second, before
+        we `appended` ours; and as many octets as ours."""
+        if copy.content is None or appended - copy.accepted_at < NOT_AT_ONCE:
             return False
-        facts = await session.do(Connection.facts, found.uid)
+        facts = await session.do(Connection.facts, uid)
         accepted = copy.accepted_at.replace(microsecond=0)
-        return facts is not None and facts.internaldate == accepted and facts.size == content.size
+        return facts is not None and facts.internaldate == accepted and facts.size == copy.content.size
 
     async def _present(
         self, opened: Opened, copy: DueCopy, candidates: Sequence[Candidate], uid: int, by: FiledBy, copies: int
@@ -301,9 +304,7 @@ class SentCopies:
             return None
         await self._journal.record(CopyAppending(copy.id, opened.name, self._clock.now()))
         try:
-            await session.do(
-                Connection.append_begin, opened.name, content.size, (r"\Seen",), copy.accepted_at.replace(microsecond=0)
-            )
+            elsewhere = await self._announce(session, opened, copy, content.size)
             try:
                 async for chunk in content.chunks():
                     await session.do(Connection.append_octets, chunk)
@@ -312,17 +313,38 @@ class SentCopies:
                 raise
             appended = await session.do(Connection.append_end)
         except Refused as error:
+            await session.do(Connection.examine, opened.name)
             return await self._postponed(copy, str(error), self._later(copy, least=RETRY_REFUSED))
+        if elsewhere or appended.uidvalidity not in (0, opened.uidvalidity):
+            self.reopened = opened = await session.do(Connection.examine, opened.name)
         log.info("sent copy filed", account=self._address, id=copy.id)
         await self._appended(session, opened, copy, appended)
         return None
 
+    async def _announce(self, session: Session, opened: Opened, copy: DueCopy, size: int) -> bool:
+        """APPEND, until the server asks for the octets. True = another folder had to be opened for that: Courier takes
+        nothing into a folder that is open read-only."""
+        begin = Connection.append_begin
+        at = copy.accepted_at.replace(microsecond=0)
+        try:
+            await session.do(begin, opened.name, size, (r"\Seen",), at)
+        except Refused as error:
+            if "read-only" not in error.evidence.lower():
+                raise
+            await session.do(Connection.examine, "INBOX")
+            await session.do(begin, opened.name, size, (r"\Seen",), at)
+            return True
+        return False
+
     async def _appended(self, session: Session, opened: Opened, copy: DueCopy, appended: Appended) -> None:
-        """Where the server does not say which UID it gave (RFC 4315), it is the newest with our ids."""
+        """Where the server does not say which UID it gave (RFC 4315), it is the one that bears our marks; where that is
+        not certain, 0 is put on record, and nothing will ever be removed."""
         uid = appended.uid if appended.uidvalidity == opened.uidvalidity else 0
         if not uid:
-            found = await self._look(session, copy)
-            uid = max((each.uid for each in found if each.same_ids), default=0)
+            now = self._clock.now()
+            found = [each.uid for each in await self._look(session, copy)]
+            ours = [each for each in found if await self._bears_our_marks(session, copy, each, now)]
+            uid = ours[0] if len(ours) == 1 else 0
         self._until.pop(copy.id, None)
         found_at = Found(opened.name, opened.uidvalidity, uid, copy.accepted_at)
         await self._journal.record(CopyPresent(copy.id, found_at, FiledBy.PROXYD, 1, self._clock.now(), copy.ids))

@@ -1,0 +1,73 @@
+"""Courier: no SPECIAL-USE, every folder below `INBOX.`, another parser's idea of every answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.looping import on_the_loop
+from tests.rigged import message
+from tests.servers.courier import Courier
+from tests.servers.mailprovider import CUSTOMER, PASSWORD, PERSON
+from tests.watcher.watched import from_stranger, reply, until, watched
+
+
+class AtCourier:
+    """The provider's side of an account file, and the place of the one whose sessions can be read."""
+
+    def __init__(self, courier: Courier, folder: Path) -> None:
+        self.courier = courier
+        self.dovecot = self
+        self._password = folder / "password"
+        self._password.touch(mode=0o600)
+        self._password.write_text(PASSWORD + "\n")
+
+    def sessions(self, user: str) -> list[Any]:
+        return []
+
+    def account_yaml(self, more: str = "") -> str:
+        return (
+            f"address: {PERSON}\nprovider:\n"
+            f"  imap: {{host: localhost, port: {self.courier.imaps_port}, tls: implicit}}\n"
+            f"  smtp: {{host: localhost, port: {self.courier.imaps_port}, tls: implicit}}\n"
+            f"  ca: {self.courier.ca.ca}\nsign_in:\n  password: {{file: {self._password}}}\n" + more
+        )
+
+
+@pytest.fixture(params=[("Sent", "Trash"), ("Trash",)], ids=["Sent is there", "no Sent"])
+def courier(server_folder: Path, request: pytest.FixtureRequest) -> Iterator[Courier]:
+    with Courier(server_folder / "courier", users={PERSON: PASSWORD}, folders=request.param) as courier:
+        yield courier
+
+
+@on_the_loop(timeout=90)
+async def test_the_main_job(tmp_path: Path, courier: Courier):
+    at_courier: Any = AtCourier(courier, tmp_path)
+    async with watched(tmp_path, at_courier, started=False) as w:
+        await w.add_contact(CUSTOMER)
+        w.mailbox.start()
+        await until(lambda: w.state() == "connected" or None, "connected", within=20)
+        id = await w.sent(message())
+        await until(lambda: w.mailbox._copies._until or None, "the wait for the client's own copy", within=20)
+        row = await w.ripened(id)
+        (copy,) = courier.messages(PERSON, "INBOX.Sent")
+        assert (row["by"], row["folder"], row["appended_uid"]) == ("proxyd", "INBOX.Sent", copy.uid)
+        assert copy.octets == message()
+        assert copy.flags == frozenset({"\\Seen"})
+
+        courier.deliver(PERSON, from_stranger())
+        courier.deliver(PERSON, reply())
+        for _ in range(100):
+            if len(w.timeline()) == 2:
+                break
+            await asyncio.sleep(0.1)
+        assert {each["message_id"] for each in w.timeline()} == {"<m1@example.test>", "<r1@customer.test>"}
+        assert all(message.flags == frozenset() for message in courier.messages(PERSON))
+
+        theirs = courier.append(PERSON, "INBOX.Sent", message(more="Bcc: boss@example.test\r\n"))
+        await until(lambda: w.copy(id)["by"] == "client" or None, "theirs on record", within=20)
+        assert [copy.uid for copy in courier.messages(PERSON, "INBOX.Sent")] == [theirs]
