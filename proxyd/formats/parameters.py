@@ -66,7 +66,7 @@ def _joined(numbered: Mapping[int, tuple[bool, str]]) -> str:
 def file_name(disposition: Mapping[str, str], content_type: Mapping[str, str]) -> str:
     """The name that a part gives itself, safe to show and to save under; empty where it gives none."""
     said = disposition.get("filename") or content_type.get("name") or ""
-    return safe_name(decode_words(said))
+    return safe_name(decode_words(_UNSEEN.sub("", said)))
 
 
 def safe_name(said: str) -> str:
