@@ -36,6 +36,7 @@ from proxyd.workers import SystemClock, Workers, start
 log = structlog.get_logger()
 
 THREADS = 24
+RENEWAL = 86400.0  # seconds between two looks at the local certificate
 SERVED = ("smtp", "smtps")  # the listeners of this version
 
 
@@ -95,6 +96,7 @@ class Daemon:
         self._open_control_socket()
         self._delivery.start()
         self._tasks.append(start(self._notify.feed(self._commits, self._status_line, self._clock), "watchdog"))
+        self._tasks.append(start(self._renew(), "certificate"))
         gc.freeze()  # what was built until now lives as long as the process: the collector need not walk it again
         self._notify.ready(self._status_line())
         log.info("ready", version=__version__, accounts=len(self._settings.accounts))
@@ -139,6 +141,14 @@ class Daemon:
                 self._listeners[name] = await listen(name, endpoint, protocol, tls, (given or {}).get(name))
             except CannotListen as error:
                 log.error("cannot listen", why=str(error))
+
+    async def _renew(self) -> None:
+        """The local certificate ends after a year; the daemon may run for longer."""
+        while True:
+            await self._clock.sleep(RENEWAL)
+            if self._settings.daemon.certificate == "auto":
+                ours = await self._workers.run(local_ca.ensure, self._places.data)
+                await self._workers.run(local_ca.load, self._tls, ours.chain, ours.key)
 
     def _server_context(self) -> ssl.SSLContext:
         certificate = self._settings.daemon.certificate

@@ -48,7 +48,13 @@ class Database:
         self._key = key
         self._hash_key = hmac.digest(key, b"proxyd message ids", "sha256")
         self._engine = sa.create_engine(
-            "sqlite://", module=sqlcipher, creator=self._connect, poolclass=sa.QueuePool, pool_size=4, max_overflow=12
+            "sqlite://",
+            module=sqlcipher,
+            creator=self._connect,
+            poolclass=sa.QueuePool,
+            pool_size=4,
+            max_overflow=12,
+            hide_parameters=True,  # else an error that is logged holds what was to be kept
         )
         # The driver's own idea of transactions (it commits before DDL, begins late) is switched off: BEGIN is ours.
         sa.event.listen(self._engine, "begin", _begin)

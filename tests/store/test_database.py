@@ -174,6 +174,15 @@ def test_a_store_of_a_newer_version_is_left_alone(tmp_path):
     assert (tmp_path / FILE).exists()
 
 
+@on_the_loop
+async def test_an_error_tells_nothing_of_what_was_to_be_kept(tmp_path):
+    async with opened(tmp_path) as database:
+        await database.write(remember("k"))
+        with pytest.raises(sa.exc.IntegrityError) as error:
+            await database.write(remember("k", "a secret"))
+        assert "a secret" not in str(error.value)
+
+
 def test_a_hash_needs_the_key(tmp_path):
     one, other = Database(tmp_path / "a", KEY), Database(tmp_path / "b", bytes(32))
     assert one.hash_id("x@y") == one.hash_id("x@y") != other.hash_id("x@y")
