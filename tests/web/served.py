@@ -20,7 +20,6 @@ from proxyd.web.answers import AccountState, DaemonState
 from proxyd.web.control import Control
 from tests.rigged import ADA, Desk, desk
 
-
 SIGNED_IN = HealthEvent(HealthCause.SIGNED_IN, "IMAP", "")
 
 
