@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import subprocess
 import sys
@@ -65,17 +64,12 @@ def test_within_the_provider_imap_alone_knows_imapclient() -> None:
 
 
 def imports(path: Path) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.partition(".")[0])
-    return found
+    """By the lines' look: CPython 3.11's parser may fail where greenlets switch, as they do under pytest-twisted."""
+    return set(re.findall(r"(?m)^\s*(?:from|import) (\w+)", path.read_text()))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_module_says_its_role(path: Path) -> None:
-    said = ast.get_docstring(ast.parse(path.read_text()))
-    assert said, "a module opens with its role"
-    assert len(said.split()) >= 3
+    opening = re.match(r'r?"""(.+?)"""', path.read_text(), re.DOTALL)
+    assert opening, "a module opens with its role"
+    assert len(opening[1].split()) >= 3
