@@ -10,6 +10,7 @@ from proxyd.model import Health, HealthCause, HealthEvent
 from proxyd.rules.connection import (
     TABLE,
     Condition,
+    Side,
     again,
     may_sign_in,
     retry_after,
@@ -170,6 +171,42 @@ def test_two_protocols(events: list[tuple[float, HealthCause, str]], state: Heal
 )
 def test_sentences(events: list[tuple[float, HealthCause]], sentence: str) -> None:
     assert told(after(*events), UTC) == sentence
+
+
+@pytest.mark.parametrize(
+    ("events", "because"),
+    [
+        pytest.param([], "no outcome yet", id="connecting"),
+        pytest.param([(0, SIGNED_IN)], "signed in", id="connected"),
+        pytest.param([(0, UNREACHABLE)], "provider unreachable by IMAP", id="unreachable"),
+        pytest.param([(0, THROTTLED, "SMTP")], "provider refuses SMTP for now", id="throttled"),
+        pytest.param([(0, MISCONFIGURED, "SMTP")], "SMTP settings do not work", id="misconfigured"),
+        pytest.param(
+            [(0, REFUSED), (60, REFUSED), (120, REFUSED)],
+            "IMAP sign-in failed: password changed or wrong",
+            id="refused",
+        ),
+        pytest.param(
+            [(0, REFUSED), (60, REFUSED)],
+            "IMAP refused to sign in 2 times; it is tried again before the password counts as wrong",
+            id="not yet",
+        ),
+    ],
+)
+def test_because(events: list[tuple[float, HealthCause]], because: str) -> None:
+    condition = after(*events)
+    assert condition.because == because
+    assert condition.sentence, "and in local time there is a sentence too"
+
+
+def test_withdrawn_access_stays_until_a_success() -> None:
+    side = Side("IMAP", Health.ACCESS_REVOKED, START, START, "invalid_grant")
+    revoked = Condition(START, (side,))
+    assert revoked.because == "IMAP access withdrawn at the provider"
+    assert told(revoked, UTC) == "Access by IMAP was withdrawn at the provider, since 10:00: invalid_grant"
+    assert step(revoked, HealthEvent(REFUSED, "IMAP", "no"), START).state is Health.ACCESS_REVOKED
+    assert step(revoked, HealthEvent(SIGNED_IN, "IMAP"), START).state is Health.CONNECTED
+    assert retry_after(revoked, 0, 0.0) == 3600
 
 
 def test_evidence_is_kept_with_a_failure_and_goes_with_a_success() -> None:

@@ -28,4 +28,4 @@ def test_waits(attempt: int, least: float, most: float) -> None:
 
 @given(st.integers(0, 100), st.floats(0, 1, exclude_max=True))
 def test_is_always_between_a_second_and_a_quarter_of_an_hour(attempt: int, jitter: float) -> None:
-    assert 1 <= delay(attempt, jitter) < LONGEST
+    assert 1 <= delay(attempt, jitter) <= LONGEST
