@@ -23,13 +23,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Literal
 
-from imapclient import IMAPClient
 from imapclient.exceptions import LoginError
 
 from proxyd.errors import Refused
 from proxyd.model import Folder
 from proxyd.provider.imap_errors import Misconfigured, Throttled, Unreachable, health_of, said_by, text_of, translated
-from proxyd.provider.imap_lines import UnsafeValue, Wire, checked
+from proxyd.provider.imap_lines import Client, UnsafeValue, checked
 
 __all__ = [
     "Appended",
@@ -44,8 +43,6 @@ __all__ = [
     "health_of",
 ]
 
-CONNECT_TIMEOUT = 10.0  # seconds, for each address of the host
-READ_TIMEOUT = 30.0  # seconds without an octet from the server while an answer is due
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 PART = 1024 * 1024  # octets of a message fetched by one command
 
@@ -89,33 +86,10 @@ class Appended:
     uid: int = 0
 
 
-class _Client(IMAPClient):
-    """imapclient over our `Wire`, with every argument of its own raw command path checked too."""
-
-    def __init__(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
-        self._wire_context = context
-        super().__init__(host, port, ssl=context is not None)
-        self._imap.debug = 0
-        self.normalise_times = False  # aware datetimes
-
-    def _create_IMAP4(self) -> Wire:  # imapclient calls it once, in its constructor
-        return Wire(
-            self.host, self.port, self._wire_context, connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT
-        )
-
-    def _set_read_timeout(self) -> None:
-        """`Wire` has set it."""
-
-    def _raw_command(self, command: bytes, args: Any, uid: bool = True) -> Any:
-        for item in args if isinstance(args, list | tuple) else [args]:
-            checked(item)
-        return super()._raw_command(command, args, uid=uid)  # type: ignore[no-untyped-call]
-
-
 class Connection:
     """One connection to an IMAP server, made by `open`. `selected` is the folder that is open now."""
 
-    def __init__(self, client: _Client) -> None:
+    def __init__(self, client: Client) -> None:
         self._client: Any = client  # neither library is typed; what leaves this class is
         self._wire: Any = client._imap
         self._append_tag = b""
@@ -136,7 +110,7 @@ class Connection:
         Raises Unreachable, Throttled (a greeting that says so), Misconfigured (certificate, no STARTTLS).
         """
         with translated(f"connecting to {host}:{port}", at=(host, port)):
-            client = _Client(host, port, context if tls == "implicit" else None)
+            client = Client(host, port, context if tls == "implicit" else None)
         connection = cls(client)
         if tls == "starttls":
             try:

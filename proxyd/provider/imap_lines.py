@@ -15,6 +15,10 @@ import socket
 import ssl
 from typing import Any, Literal
 
+from imapclient import IMAPClient
+
+CONNECT_TIMEOUT = 10.0  # seconds, for each address of the host
+READ_TIMEOUT = 30.0  # seconds without an octet from the server while an answer is due
 MAX_LINE = 8 * 1024 * 1024  # octets; a SEARCH answer of a million UIDs fits
 MAX_LITERAL = 64 * 1024 * 1024  # octets; we never ask for more than a small part of this at once
 READ_SIZE = 65536
@@ -123,7 +127,7 @@ class Wire(imaplib.IMAP4):
         self.sock.settimeout(0)
         try:
             taken = 0
-            while taken < DRAIN_LIMIT:
+            while taken < DRAIN_LIMIT or self._decrypted():
                 data = self.sock.recv(READ_SIZE)
                 closed = not data
                 if closed:
@@ -142,11 +146,9 @@ class Wire(imaplib.IMAP4):
             raise self.abort("the server closed the connection")
         return lines
 
-    @property
-    def unread(self) -> int:
-        """Octets that came and were not looked at."""
-        pending = self.sock.pending() if isinstance(self.sock, ssl.SSLSocket) else 0
-        return len(self._unread) + pending
+    def _decrypted(self) -> int:
+        """Octets inside the SSL object, of which the reactor would not tell."""
+        return self.sock.pending() if isinstance(self.sock, ssl.SSLSocket) else 0
 
     def _fill(self) -> None:
         data = self.sock.recv(READ_SIZE)
@@ -164,6 +166,29 @@ class Wire(imaplib.IMAP4):
         del self._unread[:size]
         self._searched = 0
         return taken
+
+
+class Client(IMAPClient):
+    """imapclient over our `Wire`, with every argument of its own raw command path checked too."""
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
+        self._wire_context = context
+        super().__init__(host, port, ssl=context is not None)
+        self._imap.debug = 0
+        self.normalise_times = False  # aware datetimes
+
+    def _create_IMAP4(self) -> Wire:  # imapclient calls it once, in its constructor
+        return Wire(
+            self.host, self.port, self._wire_context, connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT
+        )
+
+    def _set_read_timeout(self) -> None:
+        """`Wire` has set it."""
+
+    def _raw_command(self, command: bytes, args: Any, uid: bool = True) -> Any:
+        for item in args if isinstance(args, list | tuple) else [args]:
+            checked(item)
+        return super()._raw_command(command, args, uid=uid)  # type: ignore[no-untyped-call]
 
 
 def _tune(sock: socket.socket) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable
 from time import monotonic
@@ -299,7 +300,7 @@ async def test_one_connection_more_than_the_provider_allows(tmp_path, make_provi
 @on_the_loop
 async def test_an_untrusted_certificate(tmp_path, provider: Provider):
     async with watched(tmp_path, provider, started=False, host="127.0.0.1") as w:
-        w.mailbox._door._tls_context = __import__("ssl").create_default_context()  # as if `ca` were missing
+        w.mailbox._door._tls_context = ssl.create_default_context()  # as if `ca` were missing
         w.mailbox.start()
         await until(lambda: w.state() == "misconfigured" or None, "misconfigured")
         assert "certificate" in w.journal.condition(PERSON).evidence
