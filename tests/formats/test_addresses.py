@@ -91,6 +91,7 @@ def test_takes_out_exactly_whom_it_should(mailboxes: list[str], hidden: list[str
         assert read_addresses(left[3:]) == read_addresses(comma.join(others).encode())
         assert left.endswith(b"\r\n")
         assert not hidden or b",," not in left.replace(b" ", b"")
+        assert not left.rstrip().endswith(b",")
 
 
 @given(st.binary(max_size=200))

@@ -40,6 +40,7 @@ from proxyd.formats.html import html_to_text, references
         pytest.param('a<img alt=">" src="x">b', "ab", id="a bracket in an attribute"),
         pytest.param('a<img alt="never closed>b<p>c', "ab\n\nc", id="a quote never closed"),
         pytest.param("a<p", "a", id="cut off in a tag"),
+        pytest.param("a</script>b", "ab", id="the end of a script that never began"),
         pytest.param("a<script>b", "a", id="cut off in a script"),
         pytest.param("soft\u00adhyphen zero\u200bwidth", "softhyphen zerowidth", id="unseen characters"),
         pytest.param("", "", id="nothing"),

@@ -61,7 +61,7 @@ OLD = "> We offer 7.\n> Ada\n"
             id="history that is not marked line by line",
         ),
         pytest.param(
-            "From: here\nTo: there\nIt is far.", "From: here\nTo: there\nIt is far.", id="two labels are no block"
+            "It is far.\nFrom: here\nTo: there", "It is far.\nFrom: here\nTo: there", id="two labels are no block"
         ),
         pytest.param("He wrote:\nyes", "He wrote:\nyes", id="a person who wrote something"),
         pytest.param(

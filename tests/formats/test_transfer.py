@@ -28,6 +28,7 @@ def decoded(encoding: str, octets: bytes, size: int = 0) -> bytes:
         pytest.param("base64", b"aGV\xff!sb G8", b"hello", id="with what is not in the alphabet"),
         pytest.param("base64", b"=aGVsbG8=", b"hello", id="with a stray ="),
         pytest.param("base64", b"aGVsbG8=\r\n-- \r\nlist footer", b"hello", id="with a footer behind it"),
+        pytest.param("base64", b"aGVsbA==\r\nlist footer", b"hell", id="two paddings and a footer"),
         pytest.param("base64", b"a", b"", id="six bits are no octet"),
         pytest.param("base64", b"", b"", id="nothing"),
         pytest.param("quoted-printable", b"a=3Db=\r\nc", b"a=bc", id="quoted-printable"),
