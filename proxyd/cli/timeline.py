@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from proxyd.cli.showing import console, local, person, plain, print_json, table
 from proxyd.config import Places
 
 EXCERPT = 160  # characters of a text that the table shows
+_MESSAGE_ID = re.compile(r"<[^<>]+@[^<>]+>")  # long, and `explain` has them
 
 EPILOG = """\b
 Newest first. CONTACT is an e-mail address.
@@ -69,7 +71,7 @@ def _what(message: dict[str, Any]) -> str:
     files = [f"{each['name']} ({size(each['size'])})" for each in message["attachments"] if not each["inline"]]
     if files:
         lines.append(f"[dim]{plain('attached: ' + ', '.join(files))}[/]")
-    lines.append(f"[dim]{plain(message['because'])}[/]")
+    lines.append(f"[dim]{plain(_MESSAGE_ID.sub('<…>', message['because']))}[/]")
     return "\n".join(lines)
 
 
