@@ -19,9 +19,9 @@ def make_rig(make_provider: Callable[..., Provider], tmp_path_factory: pytest.Te
     """`make_rig(more="…", special_use=False, …)`: running; with `start=False` not yet."""
     with contextlib.ExitStack() as running:
 
-        def make(*, more: str = QUICK, start: bool = True, account: Any = None, **options: Any) -> Rig:
+        def make(*, more: str = QUICK, start: bool = True, **options: Any) -> Rig:
             provider = make_provider(**options)
-            rig = Rig(tmp_path_factory.mktemp("rig"), provider, more=more, account=account and account(provider))
+            rig = Rig(tmp_path_factory.mktemp("rig"), provider, more=more)
             running.callback(rig.stop)
             if start:
                 rig.start()

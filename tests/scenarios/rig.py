@@ -27,9 +27,9 @@ LISTEN = 'listen: {smtp: "127.0.0.1:0", smtps: "127.0.0.1:0", imap: off, imaps: 
 
 
 class Rig:
-    """`more` are further lines of the account's file; `account` replaces the whole of it."""
+    """`more` are further lines of the account's file."""
 
-    def __init__(self, folder: Path, provider: Provider, *, more: str = "", account: str | None = None) -> None:
+    def __init__(self, folder: Path, provider: Provider, *, more: str = "") -> None:
         self.folder = folder
         self.provider = provider
         self.config = folder / "config"
@@ -44,7 +44,7 @@ class Rig:
         self.client_password.touch(mode=0o600)
         self.client_password.write_text(CLIENT_PASSWORD + "\n")
         (self.config / "proxyd.yaml").write_text(LISTEN)
-        self.write_account(account or provider.account_yaml(client_password=self.client_password, more=more))
+        self.write_account(provider.account_yaml(client_password=self.client_password, more=more))
         self.log = folder / "daemon.log"
 
     def write_account(self, text: str, name: str = "ada") -> None:

@@ -6,7 +6,6 @@ it takes and "files" is put into the real mailbox by the test.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import smtplib
@@ -77,17 +76,8 @@ class Scene:
 
 @pytest.fixture
 def scene(make_rig: Callable[..., Rig]) -> Iterator[Scene]:
-    with contextlib.ExitStack() as running:
-
-        def account(provider: Any) -> str:
-            nonlocal submission
-            submission = running.enter_context(ScriptedSubmission(provider.ca))
-            return provider.account_yaml(
-                smtp_port=submission.port, more=QUICK, client_password=provider.folder.parent / "client.password"
-            )
-
-        submission: ScriptedSubmission
-        rig = make_rig(account=account, start=False)
+    rig = make_rig(start=False)
+    with ScriptedSubmission(rig.provider.ca) as submission:
         rig.write_account(
             rig.provider.account_yaml(smtp_port=submission.port, client_password=rig.client_password, more=QUICK)
         )
