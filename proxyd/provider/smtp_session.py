@@ -30,7 +30,7 @@ from proxyd.model import (
     SmtpReply,
 )
 from proxyd.provider import tls
-from proxyd.provider.smtp_wire import Lost, Wire, uptime
+from proxyd.provider.smtp_wire import PIECE, Lost, Wire, uptime
 
 SMALL = 64 * 1024  # octets of content that are sent with one write
 SURE = 5.0  # seconds since the server was last heard, within which a connection is believed to stand
@@ -303,8 +303,7 @@ class _Transfer:
             async for chunk in self._octets():
                 if self._wire.unread:
                     return self._cut_short(self._wire.unread[0])
-                self._wire.write(stuffer.feed(chunk))
-                await self._drain()
+                await self._send(stuffer.feed(chunk))
             last = stuffer.end()
         if self._wire.unread:
             return self._cut_short(self._wire.unread[0])
@@ -354,14 +353,16 @@ class _Transfer:
             if held and self._content.size > SMALL:
                 if (early := self._early()) is not None:
                     return early
-                self._wire.write(flight + held)
-                await self._drain()
+                await self._send(flight + held)
                 flight = held = b""
             held += chunk
         ends.end()
+        flight += held
+        tail = max(0, len(flight) - PIECE) if self._content.size > SMALL else 0
+        await self._send(flight[:tail])
         if (early := self._early()) is not None:
             return early
-        self._wire.write(flight + held)
+        self._wire.write(flight[tail:])
         return await self._after_bdat()
 
     def _early(self) -> NotAccepted | None:
@@ -409,9 +410,9 @@ class _Transfer:
     async def _whole(self) -> bytes:
         return b"".join([chunk async for chunk in self._octets()])
 
-    async def _drain(self) -> None:
+    async def _send(self, octets: bytes) -> None:
         try:
-            await self._wire.drain(self._limits.reply)
+            await self._wire.send(octets, self._limits.reply)
         except Lost as lost:
             goodbye = next((reply for reply in self._wire.unread if reply.code == 421), None)
             raise Lost(goodbye.text, goodbye) if goodbye else lost from None

@@ -18,7 +18,7 @@ from typing import Any
 from proxyd.formats.smtp_client import ReplyReader
 from proxyd.model import SmtpReply
 
-BUFFER = 256 * 1024  # octets of content that may wait in each of the two buffers (TLS, socket) before we do
+PIECE = 64 * 1024  # octets written at once, and that may wait before we do; TLS keeps room for the largest for good
 
 
 class Lost(Exception):
@@ -58,7 +58,7 @@ class Wire(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._socket = transport.get_extra_info("socket")
-        transport.set_write_buffer_limits(high=BUFFER)
+        transport.set_write_buffer_limits(high=PIECE)
         self._acknowledge_at_once()
 
     def data_received(self, data: bytes) -> None:
@@ -132,7 +132,7 @@ class Wire(asyncio.Protocol):
         finally:
             self._asked = None
 
-    def write(self, octets: bytes) -> None:
+    def write(self, octets: bytes | memoryview) -> None:
         """Hand `octets` over to be sent. Raises Lost where none of them can be."""
         if self.lost or self._transport is None or self._transport.is_closing():
             raise Lost(self.lost or "the connection is closed")
@@ -145,8 +145,14 @@ class Wire(asyncio.Protocol):
         with contextlib.suppress(OSError):
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
-    async def drain(self, limit: float) -> None:
-        """Until there is room for more. Raises Lost, also where the server takes nothing for `limit` seconds."""
+    async def send(self, octets: bytes, limit: float) -> None:
+        """Write a lot, piece by piece. Raises Lost, also where the server takes nothing for `limit` seconds."""
+        view = memoryview(octets)
+        for start in range(0, len(view), PIECE):
+            self.write(view[start : start + PIECE])
+            await self._drain(limit)
+
+    async def _drain(self, limit: float) -> None:
         if self._paused is not None:
             try:
                 async with asyncio.timeout(limit):
