@@ -168,7 +168,6 @@ class Mailbox:
 
     async def _check(self, session: Session, opened: Opened, others: list[str]) -> Opened:
         """The truth, whatever IDLE told: is the folder still the one we have open, and how do the others stand?"""
-        await self._journal.health(self._address, HealthEvent(HealthCause.SIGNED_IN, "IMAP"))
         moved = []
         for name in others:
             try:
@@ -179,6 +178,7 @@ class Mailbox:
             if position is None or (position.uidvalidity, position.uidnext) != (status.uidvalidity, status.uidnext):
                 moved.append(name)
         status = await session.do(Connection.status, opened.name)
+        await self._journal.health(self._address, HealthEvent(HealthCause.SIGNED_IN, "IMAP"))  # it has answered
         if moved or status.uidvalidity != opened.uidvalidity:
             return await self._look_into(session, opened.name, moved)
         await session.do(Connection.noop)

@@ -1,0 +1,59 @@
+"""The door: one sign-in at a time, and one wait for all connections of an account."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from twisted.internet import reactor  # noqa: TID251 - the reactor that pytest runs on
+
+from proxyd.errors import ProxydError
+from proxyd.provider.imap import Connection
+from proxyd.provider.tls import client_context
+from proxyd.watcher.session import Door, Session
+from proxyd.workers import start
+from tests.looping import on_the_loop
+from tests.servers.mailprovider import PASSWORD, PERSON, Provider
+from tests.watcher.watched import Watched, until, watched
+
+
+def door_of(w: Watched) -> Door:
+    context = client_context("imap", w.account.provider.ca)
+    return Door(w.account, w.journal, w.workers, w.clock, reactor, context, lambda: 0.0)
+
+
+@on_the_loop
+async def test_two_who_wait_cost_one_try_and_hurry_lets_both_in(tmp_path, provider: Provider):
+    async with watched(tmp_path, provider, started=False) as w:
+        provider.dovecot.set_password(PERSON, "another")
+        door = door_of(w)
+        failures: list[ProxydError] = []
+
+        async def failed(error: ProxydError) -> None:
+            failures.append(error)
+
+        opening = [start(door.open(failed), "test") for _ in range(2)]
+        await until(lambda: failures or None, "the first refusal")
+        await asyncio.sleep(0.3)
+        assert len(failures) == 1
+        assert w.journal.condition(PERSON).refusals == 1
+        provider.dovecot.set_password(PERSON, PASSWORD)
+        door.hurry()
+        sessions: list[Session] = await asyncio.gather(*opening)
+        assert len(failures) == 1
+        assert w.state() == "connected"
+        for session in sessions:
+            assert await session.do(Connection.has, "IDLE")
+            await session.close()
+
+
+@on_the_loop
+async def test_a_secret_that_cannot_be_read_is_for_whoever_edits_the_file(tmp_path, provider: Provider):
+    async with watched(tmp_path, provider, started=False) as w:
+        (provider.folder / f"{PERSON}.password").unlink()
+        opening = start(door_of(w).open(), "test")
+        await until(lambda: w.state() == "misconfigured" or None, "misconfigured")
+        assert not any(provider.dovecot.sessions(PERSON))
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
