@@ -124,12 +124,12 @@ def begin(
 ) -> Begun:
     """The row that says *submitting*, with its octets, and its place in the log where it is tracked."""
     verdict, match, known = decide(connection, account, submission)
-    hidden = frozenset({account.dropbox} if account.dropbox else ())
+    envelope = dropbox.upstream_envelope(submission.envelope, account.dropbox)
+    hidden = _hidden(account, envelope)
     if hidden:  # the CRM's address is in nobody's copy, not even where the person typed it
         intake.replace_header(without_recipients(intake.kept().header, hidden))
     intake.finish(connection)
     kept = intake.kept()
-    envelope = dropbox.upstream_envelope(submission.envelope, account.dropbox)
     row = Submitted(
         id=intake.id,
         account=submission.account,
@@ -151,6 +151,15 @@ def begin(
     if row.tracked:
         _log(connection, account, submission, row, match, known, at)
     return Begun(row.id, envelope, kept.with_header(wire_form(kept.header, hidden=hidden)))
+
+
+def _hidden(account: Account, envelope: Envelope) -> frozenset[str]:
+    """The dropbox, unless the mail goes to nobody else: then it is a recipient like any other."""
+    if not account.dropbox or mailbox_key(account.dropbox) in {
+        mailbox_key(each.address) for each in envelope.recipients
+    }:
+        return frozenset()
+    return frozenset({account.dropbox})
 
 
 def _log(
@@ -192,7 +201,8 @@ def sent(
         outbox.deliver_locally(connection, message)
     owed = _owe_sent_copy(connection, account, row, event.at)
     if row.tracked and account is not None:
-        for address in dropbox.copies(tracking_settings(account), Tracked(row.because)):
+        went_to = [each.address for each in row.envelope.recipients]
+        for address in dropbox.copies(tracking_settings(account), Tracked(row.because), went_to):
             outbox.add_dropbox(connection, event.id, row.account, address, event.at)
     if not row.tracked and not owed:
         submissions.empty(connection, event.id)

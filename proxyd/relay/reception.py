@@ -18,6 +18,7 @@ from email.utils import format_datetime
 import structlog
 
 from proxyd.config import Account
+from proxyd.formats.fields import fields, parts
 from proxyd.formats.message import filed_form, heading, split_header
 from proxyd.formats.smtp_dialogue import reply, too_big
 from proxyd.journal import Intake, Submission
@@ -137,6 +138,9 @@ class Reception:
             if mailbox_key(author.address) not in mine:
                 self.refuse(answers.not_yours(author.address, mine.values(), "From"))
                 return
+        if not said.from_ and any(each.name == b"from" for each in fields(parts(header)[0])):
+            self.refuse(reply(553, "5.7.1 The From field names no address that can be read"))
+            return
         self._submission = Submission(self._account.address, self._envelope, said, fingerprint="")
         await self.intake.header(filed)
         if body:

@@ -331,3 +331,14 @@ async def test_mail_for_the_log_alone_logs_what_it_forwards(tmp_path, how):
             assert shown["message_id"] == "<old@customer.test>"
         assert await d.journal.due_copies(ADA) == []
         assert d.rows(tables.submissions) == []
+
+
+@on_the_loop
+async def test_mail_to_the_dropbox_alone_goes_there_once(tmp_path):
+    box = "4711@bcc.crm.test"
+    async with desk(tmp_path, f"dropbox: {box}\n") as d:
+        begun = await d.begin(message(to=box), [box])
+        assert [each.address for each in begun.envelope.recipients] == [box]
+        assert f"To: {box}".encode() in await octets(begun.content)
+        await d.journal.record(Sent(begun.id, TAKEN, d.clock.now()))
+        assert await d.journal.due_dropboxes() == []
