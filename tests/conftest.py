@@ -12,7 +12,7 @@ import pytest
 from tests.servers.mailprovider import Provider
 from tests.servers.processes import open_folder
 
-SERVER_FIXTURES = frozenset({"provider", "make_provider", "courier", "sink"})
+SERVER_FIXTURES = frozenset({"provider", "make_provider", "courier", "cyrus", "sink"})
 
 
 @pytest.hookimpl(tryfirst=True)

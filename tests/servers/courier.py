@@ -1,8 +1,6 @@
 """Courier IMAP 5.0 on loopback: no SPECIAL-USE, no CONDSTORE, and every folder lies under `INBOX.`.
 
-Debian's package conflicts with Dovecot's, so nothing is installed: the .deb files are downloaded once, unpacked into a
-cache, and each server runs in a chroot that is a copy of it by hard links. The cache is `$PROXYD_TEST_CACHE`, else
-`~/.cache/proxyd-tests`.
+Debian's package conflicts with Dovecot's, so nothing is installed: see `unpacked`.
 
 IDLE polls once a second here. Each sign-in takes 1.2 s, in which Courier tries to reach a file monitor daemon that is
 not there; `folders` and `messages` therefore keep their connection.
@@ -12,15 +10,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import fcntl
 import hashlib
 import imaplib
 import itertools
 import os
 import re
-import shutil
 import ssl
-import stat
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,6 +23,7 @@ from pathlib import Path
 from tests.servers.dovecot import MAIL_USER, Stored, fetch_all
 from tests.servers.processes import Server, ServerFailed, ServerProcess, free_port, listens, need_program, need_root
 from tests.servers.tls import ThrowAwayCa
+from tests.servers.unpacked import make_root, unpacked, write
 
 # Courier and every library it loads: the chroot takes nothing from the machine outside.
 PACKAGES = (
@@ -58,44 +54,7 @@ PACKAGES = (
     "libgcc-s1",
     "libstdc++6",
 )
-NOT_NEEDED = ("usr/share", "usr/lib/x86_64-linux-gnu/gconv", "lib/systemd", "usr/lib/tmpfiles.d")
 COURIER_USER = 8  # any user that is in the chroot's passwd
-
-
-def cache_folder() -> Path:
-    return Path(os.environ.get("PROXYD_TEST_CACHE") or Path.home() / ".cache" / "proxyd-tests")
-
-
-def unpacked() -> Path:
-    """The unpacked packages; downloads them the first time. Raises ServerFailed with apt's own words."""
-    cache = cache_folder()
-    root = cache / "courier-5.0"
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "courier.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if root.exists():
-            return root
-        fresh = cache / "courier-5.0.unpacking"
-        shutil.rmtree(fresh, ignore_errors=True)
-        debs = fresh / "debs"
-        debs.mkdir(parents=True)
-        _run(["apt-get", "download", "-o", "APT::Sandbox::User=root", *PACKAGES], cwd=debs)
-        for deb in debs.glob("*.deb"):
-            _run(["dpkg-deb", "-x", str(deb), str(fresh / "root")], cwd=debs)
-        for name in NOT_NEEDED:
-            shutil.rmtree(fresh / "root" / name, ignore_errors=True)
-        (fresh / "root").rename(root)
-        shutil.rmtree(fresh)
-    return root
-
-
-def _run(command: list[str], cwd: Path) -> None:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise ServerFailed(
-            f"Courier cannot be had: `{' '.join(command[:2])}` ended with {done.returncode}\n{done.stderr.strip()}\n"
-            "apt needs its package lists and the way to a Debian mirror: apt-get update"
-        )
 
 
 class Courier(Server):
@@ -226,32 +185,20 @@ class Courier(Server):
     # --- the chroot ---------------------------------------------------------------------------------------
 
     def _make_root(self) -> None:
-        shutil.copytree(unpacked(), self._root, symlinks=True, copy_function=_link)
-        for name in ("etc/courier", "run/courier/authdaemon", "var/lib/courier", "tmp", "mail"):
-            (self._root / name).mkdir(parents=True, exist_ok=True)
-        (self._root / "dev").mkdir()
-        null = self._root / "dev/null"
-        os.mknod(null, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
-        null.chmod(0o666)
-        people = f"root:x:0:0::/:/bin/sh\ncourier:x:{COURIER_USER}:{COURIER_USER}::/:/bin/sh\n"
-        self._write("etc/passwd", people)
-        self._write("etc/group", f"root:x:0:\ncourier:x:{COURIER_USER}:\n")
-        self._write(
+        folders = ("etc/courier", "run/courier/authdaemon", "var/lib/courier", "tmp", "mail")
+        source = unpacked("courier-5.0", PACKAGES)
+        make_root(source, self._root, folders=folders, people=[("courier", COURIER_USER)])
+        write(
+            self._root,
             "etc/courier/authdaemonrc",
             'authmodulelist="authuserdb"\nauthmodulelistorig="authuserdb"\ndaemons=2\n'
             "authdaemonvar=/run/courier/authdaemon\nDEBUG_LOGIN=0\nDEFAULTOPTIONS=\nLOGGEROPTS=\n",
         )
-        self._write("etc/courier/imapd.pem", self.ca.leaf.both.read_text())
-        os.chown(self._root / "etc/courier/imapd.pem", COURIER_USER, COURIER_USER)
-        (self._root / "etc/courier/imapd.pem").chmod(0o600)
+        certificate = write(self._root, "etc/courier/imapd.pem", self.ca.leaf.both.read_text())
+        os.chown(certificate, COURIER_USER, COURIER_USER)
+        certificate.chmod(0o600)
         for user in self.users:
             self._make_maildirs(user)
-
-    def _write(self, name: str, text: str) -> None:
-        """In place of what is there: the copy shares its files with the cache."""
-        path = self._root / name
-        path.unlink(missing_ok=True)
-        path.write_text(text)
 
     def _make_maildirs(self, user: str) -> None:
         maildir = self._maildir(user)
@@ -289,14 +236,6 @@ class Courier(Server):
             )
             if done.returncode != 0:
                 raise ServerFailed(f"Courier's makedatprog: {done.stdout}{done.stderr}")
-
-
-def _link(source: str, target: str) -> None:
-    """A hard link where both lie on one file system, else a copy."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 CAPABILITY = "IMAP4rev1 UIDPLUS CHILDREN NAMESPACE THREAD=ORDEREDSUBJECT THREAD=REFERENCES SORT QUOTA IDLE"

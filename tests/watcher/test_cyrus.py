@@ -1,0 +1,73 @@
+"""Cyrus: roles in lower case (`\\sent`), IDLE told at once, a Sent folder that nothing but its role names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.looping import on_the_loop
+from tests.rigged import message
+from tests.servers.cyrus import Cyrus
+from tests.servers.mailprovider import CUSTOMER, PASSWORD, PERSON
+from tests.watcher.watched import from_stranger, reply, until, watched
+
+
+class AtCyrus:
+    """The provider's side of an account file, and the place of the one whose sessions can be read."""
+
+    def __init__(self, cyrus: Cyrus, folder: Path) -> None:
+        self.cyrus = cyrus
+        self.dovecot = self
+        self._password = folder / "password"
+        self._password.touch(mode=0o600)
+        self._password.write_text(PASSWORD + "\n")
+
+    def sessions(self, user: str) -> list[Any]:
+        return []
+
+    def account_yaml(self, more: str = "") -> str:
+        return (
+            f"address: {PERSON}\nprovider:\n"
+            f"  imap: {{host: localhost, port: {self.cyrus.imaps_port}, tls: implicit}}\n"
+            f"  smtp: {{host: localhost, port: {self.cyrus.imaps_port}, tls: implicit}}\n"
+            f"  ca: {self.cyrus.ca.ca}\nsign_in:\n  password: {{file: {self._password}}}\n" + more
+        )
+
+
+@pytest.fixture(
+    params=[{"Sent": "sent", "Trash": "trash"}, {"Outbound": "sent", "Sent": ""}], ids=["Sent", "by its role alone"]
+)
+def cyrus(server_folder: Path, request: pytest.FixtureRequest) -> Iterator[Cyrus]:
+    with Cyrus(server_folder / "cyrus", users={PERSON: PASSWORD}, folders=request.param) as cyrus:
+        yield cyrus
+
+
+@on_the_loop(timeout=90)
+async def test_the_main_job(tmp_path: Path, cyrus: Cyrus):
+    sent = next(iter(cyrus.folders_made))
+    at_cyrus: Any = AtCyrus(cyrus, tmp_path)
+    async with watched(tmp_path, at_cyrus, started=False) as w:
+        await w.add_contact(CUSTOMER)
+        w.mailbox.start()
+        await until(lambda: w.state() == "connected" or None, "connected", within=20)
+        id = await w.sent(message())
+        await until(lambda: w.mailbox._copies._until or None, "the wait for the client's own copy", within=20)
+        row = await w.ripened(id)
+        (copy,) = cyrus.messages(PERSON, sent)
+        assert (row["by"], row["folder"], row["appended_uid"]) == ("proxyd", sent, copy.uid)
+        assert copy.octets == message()
+        assert copy.flags == frozenset({"\\Seen"})
+
+        cyrus.deliver(PERSON, from_stranger())
+        cyrus.deliver(PERSON, reply())  # IDLE brings it: the clock stands still
+        await until(lambda: len(w.timeline()) == 2 or None, "the reply", within=20)
+        assert {each["message_id"] for each in w.timeline()} == {"<m1@example.test>", "<r1@customer.test>"}
+        assert all(message.flags == frozenset() for message in cyrus.messages(PERSON))
+
+        theirs = cyrus.append(PERSON, sent, message(more="Bcc: boss@example.test\r\n"))
+        await until(lambda: w.copy(id)["by"] == "client" or None, "theirs on record", within=20)
+        assert [copy.uid for copy in cyrus.messages(PERSON, sent)] == [theirs]
+        assert all(cyrus.messages(PERSON, name) == [] for name in cyrus.folders_made if name != sent)
