@@ -1,1 +1,1 @@
-"""The HTTP API, on the control socket."""
+"""The HTTP API on the control socket, and what the `web` listener answers without a token."""

@@ -46,7 +46,7 @@ def answered(handler: Handler) -> Callable[..., Deferred[bytes]]:
     """A coroutine as klein takes it: its document becomes JSON, its Problem a problem document."""
 
     @functools.wraps(handler)
-    def respond(self: Control, request: Request, **parts: str) -> Deferred[bytes]:
+    def respond(self: Any, request: Request, **parts: str) -> Deferred[bytes]:
         async def written() -> bytes:
             try:
                 result = await handler(self, request, **parts)
@@ -98,12 +98,8 @@ class Control:
     @answered
     async def healthz(self, request: Request) -> Document:
         """Well where the loop turns and the store answers."""
-        await self._workers.run(self._store_answers)
+        await self._workers.run(store_answers, self._database)
         return {"status": "ok", "version": self._state().version}
-
-    def _store_answers(self) -> None:
-        with self._database.reading() as connection:
-            connection.exec_driver_sql("SELECT 1")
 
     @app.route(f"{PREFIX}/status", methods=["GET"])
     @answered
@@ -128,7 +124,7 @@ class Control:
     @app.route(f"{PREFIX}/contacts", methods=["GET"])
     @answered
     async def contacts(self, request: Request) -> Document:
-        return await self._workers.run(answers.contacts, self._database, _argument(request, "q") or "")
+        return await self._workers.run(answers.contacts, self._database, argument(request, "q") or "")
 
     @app.route(f"{PREFIX}/contacts", methods=["POST"])
     @answered
@@ -145,7 +141,7 @@ class Control:
     @app.route(f"{PREFIX}/contacts/import", methods=["POST"])
     @answered
     async def import_contacts(self, request: Request) -> Document:
-        octets, kind = _posted(request), _argument(request, "kind") or ""
+        octets, kind = _posted(request), argument(request, "kind") or ""
         return await self._workers.run(answers.import_contacts, self._database, octets, kind)
 
     @app.route(f"{PREFIX}/contacts/<path:email>/timeline", methods=["GET"])
@@ -161,7 +157,7 @@ class Control:
         return await self._messages(request, None)
 
     async def _messages(self, request: Request, contact: str | None) -> Document:
-        account, limit = _argument(request, "account"), _number(request, "limit", USUAL_LIMIT)
+        account, limit = argument(request, "account"), _number(request, "limit", USUAL_LIMIT)
         return await self._workers.run(answers.timeline, self._database, contact, account, limit)
 
     @app.route(f"{PREFIX}/messages/<id>", methods=["GET"])
@@ -208,7 +204,7 @@ class Control:
     @app.route(f"{PREFIX}/explain", methods=["GET"])
     @answered
     async def explain(self, request: Request) -> Document:
-        message_id = _argument(request, "message_id")
+        message_id = argument(request, "message_id")
         if not message_id:
             raise unacceptable("message_id is missing; accepted: explain?message_id=ID")
         found = await self._workers.run(answers.explain, self._database, message_id, datetime.now(UTC))
@@ -216,18 +212,35 @@ class Control:
             raise not_found("nothing is known under this Message-ID")
         return found
 
-    # --- what went wrong ---------------------------------------------------------------------------------
 
-    @app.handle_errors(HTTPException)
-    def no_such_route(self, request: Request, failure: Failure) -> bytes:
-        error: Any = failure.value
-        status = HTTPStatus(error.code or 500)
-        return write_problem(request, Problem(status, error.description or status.phrase))
+# --- what went wrong -----------------------------------------------------------------------------------------
 
-    @app.handle_errors(Exception)
-    def our_fault(self, request: Request, failure: Failure) -> bytes:
-        log.error("a request failed", path=request.path.decode("ascii", "replace"), exc_info=failure.value)
-        return write_problem(request, Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of proxyd; see its log"))
+
+def answer_faults(app: Klein) -> None:
+    """Give `app` problem documents for what no route answers and for what a route fails at."""
+    routes: Any = app
+    routes.handle_errors(HTTPException)(_no_such_route)
+    routes.handle_errors(Exception)(_our_fault)
+
+
+def _no_such_route(_routes: object, request: Request, failure: Failure) -> bytes:
+    error: Any = failure.value
+    status = HTTPStatus(error.code or 500)
+    return write_problem(request, Problem(status, error.description or status.phrase))
+
+
+def _our_fault(_routes: object, request: Request, failure: Failure) -> bytes:
+    log.error("a request failed", path=request.path.decode("ascii", "replace"), exc_info=failure.value)
+    return write_problem(request, Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of proxyd; see its log"))
+
+
+answer_faults(Control.app)
+
+
+def store_answers(database: Database) -> None:
+    """Raises where the store does not answer. Blocks."""
+    with database.reading() as connection:
+        connection.exec_driver_sql("SELECT 1")
 
 
 @implementer(IPushProducer)  # type: ignore[no-untyped-call]
@@ -258,13 +271,13 @@ class _Room:
 # --- reading a request ---------------------------------------------------------------------------------------
 
 
-def _argument(request: Request, name: str) -> str | None:
+def argument(request: Request, name: str) -> str | None:
     values = request.args.get(name.encode())
     return values[0].decode("utf-8", "replace") if values else None
 
 
 def _number(request: Request, name: str, usual: int) -> int:
-    text = _argument(request, name)
+    text = argument(request, name)
     if text is None:
         return usual
     if not (text.isascii() and text.isdigit() and len(text) < 10):
