@@ -82,7 +82,7 @@ class Health(StrEnum):
     CONNECTING = "connecting"
     UNREACHABLE = "unreachable"
     THROTTLED = "throttled"
-    PASSWORD_REFUSED = "password_refused"
+    PASSWORD_REFUSED = "password_refused"  # noqa: S105 no password
     ACCESS_REVOKED = "access_revoked"
     MISCONFIGURED = "misconfigured"
 

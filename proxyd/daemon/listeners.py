@@ -10,10 +10,12 @@ import errno
 import os
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import structlog
+from twisted.web.server import Site
 
 from proxyd.config import Endpoint, is_loopback
 
@@ -77,13 +79,38 @@ def handed_over(environment: Mapping[str, str]) -> dict[str, list[socket.socket]
     return sockets
 
 
+class Accepting(Protocol):
+    """What takes connections on open sockets: an asyncio.Server, or a port of Twisted's."""
+
+    @property
+    def sockets(self) -> Sequence[Any]: ...
+
+    def close(self) -> None: ...
+
+
+class WebPort:
+    """A listening socket whose connections are served by Twisted's web server. The socket itself is not kept."""
+
+    def __init__(self, reactor: Any, site: Site, opened: socket.socket) -> None:
+        opened.listen(BACKLOG)
+        with opened:  # the reactor has a descriptor of its own
+            self._port = reactor.adoptStreamPort(opened.fileno(), opened.family, site)
+
+    @property
+    def sockets(self) -> Sequence[Any]:
+        return (self._port.socket,)
+
+    def close(self) -> None:
+        self._port.stopListening()
+
+
 @dataclass
 class Listener:
     """One of proxyd.yaml's `listen` keys, open."""
 
     name: str
     endpoint: Endpoint
-    servers: list[asyncio.Server] = field(default_factory=list)
+    servers: list[Accepting] = field(default_factory=list)
 
     @property
     def address(self) -> str:
@@ -105,10 +132,34 @@ async def listen(
 ) -> Listener:
     """Open one listener. Raises CannotListen."""
     loop = asyncio.get_running_loop()
+
+    async def serve(opened: socket.socket) -> Accepting:
+        return await loop.create_server(protocol, sock=opened, ssl=tls, backlog=BACKLOG)
+
+    return await _opened(name, endpoint, serve, given)
+
+
+async def listen_for_web(
+    endpoint: Endpoint, site: Site, reactor: Any, given: list[socket.socket] | None = None
+) -> Listener:
+    """Open the listener `web`. Raises CannotListen."""
+
+    async def serve(opened: socket.socket) -> Accepting:
+        return WebPort(reactor, site, opened)
+
+    return await _opened("web", endpoint, serve, given)
+
+
+async def _opened(
+    name: str,
+    endpoint: Endpoint,
+    serve: Callable[[socket.socket], Awaitable[Accepting]],
+    given: list[socket.socket] | None,
+) -> Listener:
     listener = Listener(name, endpoint)
     try:
         for each in given or open_sockets(endpoint):
-            listener.servers.append(await loop.create_server(protocol, sock=each, ssl=tls, backlog=BACKLOG))
+            listener.servers.append(await serve(each))
     except OSError as error:
         listener.close()
         raise CannotListen(f"listen.{name}: cannot listen on {endpoint}: {error.strerror}") from error

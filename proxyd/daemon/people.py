@@ -27,10 +27,18 @@ class People:
     """The accounts that are served now. `settings` is whole at any moment: it is replaced, never changed."""
 
     def __init__(
-        self, journal: Journal, workers: Workers, clock: Clock, reactor: Any, jitter: Callable[[], float]
+        self,
+        journal: Journal,
+        workers: Workers,
+        mailbox_workers: Workers,
+        clock: Clock,
+        reactor: Any,
+        jitter: Callable[[], float],
     ) -> None:
+        """`mailbox_workers` are the watchers' own: servers that hang may take every one of them, and nobody's mail."""
         self._journal = journal
         self._workers = workers
+        self._mailbox_workers = mailbox_workers
         self._clock = clock
         self._reactor = reactor
         self._jitter = jitter
@@ -93,7 +101,7 @@ class People:
             workers=self._workers,
         )
         submitter.warm()  # what clients are offered, and whether the sign-in works, is known before the first mail
-        mailbox = Mailbox(account, self._journal, self._workers, self._clock, self._reactor, imap, self._jitter)
+        mailbox = Mailbox(account, self._journal, self._mailbox_workers, self._clock, self._reactor, imap, self._jitter)
         self._mailboxes[address] = mailbox
         mailbox.start()
 

@@ -16,10 +16,10 @@ import structlog
 from twisted.internet.defer import Deferred
 
 from proxyd import __version__
-from proxyd.config import ConfigErrors, Endpoint, Listen, Places, Settings, load
+from proxyd.config import ConfigErrors, Endpoint, Listen, Places, Settings, is_system_service, load
 from proxyd.crm.delivery import Delivery
 from proxyd.daemon.exit_codes import EX_CONFIG, EX_OK, EX_UNAVAILABLE
-from proxyd.daemon.listeners import CannotListen, Listener, handed_over, listen
+from proxyd.daemon.listeners import CannotListen, Listener, handed_over, listen, listen_for_web
 from proxyd.daemon.notify import Notify
 from proxyd.daemon.people import People
 from proxyd.errors import ConfigError
@@ -27,10 +27,12 @@ from proxyd.journal import Journal
 from proxyd.model import Health
 from proxyd.relay import local_ca
 from proxyd.relay.login import Logins
+from proxyd.relay.peer import Admission
 from proxyd.relay.smtp import SmtpRelay
 from proxyd.store.database import Database
 from proxyd.web.answers import AccountState, DaemonState
 from proxyd.web.control import Control
+from proxyd.web.public import Public
 from proxyd.workers import SystemClock, Workers, start
 
 log = structlog.get_logger()
@@ -56,11 +58,13 @@ class Daemon:
         self._config_problem: str | None = None
         self._notify = Notify()
         self._journal = Journal(database, self._workers, self._clock, lambda: self._people.accounts())
-        self._people = People(self._journal, self._workers, self._clock, reactor, random.random)
+        self._mailbox_workers = Workers(THREADS)
+        self._people = People(self._journal, self._workers, self._mailbox_workers, self._clock, reactor, random.random)
         self._relay: SmtpRelay | None = None
         self._delivery = Delivery(self._journal, self._people.submitter, self._clock, random.random)
         self._control = Control(self._journal, database, self._workers, self.state, self.reload)
         self._control_port: Any = None
+        self._public = Public(self._people.accounts, database, self._workers, self.state)
         self._tasks: list[asyncio.Task[Any]] = []
 
     def run(self, reactor: Any) -> None:
@@ -83,7 +87,8 @@ class Daemon:
         await self._journal.open()
         await self._people.serve(self._settings)
         given = handed_over(os.environ)
-        logins = Logins(self._people.accounts, self._workers, self._clock)
+        admission = Admission(everyone=is_system_service())
+        logins = Logins(self._people.accounts, self._workers, self._clock, admission=admission)
         self._tls = await self._workers.run(self._server_context)
         self._relay = SmtpRelay(
             self._people.accounts, self._journal, self._people.provider, self._clock, logins=logins, tls=self._tls
@@ -119,6 +124,7 @@ class Daemon:
         self._journal.close()
         await self._workers.run(self._database.close)
         self._workers.close()
+        self._mailbox_workers.close()
         log.info("stopped")
 
     # --- listeners -------------------------------------------------------------------------------------------

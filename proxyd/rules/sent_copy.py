@@ -169,8 +169,12 @@ def who_filed(heading: Heading, same_ids: bool) -> FiledBy:
     return FiledBy.PROVIDER if by_server else FiledBy.CLIENT
 
 
-def learned(files_sent: FilesSent, copies: tuple[Copy, ...]) -> FilesSent:
-    """The provider's habit after these copies were seen. Only `unknown` ever changes: a setting is a setting."""
-    if files_sent == "unknown" and any(copy.by is FiledBy.PROVIDER for copy in copies):
-        return "yes"
-    return files_sent
+def learned(known: str, submission: str, copies: tuple[Copy, ...]) -> str:
+    """What is known of the provider's habit after the copies of one more submission were seen.
+
+    `known` is "" at first. One sighting is remembered by its submission ("once ID"), the second one of another counts
+    ("yes"): a client that uploads under an id of its own may look like a provider once.
+    """
+    if known == "yes" or not any(copy.by is FiledBy.PROVIDER for copy in copies):
+        return known
+    return "yes" if known and known != f"once {submission}" else f"once {submission}"

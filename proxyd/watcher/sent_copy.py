@@ -198,8 +198,8 @@ class SentCopies:
             copies = await self._with_ours(session, opened, copy, copies)
         if len(copies) == 1 and await self._is_lost_append(session, copy, candidates[0]):
             copies = (rules.Copy(copies[0].uid, FiledBy.PROXYD),)
-        before = await self._files_sent()
-        if (after := rules.learned(before, copies)) != before:
+        known = await self._journal.learned(self._address, "files_sent") or ""
+        if (after := rules.learned(known, copy.id, copies)) != known:
             await self._journal.learn(self._address, "files_sent", after)
         step = rules.next_step(self._given(copy, copies))
         if isinstance(step, rules.RemoveOurs):

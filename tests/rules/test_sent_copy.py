@@ -177,13 +177,15 @@ def test_who_filed(heading: Heading, same_ids: bool, by: FiledBy) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "copies", "after"),
+    ("known", "copies", "after"),
     [
-        pytest.param("unknown", (PROVIDERS,), "yes", id="seen filing: it files"),
-        pytest.param("unknown", (CLIENTS,), "unknown", id="the client's copy says nothing"),
-        pytest.param("unknown", (), "unknown", id="none says nothing"),
-        pytest.param("no", (PROVIDERS,), "no", id="a setting is a setting"),
+        pytest.param("", (PROVIDERS,), "once B", id="seen filing once"),
+        pytest.param("once A", (PROVIDERS,), "yes", id="seen filing twice: it files"),
+        pytest.param("once B", (PROVIDERS,), "once B", id="the same copy looked at again"),
+        pytest.param("", (CLIENTS,), "", id="the client's copy says nothing"),
+        pytest.param("once A", (), "once A", id="none says nothing"),
+        pytest.param("yes", (CLIENTS,), "yes", id="known is known"),
     ],
 )
-def test_learned(before: FilesSent, copies: tuple[Copy, ...], after: FilesSent) -> None:
-    assert learned(before, copies) == after
+def test_learned(known: str, copies: tuple[Copy, ...], after: str) -> None:
+    assert learned(known, "B", copies) == after

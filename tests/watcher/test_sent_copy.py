@@ -73,7 +73,7 @@ async def test_somebody_else_files_it(tmp_path, provider: Provider, filed: bytes
         assert (row["state"], row["by"], row["uid"], row["appended_uid"]) == ("present", by, uid, None)
         await w.clock.advance(330)
         assert len(copies(provider)) == 1
-        assert (await w.journal.learned(PERSON, "files_sent")) == ("yes" if by == "provider" else None)
+        assert (await w.journal.learned(PERSON, "files_sent")) == (f"once {id}" if by == "provider" else None)
         if b"provider.test" in filed:  # a reply names the id that its author saw
             (logged,) = w.timeline()
             assert any("provider.test" in each for each in logged["other_ids"])
