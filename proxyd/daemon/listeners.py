@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import structlog
-from twisted.web.server import Site
 
 from proxyd.config import Endpoint, is_loopback
 
@@ -91,17 +90,24 @@ class Accepting(Protocol):
 class WebPort:
     """A listening socket whose connections are served by Twisted's web server. The socket itself is not kept."""
 
-    def __init__(self, reactor: Any, site: Site, opened: socket.socket) -> None:
-        opened.listen(BACKLOG)
-        with opened:  # the reactor has a descriptor of its own
-            self._port = reactor.adoptStreamPort(opened.fileno(), opened.family, site)
+    def __init__(self, reactor: Any, site: Any, opened: socket.socket) -> None:
+        self._closing: Any = None  # a Deferred
+        with opened:  # the reactor makes a descriptor of its own
+            opened.listen(BACKLOG)
+            self._port: Any = reactor.adoptStreamPort(opened.fileno(), opened.family, site)
 
     @property
     def sockets(self) -> Sequence[Any]:
         return (self._port.socket,)
 
     def close(self) -> None:
-        self._port.stopListening()
+        self._closing = self._port.stopListening()
+
+    async def closed(self) -> None:
+        """Twisted closes the socket in the loop's next turn; asyncio's servers do so at once."""
+        if self._closing is not None:
+            await self._closing.asFuture(asyncio.get_running_loop())
+            self._closing = None
 
 
 @dataclass
@@ -122,6 +128,12 @@ class Listener:
         for server in self.servers:
             server.close()
 
+    async def closed(self) -> None:
+        """Returns when the address is free again."""
+        for server in self.servers:
+            if isinstance(server, WebPort):
+                await server.closed()
+
 
 async def listen(
     name: str,
@@ -140,9 +152,9 @@ async def listen(
 
 
 async def listen_for_web(
-    endpoint: Endpoint, site: Site, reactor: Any, given: list[socket.socket] | None = None
+    endpoint: Endpoint, site: Any, reactor: Any, given: list[socket.socket] | None = None
 ) -> Listener:
-    """Open the listener `web`. Raises CannotListen."""
+    """Open the listener `web` for a twisted.web.server.Site. Raises CannotListen."""
 
     async def serve(opened: socket.socket) -> Accepting:
         return WebPort(reactor, site, opened)

@@ -39,7 +39,7 @@ log = structlog.get_logger()
 
 THREADS = 24
 RENEWAL = 86400.0  # seconds between two looks at the local certificate
-SERVED = ("smtp", "smtps")  # the listeners of this version
+SERVED = ("smtp", "smtps")  # the mail listeners of this version
 
 
 class Daemon:
@@ -94,7 +94,8 @@ class Daemon:
             self._people.accounts, self._journal, self._people.provider, self._clock, logins=logins, tls=self._tls
         )
         await self._listen(self._settings.daemon.listen, given)
-        if not self._listeners and any(getattr(self._settings.daemon.listen, name) for name in SERVED):
+        wanted = [name for name in SERVED if getattr(self._settings.daemon.listen, name)]
+        if wanted and not any(name in self._listeners for name in wanted):
             self.exit_code = EX_UNAVAILABLE
             self._reactor.stop()
             return
@@ -131,22 +132,27 @@ class Daemon:
 
     async def _listen(self, wanted: Listen, given: dict[str, Any] | None = None) -> None:
         """Open what is wanted and not open, close what is open and not wanted. What fails is logged and in `status`."""
-        assert self._relay is not None
-        for name in SERVED:
+        for name in (*SERVED, "web"):
             endpoint: Endpoint | None = getattr(wanted, name)
             there = self._listeners.get(name)
             if there is not None and there.endpoint != endpoint:
                 there.close()
+                await there.closed()
                 del self._listeners[name]
             if endpoint is None or name in self._listeners:
                 continue
             try:
-                implicit = name == "smtps"
-                protocol = functools.partial(self._relay.protocol, implicit)
-                tls = self._tls if implicit else None
-                self._listeners[name] = await listen(name, endpoint, protocol, tls, (given or {}).get(name))
+                self._listeners[name] = await self._open(name, endpoint, (given or {}).get(name))
             except CannotListen as error:
                 log.error("cannot listen", why=str(error))
+
+    async def _open(self, name: str, endpoint: Endpoint, given: list[Any] | None) -> Listener:
+        if name == "web":
+            return await listen_for_web(endpoint, self._public.site(), self._reactor, given)
+        assert self._relay is not None
+        implicit = name == "smtps"
+        protocol = functools.partial(self._relay.protocol, implicit)
+        return await listen(name, endpoint, protocol, self._tls if implicit else None, given)
 
     async def _renew(self) -> None:
         """The local certificate ends after a year; the daemon may run for longer."""
