@@ -74,7 +74,7 @@ def translated(what: str, *, login: bool = False, at: tuple[str, int] | None = N
             raise Throttled(f"the server ended the connection: {said}", evidence=said) from error
         raise Unreachable(f"the connection was lost ({what}): {said}", evidence=said) from error
     except imaplib.IMAP4.error as error:
-        raise _refusal(what, said_by(error), login=login, at=at is not None) from error
+        raise refusal(what, said_by(error), login=login, at=at is not None) from error
     except OSError as error:
         if at is None:
             said = one_line(error.strerror or str(error)) if not isinstance(error, TimeoutError) else "timed out"
@@ -88,7 +88,7 @@ def translated(what: str, *, login: bool = False, at: tuple[str, int] | None = N
         raise Unreachable(f"the server's answer cannot be read ({what})", evidence=one_line(str(error))) from error
 
 
-def _refusal(what: str, said: str, *, login: bool, at: bool) -> ProxydError:
+def refusal(what: str, said: str, *, login: bool, at: bool) -> ProxydError:
     """What a NO, a BAD or a greeting of BYE means."""
     if login and _CREDENTIALS.search(said):
         return SignInRefused("the provider refused the user name or password", said)

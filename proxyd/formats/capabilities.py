@@ -1,0 +1,90 @@
+"""What a mail client is told the server can do (RFC 3501 section 7.2.1): before it signed in ours, after it the
+provider's, token by token.
+
+Why this way: most extensions are between client and provider and pass through us unharmed. Three kinds of token do
+not: ways of signing in, which are ours; compression, which is between two ends of one connection; and ways of putting a
+message into a folder that we could not read as it goes by. A token nobody knows yet passes: a new feature of a
+provider must work on the day it comes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_ALWAYS = ("ID", "LITERAL+")  # ours, whatever the provider has
+_STRIPPED = frozenset(
+    {
+        "LOGINDISABLED",
+        "STARTTLS",
+        "SASL-IR",
+        "LITERAL-",  # less than the LITERAL+ that we have
+        "CATENATE",
+        "BINARY",
+        "MULTIAPPEND",
+        "NOTIFY",
+        "UNAUTHENTICATE",  # whoever signs in behind it would be somebody of the provider's, not of ours
+    }
+)
+_STRIPPED_KINDS = ("AUTH=", "COMPRESS=", "URLAUTH", "UTF8=")
+
+_LINE = re.compile(rb"\* CAPABILITY(?: |(?=\r?\n))([^\r\n]*)", re.IGNORECASE)
+_CODE = re.compile(
+    rb"(?P<before>(?:\*|[^\s(){%*\"\\+]+) (?:OK|NO|BAD|PREAUTH) \[CAPABILITY )(?P<tokens>[^\]\r\n]*)\]",
+    re.IGNORECASE,
+)
+
+
+def before_login(*, starttls: bool, secure: bool, may_sign_in: bool) -> tuple[str, ...]:
+    """`starttls`: it is offered here; `secure`: this connection has TLS; `may_sign_in`: as it stands now."""
+    words = ["IMAP4rev1", *_ALWAYS, "SASL-IR"]
+    if starttls and not secure:
+        words.append("STARTTLS")
+    if not may_sign_in:
+        return (*words, "LOGINDISABLED")
+    words.append("AUTH=PLAIN")
+    if secure:
+        words.append("AUTH=LOGIN")
+    return tuple(words)
+
+
+def after_login(providers: Iterable[str]) -> tuple[str, ...]:
+    """The provider's own tokens in its own order and spelling, without those that end here, and with ours."""
+    words = [word for word in providers if not _is_stripped(word.upper())]
+    there = {word.upper() for word in words}
+    return (*words, *(word for word in _ALWAYS if word not in there))
+
+
+def _is_stripped(word: str) -> bool:
+    return word in _STRIPPED or word.startswith(_STRIPPED_KINDS)
+
+
+def found_in(line: bytes) -> tuple[str, ...] | None:
+    """The tokens that a line of the server's tells: `* CAPABILITY …`, or the code of a status response; else None.
+
+    A line that only talks of CAPABILITY tells none.
+    """
+    said = _LINE.match(line)
+    if said is not None:
+        return _words(said[1])
+    code = _CODE.match(line)
+    return None if code is None else _words(code["tokens"])
+
+
+def rewritten(line: bytes) -> bytes:
+    """A whole line of the server's as the client may hear it; the same line where it tells no capabilities."""
+    said = _LINE.match(line)
+    if said is not None:
+        return b"* CAPABILITY " + octets(after_login(_words(said[1]))) + line[said.end() :]
+    code = _CODE.match(line)
+    if code is None:
+        return line
+    return code["before"] + octets(after_login(_words(code["tokens"]))) + line[code.end() - 1 :]
+
+
+def octets(words: Iterable[str]) -> bytes:
+    return " ".join(words).encode("latin-1")
+
+
+def _words(octets: bytes) -> tuple[str, ...]:
+    return tuple(octets.decode("latin-1").split())
