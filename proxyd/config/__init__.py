@@ -6,7 +6,7 @@ surprises is a `Problem` at its line and column, and every problem of every file
 
 from proxyd.config.fields import Endpoint, duration, duration_text, is_loopback, size
 from proxyd.config.loading import load
-from proxyd.config.places import Places, find_places
+from proxyd.config.places import Places, find_places, is_system_service
 from proxyd.config.problems import ConfigErrors, Problem
 from proxyd.config.secrets import (
     ensure_client_password,
@@ -67,6 +67,7 @@ __all__ = [
     "ensure_client_password",
     "find_places",
     "is_loopback",
+    "is_system_service",
     "load",
     "make_key_file",
     "new_client_password",

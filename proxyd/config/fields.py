@@ -124,6 +124,17 @@ def _port(value: object) -> int:
 Port = Annotated[int, PlainValidator(_port), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 65535})]
 
 
+def _uid(value: object) -> int:
+    """A user of this machine. 2**32 - 1 is none: to the kernel it means "leave as it is"."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32 - 1:
+        return value
+    accepted = "a user's number such as 1000 (`id -u` shows it)"
+    raise NotAccepted(accepted, f"{value} is no user" if type(value) is int else "")
+
+
+Uid = Annotated[int, PlainValidator(_uid), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 2**32 - 2})]
+
+
 # --- durations and sizes -----------------------------------------------------------------------------------
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -51,6 +51,11 @@ def find_places(
     )
 
 
+def is_system_service(env: Mapping[str, str] | None = None) -> bool:
+    """Whether proxyd runs for everybody on the machine, as the table's last column has it."""
+    return _system(os.environ if env is None else env) is not None
+
+
 def _named(env: Mapping[str, str], name: str) -> Path | None:
     return Path(env[name]) if env.get(name) else None
 

@@ -24,7 +24,6 @@ SECRET_SECTIONS = ("sign_in", "client")
 # Keys of the settings to come: to ignore one would break its promise.
 _KEYS_NOT_YET = {
     "sign_in.oauth": f"signing in by OAuth2 is {NOT_YET}; accepted: password",
-    "allow_uids": f"allow_uids is {NOT_YET}; without it every local user who knows the client password may sign in",
 }
 
 _EXPECTED = {

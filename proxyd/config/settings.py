@@ -41,6 +41,7 @@ from proxyd.config.fields import (
     Listener,
     Pattern,
     Port,
+    Uid,
     Word,
     is_loopback,
     only,
@@ -420,6 +421,11 @@ class Choices(Section):
     sent_copy: SentCopy = Field(default=SentCopy(), description="The copy in the Sent folder.")
     watch: Watch = Field(default=Watch(), description="What is looked at in the mailbox.")
     sending: Sending = Field(default=Sending(), description="Handing mail in at the provider.")
+    allow_uids: Annotated[tuple[Uid, ...], Field(min_length=1)] | None = Field(
+        default=None,
+        description="Users of this machine (their numbers) whose programs may log in to this account. Default: the "
+        "daemon's own user; for a system service, everyone on the machine.",
+    )
     alerts: tuple[Alert, ...] = Field(
         default=("desktop",), description="Where trouble is to be told. This version shows it in `proxyd status` only."
     )
@@ -430,6 +436,14 @@ class Choices(Section):
     crm: tuple[Adapter, ...] = Field(
         default=("local",), description="Where logged mail goes: local = proxyd's own records."
     )
+
+    @field_validator("allow_uids", mode="before")
+    @classmethod
+    def _is_a_list(cls, value: object, info: ValidationInfo) -> object:
+        """A key that somebody wrote and left empty is not the default: it was meant to keep others out."""
+        if info.context is not None and (not isinstance(value, tuple) or not value):
+            raise NotAccepted("a list of users' numbers such as [1000]")
+        return value
 
 
 class AccountFile(Choices):

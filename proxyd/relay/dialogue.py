@@ -20,6 +20,7 @@ from proxyd.model import Envelope, Recipient, SmtpReply, mailbox_key
 from proxyd.relay import answers
 from proxyd.relay.connection import IDLE_LIMIT, NAME, Connection, is_local
 from proxyd.relay.desk import Desk
+from proxyd.relay.peer import ends_of
 from proxyd.relay.reception import Reception, addresses_of
 from proxyd.workers import start
 
@@ -176,7 +177,7 @@ class Dialogue(Connection):
 
     async def _sign_in(self, user: bytes, password: bytes) -> SmtpReply:
         await self.send()
-        account = await self._desk.logins.check(user, password)
+        account = await self._desk.logins.check(user, password, ends_of(self._writer.transport))
         self.heard()
         if account is not None:
             self._address = account.address

@@ -1,8 +1,9 @@
 """Which account a mail client logs in to, by the password that was made for the client; the same for SMTP and IMAP.
 
-Why this way: on a machine that others use too, loopback is no wall, so the password decides. It is compared in constant
-time, for unknown names as well. A wrong one is answered late, and later each time; a right one is never made to wait,
-so that nobody can lock a person out by guessing.
+Why this way: on a machine that others use too, loopback is no wall, so the password decides, and whose program it is
+(`allow_uids`). The password is compared in constant time, for unknown names as well. A wrong one is answered late, and
+later each time; a right one is never made to wait, so that nobody can lock a person out by guessing. A user who may not
+use the account is answered as if the password were wrong, and cannot tell by any of it whether it is.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import structlog
 from proxyd.config import Account, read_secret
 from proxyd.config.settings import Source
 from proxyd.errors import ConfigError
+from proxyd.relay.peer import Admission, Ends, user_at
 from proxyd.workers import Clock, Workers
 
 FIRST_DELAY = 0.5  # seconds that the first wrong password waits for its answer; doubled for each that follows
@@ -36,7 +38,10 @@ class _Failures:
 
 
 class Logins:
-    """`accounts` gives the accounts as they are configured now, by address in lower case."""
+    """`accounts` gives the accounts as they are configured now, by address in lower case.
+
+    `admission`: who of the machine's users may log in; the daemon's own, where it is not given.
+    """
 
     def __init__(
         self,
@@ -44,27 +49,47 @@ class Logins:
         workers: Workers,
         clock: Clock,
         read: Callable[[Source, str], str] = read_secret,
+        admission: Admission | None = None,
     ) -> None:
         self._accounts = accounts
         self._workers = workers
         self._clock = clock
         self._read = read
+        self._admission = admission or Admission()
         self._key = secrets.token_bytes(32)  # secrets are kept as keyed hashes, so that a memory image tells none
         self._digests: dict[str, tuple[Source, float, bytes]] = {}
         self._nobody = self._digest(secrets.token_bytes(32))
         self._failures: dict[str, _Failures] = {}
 
-    async def check(self, user: bytes, password: bytes) -> Account | None:
-        """The account, or None; None comes after the delay that wrong passwords earned."""
+    async def check(self, user: bytes, password: bytes, ends: Ends | None) -> Account | None:
+        """The account, or None; None comes after the delay that wrong passwords earned.
+
+        `ends`: of the client's connection; None where it has none to be known by, and the user is not known then.
+        """
         name = user.decode("utf-8", "replace").strip().lower()
         account = self._accounts().get(name)
         wanted = await self._wanted(account)
         right = hmac.compare_digest(self._digest(password), wanted)
-        if account is not None and right:
+        if account is None:
+            await self._fail(_UNKNOWN, "client login refused")
+            return None
+        uid, kept_out = await self._kept_out(account, ends)
+        if right and not kept_out:
             self._failures.pop(account.address, None)
             return account
-        await self._fail(account.address if account is not None else _UNKNOWN)
+        if kept_out:
+            event = "client login by a user who may not use this account"
+            await self._fail(account.address, event, uid=uid, why=kept_out)
+        else:
+            await self._fail(account.address, "client login refused")
         return None
+
+    async def _kept_out(self, account: Account, ends: Ends | None) -> tuple[int | None, str]:
+        """(the user where that matters and is known, why this user may not use the account or nothing)"""
+        if not self._admission.asks(account.allow_uids):
+            return None, ""
+        uid = await self._workers.run(user_at, ends) if ends is not None else None
+        return uid, self._admission.refusal(account.allow_uids, uid)
 
     def _digest(self, secret: bytes) -> bytes:
         return hmac.new(self._key, secret, hashlib.sha256).digest()
@@ -87,7 +112,7 @@ class Logins:
         self._digests[account.address] = (source, self._clock.monotonic() + REMEMBERED_FOR, digest)
         return digest
 
-    async def _fail(self, name: str) -> None:
+    async def _fail(self, name: str, event: str, **facts: object) -> None:
         now = self._clock.monotonic()
         failures = self._failures.get(name)
         if failures is None or now - failures.last > FORGIVEN_AFTER:
@@ -95,5 +120,5 @@ class Logins:
         failures.count += 1
         failures.last = now
         self._digests.pop(name, None)  # the password may have been replaced a moment ago: the next try reads it
-        log.warning("client login refused", account=name or "unknown", failures=failures.count)
+        log.warning(event, account=name or "unknown", failures=failures.count, **facts)
         await self._clock.sleep(min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures.count - 1, 10)))

@@ -78,6 +78,15 @@ def test_two_lines_make_an_account(tmp_path: Path) -> None:
     assert account.client.password == KeyringEntry("ada@example.com/client")
 
 
+@pytest.mark.parametrize(
+    ("written_as", "uids"),
+    [("", None), ("allow_uids: [1000]\n", (1000,)), ("allow_uids:\n  - 0\n  - 4294967294\n", (0, 2**32 - 2))],
+    ids=["left out", "one", "the least and the greatest"],
+)
+def test_users_who_may_log_in(tmp_path: Path, written_as: str, uids: tuple[int, ...] | None) -> None:
+    assert only(written(tmp_path, ADA + written_as)).allow_uids == uids
+
+
 def test_accounts_are_keyed_by_their_lower_case_address(tmp_path: Path) -> None:
     settings = load(written(tmp_path, ADA))
     assert list(settings.accounts) == ["ada@example.com"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from proxyd.config import Places, find_places
+from proxyd.config import Places, find_places, is_system_service
 from proxyd.errors import ConfigError
 
 HOME = {"HOME": "/home/ada"}
@@ -65,3 +65,12 @@ def test_relative_folders_are_made_absolute(tmp_path: Path, monkeypatch: pytest.
 def test_a_named_configuration_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r'folder ".*typo" is missing'):
         find_places(tmp_path / "typo", env=HOME)
+
+
+@pytest.mark.parametrize(
+    ("env", "system"),
+    [(XDG, False), (SYSTEM, True), (SYSTEM | {"PROXYD_DATA": "/d"}, True), ({"STATE_DIRECTORY": ""}, False)],
+    ids=["a desktop session", "the system service", "with another data folder", "empty"],
+)
+def test_whether_it_is_the_system_service(env: dict[str, str], system: bool) -> None:
+    assert is_system_service(env) is system

@@ -101,7 +101,7 @@ def test_every_commented_example_is_accepted(tmp_path: Path) -> None:
     assert spelled is not None
     provider = re.sub(r"^# ", "", spelled[0], flags=re.MULTILINE).replace("/etc/proxyd/company-ca.pem", "ca.pem")
     text = f"address: ada@example.com\n{provider}"
-    for key in ("never_log", "dropbox"):
+    for key in ("never_log", "dropbox", "allow_uids"):
         shown = re.search(rf"^# ({key}: .*)$", sample, re.MULTILINE)
         assert shown is not None
         text += f"{shown[1]}\n"

@@ -51,7 +51,7 @@ class Desk:
     async def check(self, user: str, password: str) -> tuple[Account | None, float]:
         """(the account, the seconds that the answer took)"""
         began = self.clock.monotonic()
-        asked = asyncio.ensure_future(self.logins.check(user.encode(), password.encode()))
+        asked = asyncio.ensure_future(self.logins.check(user.encode(), password.encode(), None))
         asleep = asyncio.ensure_future(self.clock.sleeper())
         await asyncio.wait({asked, asleep}, return_when=asyncio.FIRST_COMPLETED)
         while not asked.done():
@@ -84,7 +84,7 @@ async def test_whose_login_it_is(user: str, password: str, who: Account | None) 
 @on_the_loop
 async def test_no_octets_break_it() -> None:
     desk = Desk()
-    asked = asyncio.ensure_future(desk.logins.check(b"\xff\xfe\0", b"\xff" * 5000))
+    asked = asyncio.ensure_future(desk.logins.check(b"\xff\xfe\0", b"\xff" * 5000, None))
     await desk.clock.sleeper()
     await desk.clock.advance(LONGEST_DELAY)
     assert await asked is None
