@@ -38,7 +38,7 @@ from proxyd.workers import SystemClock, Workers, start
 log = structlog.get_logger()
 
 THREADS = 24
-RENEWAL = 86400.0  # seconds between two looks at the local certificate
+DAY = 86400.0  # seconds
 SERVED = ("smtp", "smtps")  # the mail listeners of this version
 
 
@@ -102,7 +102,7 @@ class Daemon:
         self._open_control_socket()
         self._delivery.start()
         self._tasks.append(start(self._notify.feed(self._commits, self._status_line, self._clock), "watchdog"))
-        self._tasks.append(start(self._renew(), "certificate"))
+        self._tasks.append(start(self._every_day(), "every day"))
         gc.freeze()  # what was built until now lives as long as the process: the collector need not walk it again
         self._notify.ready(self._status_line())
         log.info("ready", version=__version__, accounts=len(self._settings.accounts))
@@ -154,10 +154,11 @@ class Daemon:
         protocol = functools.partial(self._relay.protocol, implicit)
         return await listen(name, endpoint, protocol, self._tls if implicit else None, given)
 
-    async def _renew(self) -> None:
-        """The local certificate ends after a year; the daemon may run for longer."""
+    async def _every_day(self) -> None:
+        """The local certificate ends after a year, what was never settled is not kept for ever: the daemon runs on."""
         while True:
-            await self._clock.sleep(RENEWAL)
+            await self._clock.sleep(DAY)
+            await self._journal.tidy()
             if self._settings.daemon.certificate == "auto":
                 ours = await self._workers.run(local_ca.ensure, self._places.data)
                 await self._workers.run(local_ca.load, self._tls, ours.chain, ours.key)

@@ -82,6 +82,10 @@ class Journal:
         self.wakes.outbox.set()
         self.bodies.start()
 
+    async def tidy(self) -> None:
+        """Once a day: let go of what was never settled."""
+        await self._database.write(functools.partial(sending.tidy, now=self._clock.now()))
+
     def close(self) -> None:
         self.bodies.stop()
 

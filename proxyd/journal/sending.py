@@ -37,6 +37,8 @@ from proxyd.store import contacts, content, outbox, sent_copies, submissions, ti
 from proxyd.store.submissions import Submitted
 
 SAME_AGAIN = timedelta(hours=24)  # how long after an unclear answer the same mail finds its first outcome
+KEPT_UNKNOWN = timedelta(days=7)  # how long a mail of unknown outcome is a person's to look at, and kept
+KEPT_UNFILED = timedelta(days=30)  # how long one is kept whose Sent copy could not be filed
 STOPPED = "proxyd stopped while the message was being handed over"
 
 
@@ -255,9 +257,16 @@ def dropbox_event(connection: sa.Connection, event: DropboxSent | DropboxPostpon
     submissions.step(connection, event.id, event.at, what, event.error)
 
 
+def tidy(connection: sa.Connection, now: datetime) -> None:
+    """Nothing of an untracked mail is kept for ever, not even of one that was never settled."""
+    for id in submissions.never_settled(connection, now - KEPT_UNKNOWN, now - KEPT_UNFILED):
+        submissions.empty(connection, id)
+
+
 def after_start(connection: sa.Connection, now: datetime) -> set[str]:
     """Nothing is on its way any more. Returns the accounts in whose mailboxes there is something to look for."""
     content.drop_orphans(connection)
+    tidy(connection, now)
     for id in outbox.interrupted_dropboxes(connection):
         why = "proxyd stopped while the copy was being handed over; it is not sent a second time"
         dropbox_event(connection, DropboxPostponed(id, why, None, now))

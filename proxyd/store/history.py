@@ -109,9 +109,12 @@ class Unsettled:
     looked_at: datetime | None
 
 
-def unsettled(connection: sa.Connection) -> list[Unsettled]:
+def unsettled(connection: sa.Connection, since: datetime) -> list[Unsettled]:
+    """Those begun after `since`."""
     rows = connection.execute(
-        sa.select(submissions).where(submissions.c.state == "unknown").order_by(submissions.c.begun_at)
+        sa.select(submissions)
+        .where(submissions.c.state == "unknown", submissions.c.begun_at > since)
+        .order_by(submissions.c.begun_at)
     )
     return [
         Unsettled(row.id, row.account, row.message_id or "", row.begun_at, row.why or "", row.looked_at) for row in rows

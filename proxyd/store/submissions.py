@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from proxyd.model import Envelope, Recipient, SmtpReply, State
+from proxyd.model import CopyState, Envelope, Recipient, SmtpReply, State
 from proxyd.store import content
 from proxyd.store.tables import hashed_ids, messages, sent_copies, steps, submissions
 
@@ -140,6 +140,17 @@ def in_state(connection: sa.Connection, state: State, account: str | None = None
     if account is not None:
         query = query.where(submissions.c.account == account)
     return [_submitted(row) for row in connection.execute(query.order_by(submissions.c.begun_at))]
+
+
+def never_settled(connection: sa.Connection, begun_before: datetime, sent_before: datetime) -> list[str]:
+    """Untracked ones that still hold their message: of unknown outcome, or sent and their Sent copy given up."""
+    given_up = sa.select(sent_copies.c.id).where(sent_copies.c.state == CopyState.FAILED)
+    old = sa.or_(
+        sa.and_(submissions.c.state == State.UNKNOWN, submissions.c.begun_at < begun_before),
+        sa.and_(submissions.c.id.in_(given_up), submissions.c.begun_at < sent_before),
+    )
+    where = (old, sa.not_(submissions.c.tracked), sa.not_(submissions.c.emptied))
+    return list(connection.scalars(sa.select(submissions.c.id).where(*where)))
 
 
 def add_hashes(connection: sa.Connection, account: str, hashes: Iterable[str], owner: str) -> None:

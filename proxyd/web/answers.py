@@ -17,6 +17,7 @@ from proxyd.errors import ProxydError
 from proxyd.formats.address_book import one_line, read_address_book, usable_address
 from proxyd.formats.mime import attachment as decoded_attachment
 from proxyd.journal.bodies import read_body
+from proxyd.journal.sending import KEPT_UNKNOWN
 from proxyd.model import mailbox_key
 from proxyd.rules.connection import Condition
 from proxyd.store import contacts as contact_rows
@@ -239,7 +240,7 @@ def status(database: Database, state: DaemonState, now: datetime) -> Document:
         copies = sent_copies.waiting_by_account(connection)
         crm = outbox.waiting_by_account(connection)
         unknown: dict[str, list[Document]] = defaultdict(list)
-        for row in history.unsettled(connection):
+        for row in history.unsettled(connection, now - KEPT_UNKNOWN):
             unknown[row.account].append(_unknown_document(row))
     return {
         "daemon": {

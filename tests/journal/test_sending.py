@@ -8,6 +8,7 @@ import pytest
 
 from proxyd.journal import Begun, Joined, Logged
 from proxyd.model import (
+    CopyPostponed,
     CopyPresent,
     DropboxPostponed,
     DropboxTrying,
@@ -342,3 +343,23 @@ async def test_mail_to_the_dropbox_alone_goes_there_once(tmp_path):
         assert f"To: {box}".encode() in await octets(begun.content)
         await d.journal.record(Sent(begun.id, TAKEN, d.clock.now()))
         assert await d.journal.due_dropboxes() == []
+
+
+@pytest.mark.parametrize("tracked", [True, False], ids=["tracked", "untracked"])
+@on_the_loop
+async def test_what_was_never_settled_is_not_kept_for_ever(tmp_path, tracked):
+    async with desk(tmp_path) as d:
+        if tracked:
+            await d.add_contact(GRACE)
+        unknown = await d.begin(message())
+        await d.journal.record(SendUnknown(unknown.id, "lost", d.clock.now()))
+        unfiled = await d.begin(message(id="m2@example.test"))
+        await d.journal.record(Sent(unfiled.id, TAKEN, d.clock.now()))
+        now = d.clock.now()
+        await d.journal.record(CopyPostponed(unfiled.id, "mailbox full", now, now, failed=True))
+        await d.clock.advance(8 * 86400)
+        await d.journal.tidy()
+        assert kept_chunks(d) == (4 if tracked else 2)
+        await d.clock.advance(23 * 86400)
+        await d.journal.tidy()
+        assert kept_chunks(d) == (4 if tracked else 0)
