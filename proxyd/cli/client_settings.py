@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import click
 
+from proxyd.cli.client_steps import TITLES, client_steps
 from proxyd.cli.daemon_link import NotRunning, daemon_link
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import console, plain, print_json, table
@@ -17,24 +21,32 @@ from proxyd.relay import local_ca
 HOST = "localhost"  # a name: several clients refuse a certificate by IP address even where it names one
 
 TLS_WORDS = {"implicit": "SSL/TLS", "starttls": "STARTTLS", "none": "none"}
+SECURITY = {"smtps": "SSL/TLS", "smtp": "STARTTLS", "imaps": "SSL/TLS", "imap": "STARTTLS"}
+OUTGOING = ("smtps", "smtp")  # what is told first comes first
+INCOMING = ("imaps", "imap")
+WIDEST = 100  # columns of running text
 
 EPILOG = """\b
 The ports are those on which the running daemon listens, else those of the configuration.
+Where no IMAP listener is open, mail is read straight from the provider, as before.
 The password is made where there is none yet; it is shown here and nowhere else.
 
 \b
 Examples:
   proxyd client-settings ada@example.com
   proxyd client-settings ada@example.com --new-password
+  proxyd client-settings ada@example.com --client thunderbird
+  proxyd client-settings ada@example.com --client neomutt >> ~/.muttrc
 """
 
 
 @click.command("client-settings", epilog=EPILOG)
 @click.argument("address")
 @click.option("--new-password", is_flag=True, help="Replace the client password by a new one.")
+@click.option("--client", type=click.Choice(list(TITLES)), help="Print the steps for this client only.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @with_places
-def client_settings(places: Places, address: str, new_password: bool, as_json: bool) -> None:
+def client_settings(places: Places, address: str, new_password: bool, client: str | None, as_json: bool) -> None:
     """Print what a mail client is to be set to for ADDRESS: server, login, certificate, steps."""
     settings = load(places.config)
     account = settings.accounts.get(address.lower())
@@ -42,24 +54,34 @@ def client_settings(places: Places, address: str, new_password: bool, as_json: b
         known = ", ".join(settings.accounts) or "none"
         raise ProxydError(f"there is no account {address!r}; the accounts are: {known}")
     password = new_client_password(account) if new_password else ensure_client_password(account)
-    document = settings_document(
-        account, _listening(places, settings.daemon), password, _certificate(places, settings.daemon)
-    )
+    listening, sent_folder = _running(places, account) or (_configured(settings.daemon), "")
+    document = settings_document(account, listening, password, _certificate(places, settings.daemon), sent_folder)
+    if client is not None:
+        document["clients"] = {name: steps for name, steps in document["clients"].items() if name == client}
     if as_json:
         print_json(document)
+    elif client == "neomutt" and document["clients"]:
+        click.echo(document["clients"][client]["muttrc"], nl=False)  # nothing else: it may go straight into a file
     else:
         show_settings(document)
 
 
-def _listening(places: Places, daemon: Daemon) -> dict[str, str]:
-    """host:port of each outgoing listener, by its name."""
+def _running(places: Places, account: Account) -> tuple[dict[str, str], str] | None:
+    """host:port of each open listener by its name, and the account's Sent folder; None where no daemon runs."""
     try:
         with daemon_link(places) as link:
-            listening: dict[str, str] = link.status()["daemon"]["listening"]
-            return listening
+            status = link.status()
     except NotRunning:
-        configured = {"smtp": daemon.listen.smtp, "smtps": daemon.listen.smtps}
-        return {name: str(endpoint) for name, endpoint in configured.items() if endpoint is not None}
+        return None
+    listening: dict[str, str] = status["daemon"]["listening"]
+    folders = [each.get("sent_folder") for each in status["accounts"] if each["address"] == account.address]
+    return listening, next(iter(folders), None) or ""
+
+
+def _configured(daemon: Daemon) -> dict[str, str]:
+    """A port 0 is any that is free: only the running daemon knows it."""
+    endpoints = {name: getattr(daemon.listen, name) for name in (*OUTGOING, *INCOMING, "web")}
+    return {name: str(endpoint) for name, endpoint in endpoints.items() if endpoint is not None and endpoint.port}
 
 
 def _certificate(places: Places, daemon: Daemon) -> dict[str, str] | None:
@@ -71,68 +93,104 @@ def _certificate(places: Places, daemon: Daemon) -> dict[str, str] | None:
 
 
 def settings_document(
-    account: Account, listening: dict[str, str], password: str, certificate: dict[str, str] | None
+    account: Account,
+    listening: dict[str, str],
+    password: str,
+    certificate: dict[str, str] | None,
+    sent_folder: str = "",
 ) -> dict[str, Any]:
-    security = {"smtps": "SSL/TLS", "smtp": "STARTTLS"}
-    outgoing = [
-        {"host": HOST, "port": int(listening[name].rpartition(":")[2]), "security": word}
-        for name, word in security.items()
-        if name in listening
-    ]
-    imap = account.provider.imap
-    return {
+    """All that a client is to be set to; the first of `outgoing` and of `incoming` is the one to take."""
+    chosen = account.sent_copy.folder
+    document: dict[str, Any] = {
         "address": account.address,
         "name": account.name,
-        "outgoing": outgoing,
+        "outgoing": _ours(listening, OUTGOING),
+        "incoming": [each | {"login": account.address, "through": "proxyd"} for each in _ours(listening, INCOMING)]
+        or [_provider(account)],
         "login": account.address,
         "password": password,
         "certificate": certificate,
-        "incoming": {
-            "host": imap.host,
-            "port": imap.port,
-            "security": TLS_WORDS[imap.tls],
-            "login": account.sign_in.imap_user,
-        },
+        "sent_folder": sent_folder or ("" if chosen == "auto" else chosen),
+        "autoconfig": _autoconfig(account, listening),
     }
+    return document | {"clients": client_steps(document)}
+
+
+def _ours(listening: dict[str, str], names: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [
+        {"host": HOST, "port": int(listening[name].rpartition(":")[2]), "security": SECURITY[name]}
+        for name in names
+        if name in listening
+    ]
+
+
+def _provider(account: Account) -> dict[str, Any]:
+    imap = account.provider.imap
+    server = {"host": imap.host, "port": imap.port, "security": TLS_WORDS[imap.tls]}
+    return server | {"login": account.sign_in.imap_user, "through": "provider"}
+
+
+def _autoconfig(account: Account, listening: dict[str, str]) -> str | None:
+    """Where Thunderbird's settings file is served (CONTRACT section 4)."""
+    if "web" not in listening:
+        return None
+    port = listening["web"].rpartition(":")[2]
+    query = urlencode({"emailaddress": account.address}, safe="@")
+    return f"http://{HOST}:{port}/.well-known/autoconfig/mail/config-v1.1.xml?{query}"
 
 
 def show_settings(document: dict[str, Any], *, error: bool = False) -> None:
     """On standard output, or on standard `error`."""
+    if not document["outgoing"]:
+        raise ProxydError(
+            "no SMTP listener is open; see listen.smtp and listen.smtps in proxyd.yaml, and proxyd status"
+        )
     out = console(error=error)
-    shown = table("", "Outgoing (SMTP): proxyd", "Incoming (IMAP): your provider, as before")
-    first, incoming = (document["outgoing"] or [None])[0], document["incoming"]
-    if first is None:
-        raise ProxydError("no SMTP listener is open; see listen.smtp and listen.smtps in proxyd.yaml")
-    shown.add_row("Server", plain(first["host"]), plain(incoming["host"]))
-    shown.add_row("Port", str(first["port"]), str(incoming["port"]))
-    shown.add_row("Security", first["security"], incoming["security"])
-    shown.add_row("Authentication", "normal password", "as before")
+    outgoing, incoming = document["outgoing"][0], document["incoming"][0]
+    ours = incoming["through"] == "proxyd"
+    reading = "proxyd" if ours else "your provider, as before"
+    shown = table("", "Outgoing (SMTP): proxyd", f"Incoming (IMAP): {reading}")
+    password = f"[bold]{plain(document['password'])}[/]"
+    shown.add_row("Server", plain(outgoing["host"]), plain(incoming["host"]))
+    shown.add_row("Port", str(outgoing["port"]), str(incoming["port"]))
+    shown.add_row("Security", outgoing["security"], incoming["security"])
+    shown.add_row("Authentication", "normal password", "normal password" if ours else "as before")
     shown.add_row("User name", plain(document["login"]), plain(incoming["login"]))
-    shown.add_row("Password", f"[bold]{plain(document['password'])}[/]", "your provider's")
+    shown.add_row("Password", password, "the same" if ours else "your provider's")
     out.print(shown)
-    for other in document["outgoing"][1:]:
-        out.print(f"Also: {other['host']}, port {other['port']}, {other['security']}.")
+    for way, words in (("outgoing", "SMTP"), ("incoming", "IMAP")):
+        for other in document[way][1:]:
+            out.print(f"Also {words}: {other['host']}, port {other['port']}, {other['security']}.")
     if (certificate := document["certificate"]) is not None:
-        out.print(f"\nCertificate to trust: {plain(str(Path(certificate['file'])))}")
+        out.print(f"\nCertificate to trust: {plain(str(Path(certificate['file'])))}", soft_wrap=True)
         out.print(f"SHA-256 {certificate['sha256']}", soft_wrap=True)
-    out.print(STEPS.format(address=plain(document["address"]), **first))
+    for client in document["clients"].values():
+        out.print(f"\n[bold]{client['title']}[/]")
+        for line in _lines(client, min(out.width, WIDEST)):
+            out.print(plain(line), soft_wrap=True)
 
 
-STEPS = """
-[bold]Thunderbird[/]
-  1. Settings > Privacy & Security > Certificates > Manage Certificates > Authorities > Import:
-     choose the certificate above and tick "Trust this CA to identify websites".
-  2. Account Settings > Outgoing Server (SMTP) > Add: server {host}, port {port}, connection
-     security {security}, authentication "Normal password", user name {address}.
-  3. Account Settings > {address} > Outgoing Server (SMTP): choose the new one.
-     Leave "Place a copy in Sent" as it is: there will be one copy either way.
+def _lines(client: dict[str, Any], width: int) -> Iterator[str]:
+    """The steps numbered and folded; what is to be pasted stays as it is."""
+    steps, note, muttrc = client["steps"], client["note"], client.get("muttrc", "")
+    for n, step in enumerate(steps, 1):
+        number = f"  {n}. " if len(steps) > 1 else "  "
+        text, *typed = step.split("\n")
+        yield from _folded(text, width, number)
+        yield from (" " * len(number) + command for command in typed)
+    if note:
+        yield from _folded(note, width, "  ")
+    if muttrc:
+        yield ""
+        yield from muttrc.splitlines()
 
-[bold]Outlook (classic)[/]
-  1. Open the certificate above > Install Certificate > Current User >
-     Trusted Root Certification Authorities.
-  2. File > Account Settings > Server Settings > Outgoing mail: server {host}, port {port},
-     encryption {security}.
-  3. Tick "My outgoing server (SMTP) requires authentication" and log on with user name
-     {address} and the password above.
-  The new Outlook sends through Microsoft's servers and cannot be pointed at this computer.
-"""
+
+def _folded(text: str, width: int, first: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=" " * len(first),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

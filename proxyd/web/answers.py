@@ -21,7 +21,7 @@ from proxyd.journal.sending import KEPT_UNKNOWN
 from proxyd.model import mailbox_key
 from proxyd.rules.connection import Condition
 from proxyd.store import contacts as contact_rows
-from proxyd.store import content, history, outbox, sent_copies
+from proxyd.store import content, history, mailboxes, outbox, sent_copies
 from proxyd.store import timeline as log
 from proxyd.store.contacts import Contact
 from proxyd.store.database import Database
@@ -242,6 +242,7 @@ def status(database: Database, state: DaemonState, now: datetime) -> Document:
         unknown: dict[str, list[Document]] = defaultdict(list)
         for row in history.unsettled(connection, now - KEPT_UNKNOWN):
             unknown[row.account].append(_unknown_document(row))
+        sent = {each.address: mailboxes.fact(connection, each.address, "sent_folder") for each in state.accounts}
     return {
         "daemon": {
             "version": state.version,
@@ -259,6 +260,7 @@ def status(database: Database, state: DaemonState, now: datetime) -> Document:
                     "spool": 0,
                 },
                 "unknown": unknown.get(each.address, []),
+                "sent_folder": sent[each.address],  # None until the mailbox was looked at
             }
             for each in state.accounts
         ],
