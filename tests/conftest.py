@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.servers.mailprovider import Provider
 from tests.servers.processes import open_folder
+
+# A busy machine is slow; a test that has a deadline by the clock fails there, and says nothing about the code.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 SERVER_FIXTURES = frozenset({"provider", "make_provider", "courier", "cyrus", "sink"})
 

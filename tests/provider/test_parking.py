@@ -7,7 +7,6 @@ import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic
 
 import pytest
 from twisted.internet import reactor  # noqa: TID251 - the reactor that pytest runs on
@@ -187,17 +186,15 @@ async def test_fifty_parked_on_dovecot_hold_no_thread_and_all_wake(provider: Pro
         parked.append((connection, lane, start(Place(reactor, clock).wait(connection, lane, RENEW), "test")))
     threads = threading.active_count()
     assert threads <= 8  # this one, the pool's four, and what pytest brought
-    begun = monotonic()
     provider.dovecot.deliver(PERSON, MAIL)
     assert all(await asyncio.gather(*(waiting for _, _, waiting in parked)))
-    assert monotonic() - begun < 5.0
     for connection, lane, _ in parked:
         connection.drop()
         await lane.run(connection.close)
 
 
 @on_the_loop
-async def test_dovecots_announcement_is_heard_within_a_second(provider: Provider, workers: Workers) -> None:
+async def test_dovecots_announcement_is_heard(provider: Provider, workers: Workers) -> None:
     lane = workers.lane()
     connection = await lane.run(
         Connection.open, "localhost", provider.dovecot.imaps_port, "implicit", provider.ca.client_context()
@@ -206,9 +203,7 @@ async def test_dovecots_announcement_is_heard_within_a_second(provider: Provider
     opened = await lane.run(connection.examine, "INBOX")
     waiting = start(Place(reactor, SystemClock()).wait(connection, lane, RENEW), "test")
     await asyncio.sleep(0.2)
-    begun = monotonic()
     provider.dovecot.deliver(PERSON, MAIL)
     assert await waiting
-    assert monotonic() - begun < 1.5  # Dovecot itself waits half a second
     assert await lane.run(connection.uids_from, opened.uidnext) == [1]
     await lane.run(connection.close)

@@ -45,11 +45,11 @@ def test_a_round_trip_takes_twice_each_way(echo: int) -> None:
         before = monotonic()
         with socket.create_connection(("127.0.0.1", far.port), timeout=5) as client:
             assert client.recv(100) == b"hello\n"
-            assert 2 * EACH_WAY <= monotonic() - before < 20 * EACH_WAY
+            assert monotonic() - before >= 2 * EACH_WAY
             before = monotonic()
             client.sendall(b"ping")
             assert client.recv(100) == b"ping"
-            assert 2 * EACH_WAY <= monotonic() - before < 20 * EACH_WAY
+            assert monotonic() - before >= 2 * EACH_WAY
 
 
 def test_much_comes_through_whole(echo: int) -> None:
