@@ -19,6 +19,7 @@ from proxyd import __version__
 from proxyd.config import ConfigErrors, Endpoint, Listen, Places, Settings, is_system_service, load
 from proxyd.crm.delivery import Delivery
 from proxyd.daemon.exit_codes import EX_CONFIG, EX_OK, EX_UNAVAILABLE
+from proxyd.daemon.imap_doors import imap_door
 from proxyd.daemon.listeners import CannotListen, Listener, handed_over, listen, listen_for_web
 from proxyd.daemon.notify import Notify
 from proxyd.daemon.people import People
@@ -26,6 +27,7 @@ from proxyd.errors import ConfigError
 from proxyd.journal import Journal
 from proxyd.model import Health
 from proxyd.relay import local_ca
+from proxyd.relay.imap import ImapRelay
 from proxyd.relay.login import Logins
 from proxyd.relay.peer import Admission
 from proxyd.relay.smtp import SmtpRelay
@@ -39,7 +41,7 @@ log = structlog.get_logger()
 
 THREADS = 24
 DAY = 86400.0  # seconds
-SERVED = ("smtp", "smtps")  # the mail listeners of this version
+SERVED = ("smtp", "smtps", "imap", "imaps")  # the listeners for mail clients
 
 
 class Daemon:
@@ -61,6 +63,7 @@ class Daemon:
         self._mailbox_workers = Workers(THREADS)
         self._people = People(self._journal, self._workers, self._mailbox_workers, self._clock, reactor, random.random)
         self._relay: SmtpRelay | None = None
+        self._imap_relay: ImapRelay | None = None
         self._delivery = Delivery(self._journal, self._people.submitter, self._clock, random.random)
         self._control = Control(self._journal, database, self._workers, self.state, self.reload)
         self._control_port: Any = None
@@ -93,6 +96,14 @@ class Daemon:
         self._relay = SmtpRelay(
             self._people.accounts, self._journal, self._people.provider, self._clock, logins=logins, tls=self._tls
         )
+        self._imap_relay = ImapRelay(
+            self._people.accounts,
+            self._journal,
+            functools.partial(imap_door, self._workers),
+            self._clock,
+            logins=logins,
+            tls=self._tls,
+        )
         await self._listen(self._settings.daemon.listen, given)
         wanted = [name for name in SERVED if getattr(self._settings.daemon.listen, name)]
         if wanted and not any(name in self._listeners for name in wanted):
@@ -114,6 +125,8 @@ class Daemon:
         self._notify.stopping()
         for listener in self._listeners.values():
             listener.close()
+        if self._imap_relay is not None:
+            await self._imap_relay.close()
         if self._relay is not None:
             await self._relay.close()
         self._delivery.stop()
@@ -149,9 +162,10 @@ class Daemon:
     async def _open(self, name: str, endpoint: Endpoint, given: list[Any] | None) -> Listener:
         if name == "web":
             return await listen_for_web(endpoint, self._public.site(), self._reactor, given)
-        assert self._relay is not None
-        implicit = name == "smtps"
-        protocol = functools.partial(self._relay.protocol, implicit)
+        relay = self._imap_relay if name.startswith("imap") else self._relay
+        assert relay is not None
+        implicit = name in ("smtps", "imaps")
+        protocol = functools.partial(relay.protocol, implicit)
         return await listen(name, endpoint, protocol, self._tls if implicit else None, given)
 
     async def _every_day(self) -> None:

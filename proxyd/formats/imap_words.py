@@ -7,6 +7,7 @@ cannot be read is None.
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -123,3 +124,28 @@ def quoted(value: bytes) -> bytes | None:
     if any(octet in b"\r\n\0" or octet > 126 for octet in value):
         return None
     return b'"' + value.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+
+
+# --- names of mailboxes ----------------------------------------------------------------------------------------------
+
+_SHIFTED = re.compile(r"&([A-Za-z0-9+,]*)-")
+
+
+def decoded_mailbox(name: bytes) -> str:
+    """Modified UTF-7 (RFC 3501 section 5.1.3) read; what is none stands as it is, as UTF-8 where it is that."""
+    try:
+        text = name.decode("utf-8")
+    except UnicodeDecodeError:
+        text = name.decode("latin-1")
+    return _SHIFTED.sub(_unshifted, text)
+
+
+def _unshifted(found: re.Match[str]) -> str:
+    coded = found[1]
+    if not coded:
+        return "&"
+    try:
+        octets = b64decode(coded.replace(",", "/") + "=" * (-len(coded) % 4), validate=True)
+        return octets.decode("utf-16-be")
+    except ValueError:
+        return found[0]

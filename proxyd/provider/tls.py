@@ -7,10 +7,12 @@ both writable and executable, which our systemd unit forbids.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import socket
 import ssl
 from pathlib import Path
+from typing import Any
 
 from proxyd.errors import ConfigError
 from proxyd.model import HealthCause
@@ -96,3 +98,17 @@ def _network(error: BaseException) -> str:
     if isinstance(error, OSError):
         return f"no connection: {error.strerror or error}"
     return f"no connection: {type(error).__name__}"
+
+
+_BUFFER = bytearray(256 * 1024)
+_VIEW = memoryview(_BUFFER)
+
+
+def share_buffer(transport: asyncio.BaseTransport) -> None:
+    """Let a TLS connection read into the one buffer that all of them share; asyncio gives each 256 KiB of its own.
+
+    Safe because octets lie in it only between two calls that the loop makes one behind the other.
+    """
+    protocol: Any = getattr(transport, "_ssl_protocol", None)  # asyncio has no public way to it
+    if hasattr(protocol, "_ssl_buffer_view"):
+        protocol._ssl_buffer, protocol._ssl_buffer_view = _BUFFER, _VIEW

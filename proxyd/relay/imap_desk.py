@@ -1,0 +1,145 @@
+"""What all IMAP connections of clients have in common: who may sign in, how the provider is reached, how many there
+are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Protocol
+
+import structlog
+
+from proxyd.config import Account
+from proxyd.errors import ProxydError
+from proxyd.journal import Journal
+from proxyd.model import Health, HealthCause, HealthEvent
+from proxyd.provider.imap_door import SignedIn
+from proxyd.provider.imap_errors import Unreachable, health_of
+from proxyd.relay.imap_uploads import Uploads
+from proxyd.relay.login import Logins
+from proxyd.rules import connection as rules
+from proxyd.workers import Clock, start
+
+STRANGERS = 100  # connections that have not signed in, at a time
+SIGN_IN_LIMIT = 60.0  # seconds from a client's login to the provider's answer: clients wait for 100
+REST = timedelta(seconds=60)  # after a refused sign-in before a client causes the next one
+
+log = structlog.get_logger()
+
+
+class Connection(Protocol):
+    def dismiss(self) -> None: ...
+
+
+class Door(Protocol):
+    """What the relay asks of an account's `proxyd.provider.imap_door.Door`."""
+
+    async def open(self) -> SignedIn: ...
+
+
+class ImapDesk:
+    """`accounts`: as configured now, by address in lower case. `doors` and `uploads`: an account's."""
+
+    def __init__(
+        self,
+        accounts: Callable[[], Mapping[str, Account]],
+        journal: Journal,
+        doors: Callable[[Account], Door],
+        uploads: Callable[[Account], Uploads],
+        logins: Logins,
+        clock: Clock,
+    ) -> None:
+        self.journal = journal
+        self.logins = logins
+        self.clock = clock
+        self.uploads = uploads
+        self._accounts = accounts
+        self._doors = doors
+        self._strangers: set[Connection] = set()
+        self._guests: set[Connection] = set()  # signed in
+        self._attending: dict[str, asyncio.Task[None]] = {}
+
+    # --- who is there
+
+    def came(self, connection: Connection) -> None:
+        self._strangers.add(connection)
+
+    def went(self, connection: Connection) -> None:
+        self._strangers.discard(connection)
+        self._guests.discard(connection)
+
+    def settled(self, connection: Connection) -> None:
+        """It has signed in."""
+        self._guests.add(connection)
+
+    @property
+    def is_crowded(self) -> bool:
+        return len(self._strangers) > STRANGERS
+
+    def dismiss_all(self) -> None:
+        for connection in [*self._strangers, *self._guests]:
+            connection.dismiss()
+
+    # --- the provider
+
+    async def sign_in(self, account: Account) -> SignedIn | str:
+        """A connection to the provider; or why there is none, in the sentence that `status` shows."""
+        address = account.address
+        if not self._may_sign_in(address):
+            return self.journal.condition(address).sentence
+        try:
+            async with asyncio.timeout(SIGN_IN_LIMIT):
+                signed_in = await self._doors(account).open()
+        except TimeoutError:
+            return await self._failed(address, Unreachable(f"no sign-in within {SIGN_IN_LIMIT:g} s"))
+        except ProxydError as error:
+            return await self._failed(address, error)
+        # Not awaited: the loop must not turn before somebody listens to the connection.
+        start(self.journal.health(address, HealthEvent(HealthCause.SIGNED_IN, "IMAP")), "health")
+        return signed_in
+
+    async def _failed(self, address: str, error: ProxydError) -> str:
+        log.warning("no sign-in for a client", account=address, why=str(error))
+        await self.unwell(address, health_of(error))
+        return self.journal.condition(address).sentence
+
+    def _may_sign_in(self, address: str) -> bool:
+        """A client comes again and again; the mailbox must not be locked by it."""
+        condition, now = self.journal.condition(address), self.clock.now()
+        side = condition.side("IMAP")
+        rests = side.refusals > 0 and now - side.at < REST
+        return not rests and rules.may_sign_in(condition, "IMAP", now)
+
+    async def unwell(self, address: str, event: HealthEvent) -> None:
+        """A connection to the provider failed, or was lost. `status` is to know, also when it is well again."""
+        await self.journal.health(address, event)
+        if address not in self._attending:
+            self._attending[address] = task = start(self._attend(address), f"imap of {address}")
+            task.add_done_callback(lambda _: self._attending.pop(address, None))
+
+    async def _attend(self, address: str) -> None:
+        """The watcher's own connection may stand all the time, and then nobody else would say that all is well."""
+        attempt = 0
+        while True:
+            condition = self.journal.condition(address)
+            if condition.side("IMAP").state is Health.CONNECTED:
+                return
+            await self.clock.sleep(rules.retry_after(condition, attempt, 0.5))
+            account = self._accounts().get(address)
+            if account is None or self.journal.condition(address).side("IMAP").state is Health.CONNECTED:
+                return
+            attempt += 1
+            if not self._may_sign_in(address):
+                continue
+            try:
+                signed_in = await self._doors(account).open()
+            except ProxydError as error:
+                await self.journal.health(address, health_of(error))
+            else:
+                signed_in.transport.abort()
+                await self.journal.health(address, HealthEvent(HealthCause.SIGNED_IN, "IMAP"))
+
+    def close(self) -> None:
+        for task in self._attending.values():
+            task.cancel()
