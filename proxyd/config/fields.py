@@ -135,6 +135,17 @@ def _uid(value: object) -> int:
 Uid = Annotated[int, PlainValidator(_uid), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 2**32 - 2})]
 
 
+def _connections(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1000:
+        return value
+    raise NotAccepted("a number from 1 to 1000", f"{value} is out of range" if type(value) is int else "")
+
+
+Connections = Annotated[
+    int, PlainValidator(_connections), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 1000})
+]
+
+
 # --- durations and sizes -----------------------------------------------------------------------------------
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

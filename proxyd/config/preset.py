@@ -52,6 +52,7 @@ def resolved(setting: ProviderSetting, name: str = "") -> Provider:
         smtp=_server(setting.smtp, implicit=465, otherwise=587),
         ca=setting.ca,
         files_sent=setting.files_sent,
+        connections=setting.connections,
         name=name,
     )
 

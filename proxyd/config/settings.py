@@ -32,6 +32,7 @@ from proxyd.config.fields import (
     LIST_TAG,
     WORD_TAG,
     Address,
+    Connections,
     CredentialName,
     Dropbox,
     Endpoint,
@@ -213,6 +214,7 @@ class Provider(Section):
     smtp: Server
     ca: Path | None = None
     files_sent: FilesSent = "unknown"
+    connections: int = 10
     name: str = ""
 
 
@@ -262,6 +264,11 @@ class ProviderSetting(Section):
         default="unknown",
         description="Whether the provider itself files sent mail in the Sent folder: yes | no | "
         "unknown = found out, then remembered.",
+    )
+    connections: Connections = Field(
+        default=10,
+        description="How many IMAP connections the provider allows one account, all its devices together. proxyd keeps "
+        "2 of them free.",
     )
 
 

@@ -8,6 +8,7 @@ from proxyd.config import preset
 
 NAMES = tuple(preset.presets())
 FILES_SENT = {"gmail", "microsoft365", "outlook.com"}
+CONNECTIONS = {"gmail": 15, "yahoo": 5, "aol": 5}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -17,6 +18,7 @@ def test_a_preset(name: str) -> None:
     assert provider.imap.port == 993
     assert (provider.smtp.port, provider.smtp.tls) in {(465, "implicit"), (587, "starttls")}
     assert provider.files_sent == ("yes" if name in FILES_SENT else "unknown")
+    assert provider.connections == CONNECTIONS.get(name, 10)
     assert provider.name == name
     text = (preset.FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
     assert text.startswith("# ")

@@ -1,0 +1,236 @@
+"""The account's IMAP connections at its provider, counted: those of the person's clients and the watcher's.
+
+Who opens one takes a `Place` before, and leaves it when the connection is closed. `rules.allowance` says how many there
+are and who gives way; here it is counted, the watcher is told, and what the provider said of it is remembered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Any, TypeVar
+
+import structlog
+
+from proxyd.config import Account
+from proxyd.errors import ProxydError, TryLater
+from proxyd.rules import allowance as rules
+from proxyd.workers import Clock, start
+
+GIVE_WAY = 3.0  # seconds that a client waits for the watcher to close a connection, where there is no place to spare
+BACK_AFTER = 30.0  # seconds before the watcher takes a place that a client left: most clients come back soon
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+class Crowded(TryLater):
+    """The person's clients have every connection that there is."""
+
+
+class Place:
+    """One connection at the provider, from before it is opened until it is closed. `with` leaves it at the end."""
+
+    def __init__(self, leave: Callable[[Place], None]) -> None:
+        self._leave: Callable[[Place], None] | None = leave
+
+    def leave(self) -> None:
+        """The connection is closed, or never came to be. The second time does nothing."""
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave(self)
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.leave()
+
+
+class Allowance:
+    """One account's. `connections` gives the cap; `remember` is called with what was learned of it."""
+
+    def __init__(
+        self,
+        connections: Callable[[], int],
+        clock: Clock,
+        remember: Callable[[rules.Learned], Any] = lambda learned: None,
+    ) -> None:
+        self._connections = connections
+        self._clock = clock
+        self._remember = remember
+        self._learned: rules.Learned | None = None
+        self._clients: set[Place] = set()
+        self._watchers: set[Place] = set()
+        self._resting = 0  # places that clients left a moment ago, which the watcher does not take yet
+        self._changed = asyncio.Event()
+        self.on_change: Callable[[], None] = lambda: None  # the watcher's share may be another
+
+    # --- what stands
+
+    @property
+    def limit(self) -> rules.Limit:
+        return rules.limit(self._connections(), self._learned, self._clock.now())
+
+    @property
+    def clients(self) -> int:
+        return len(self._clients)
+
+    @property
+    def watchers(self) -> int:
+        return len(self._watchers)
+
+    @property
+    def share(self) -> int:
+        """How many connections the watcher may have now."""
+        return self.limit.watcher(len(self._clients) + self._resting)
+
+    @property
+    def told(self) -> str:
+        """How the mailbox is watched, for a person."""
+        return self.limit.told(len(self._clients) + self._resting)
+
+    # --- coming and going
+
+    async def client(self) -> Place | None:
+        """A place for a client's connection, the watcher having given way; None where clients have every one."""
+        if not self.limit.takes_client(len(self._clients)):
+            return None
+        place = Place(self._client_left)
+        self._clients.add(place)
+        self._resting = max(self._resting - 1, 0)
+        self._told_of_change()
+        try:
+            await self._room()
+        except BaseException:
+            place.leave()
+            raise
+        return place
+
+    async def _room(self) -> None:
+        """Until there are no more connections than the provider has places; not for long."""
+        try:
+            async with asyncio.timeout(GIVE_WAY):
+                while len(self._clients) + len(self._watchers) > self.limit.cap and self._watchers:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            log.info("the watcher is slow to give way")
+
+    async def opened(self, connect: Callable[[], Awaitable[T]]) -> tuple[T, Place]:
+        """A client's connection, by `connect`, and its place, which is to be left when the connection is closed.
+
+        Where the provider finds them too many and the watcher has some, it gives way and `connect` is tried once more.
+        Raises Crowded, and what `connect` raises.
+        """
+        try:
+            return await self._try(connect)
+        except TryLater as error:
+            gives_way = self.watchers > 0
+            if not self.refused(error) or not gives_way:
+                raise
+        return await self._try(connect)
+
+    async def _try(self, connect: Callable[[], Awaitable[T]]) -> tuple[T, Place]:
+        place = await self.client()
+        if place is None:
+            evidence = self.limit.evidence
+            words = f": {evidence}" if evidence else ""
+            raise Crowded(f"{len(self._clients)} connections of mail clients are all that there may be{words}")
+        try:
+            return await connect(), place
+        except BaseException:
+            place.leave()
+            raise
+
+    def watcher(self) -> Place:
+        """A place for a connection of the watcher's. Whether it may have one, `share` says."""
+        place = Place(self._watcher_left)
+        self._watchers.add(place)
+        return place
+
+    def _client_left(self, place: Place) -> None:
+        before = self.share
+        self._clients.discard(place)
+        if self.share != before:
+            self._resting += 1
+            start(self._rest_over(), "allowance: rest")
+        self._told_of_change()
+
+    async def _rest_over(self) -> None:
+        await self._clock.sleep(BACK_AFTER)
+        if self._resting:
+            self._resting -= 1
+            self._told_of_change()
+
+    def _watcher_left(self, place: Place) -> None:
+        self._watchers.discard(place)
+        self._told_of_change()
+
+    def _told_of_change(self) -> None:
+        self._changed.set()
+        self.on_change()
+
+    # --- what the provider says of it
+
+    def refused(self, error: ProxydError) -> bool:
+        """The provider would not have a connection, which has left its place by now. False: it was not about their
+        number."""
+        said = getattr(error, "evidence", "") or str(error)
+        if not rules.says_too_many(said):
+            return False
+        standing = len(self._clients) + len(self._watchers)
+        self.know(rules.learn(standing, self._clock.now(), said))
+        log.info("the provider finds our connections too many", standing=standing, evidence=said)
+        assert self._learned is not None
+        self._remember(self._learned)
+        return True
+
+    def know(self, learned: rules.Learned | None) -> None:
+        """What was learned, now or before a restart."""
+        if learned is None or learned.until <= self._clock.now():
+            return
+        self._learned = learned
+        start(self._believed(learned), "allowance: believed")
+        self._told_of_change()
+
+    async def _believed(self, learned: rules.Learned) -> None:
+        await self._clock.sleep((learned.until - self._clock.now()).total_seconds())
+        if self._learned is learned:
+            self._learned = None
+            self._told_of_change()
+
+
+class Allowances:
+    """Every account's, by its address. They outlive a reload, as clients' connections do."""
+
+    def __init__(
+        self,
+        accounts: Callable[[], Mapping[str, Account]],
+        clock: Clock,
+        remember: Callable[[str, rules.Learned], Any] = lambda address, learned: None,
+    ) -> None:
+        self._accounts = accounts
+        self._clock = clock
+        self._remember = remember
+        self._of: dict[str, Allowance] = {}
+
+    def of(self, address: str) -> Allowance:
+        if address not in self._of:
+            self._of[address] = Allowance(
+                lambda: self._cap(address), self._clock, lambda learned: self._remember(address, learned)
+            )
+        return self._of[address]
+
+    def _cap(self, address: str) -> int:
+        account = self._accounts().get(address)
+        return account.provider.connections if account is not None else rules.KEPT_FREE + 1
+
+    async def client(self, address: str) -> Place | None:
+        """A place for a connection of that account's client; None: there is none, `NO [LIMIT]`."""
+        return await self.of(address).client()
+
+    async def opened(self, address: str, connect: Callable[[], Awaitable[T]]) -> tuple[T, Place]:
+        """As `Allowance.opened`."""
+        return await self.of(address).opened(connect)
