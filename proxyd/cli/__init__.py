@@ -30,6 +30,7 @@ COMMANDS = {
     "timeline": "Show what is logged.",
     "explain": "Tell why a message was or was not logged, and what became of it.",
     "client-settings": "Print what a mail client is to be set to.",
+    "trust": "Whether this machine trusts the certificate of proxyd: install, remove, show.",
 }
 
 EXAMPLES = """\b
