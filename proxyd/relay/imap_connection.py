@@ -233,6 +233,11 @@ class ImapConnection(asyncio.Protocol):
             self.transport.resume_reading()
         return taken
 
+    @property
+    def spoken_on(self) -> bool:
+        """Whether anything stands behind the last command."""
+        return bool(self._ahead)
+
     def take_all(self) -> bytes:
         """What came behind the last command."""
         return self._take(len(self._ahead))
@@ -241,10 +246,6 @@ class ImapConnection(asyncio.Protocol):
 
     async def upgrade(self, context: ssl.SSLContext) -> None:
         """Over to TLS, once the answer to STARTTLS is out (RFC 3501 section 6.2.1)."""
-        # Commands sent in the clear behind STARTTLS were never the client's (CVE-2011-0411): no word is spoken on.
-        if self._ahead:
-            log.warning("octets in the clear behind STARTTLS; connection ended")
-            raise Ended
         self.send()
         try:
             secured = await asyncio.get_running_loop().start_tls(

@@ -12,6 +12,8 @@ from base64 import b64decode
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import structlog
+
 from proxyd.config import Account
 from proxyd.formats import capabilities
 from proxyd.formats.imap_words import astrings
@@ -23,6 +25,8 @@ from proxyd.relay.peer import ends_of
 
 BAD_LOGINS = 3  # wrong passwords, then the connection ends
 ID = b'* ID ("name" "proxyd")\r\n'
+
+log = structlog.get_logger()
 
 # What a client may say once it has signed in: it heard of them, so they are no bad commands.
 _LATER = frozenset(
@@ -91,6 +95,10 @@ class ImapDialogue(ImapConnection):
     async def _start_tls(self, command: Command) -> bytes | None:
         if self.secure or self._starttls is None:
             return b"BAD TLS is already in use"
+        if self.spoken_on:
+            # Commands in the clear behind STARTTLS were never the client's (CVE-2011-0411): none of them is read.
+            log.warning("octets in the clear behind STARTTLS; connection ended")
+            self.end(command.tag + b" BAD Nothing may stand behind STARTTLS\r\n* BYE Closing\r\n")
         self.say(command.tag + b" OK Begin TLS now\r\n")
         await self.upgrade(self._starttls)
         return None

@@ -55,6 +55,7 @@ class Passage:
         self._client = client
         self._server = signed_in.transport
         self._unread = signed_in.ahead
+        self.over_tls = client.get_extra_info("ssl_object") is not None
         self._answers = AnswerReader()
         self._inserts: list[bytes] = []  # our own lines, until the server is between two of its own
         self._go_aheads: deque[_GoAhead] = deque()
@@ -253,7 +254,7 @@ class _ClientSide(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A client may say all it has to say, and listen on: over plain TCP."""
         self._passage.client_ended()
-        return True
+        return not self._passage.over_tls
 
     def connection_lost(self, error: Exception | None) -> None:
         self._passage.client_lost()
