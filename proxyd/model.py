@@ -396,7 +396,8 @@ class Seen:
 class CopyPresent:
     """The Sent copy of submission `id` was seen in `found.folder`; `copies` that are there now.
 
-    `ids` are the Message-IDs seen on it (the provider may have replaced ours).
+    `ids` are the Message-IDs seen on it (the provider may have replaced ours). `flags`: those of an upload that was
+    answered for it, which it carries by now; None where none was looked for.
     """
 
     id: str
@@ -405,6 +406,7 @@ class CopyPresent:
     copies: int
     at: datetime
     ids: tuple[str, ...] = ()
+    flags: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,6 +416,16 @@ class CopyAppending:
 
     id: str
     folder: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CopyPromised:
+    """The client's own upload of the Sent copy of `id` is answered as if it had been taken, and goes no further: the
+    provider files the copy. From here on we owe one, and these flags on it."""
+
+    id: str
+    flags: frozenset[str]
     at: datetime
 
 
@@ -471,6 +483,7 @@ Event = (
     | Seen
     | CopyPresent
     | CopyAppending
+    | CopyPromised
     | CopyPostponed
     | DropboxTrying
     | DropboxSent

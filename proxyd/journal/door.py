@@ -20,11 +20,13 @@ from proxyd.journal.finding import Arrived, DueCopy, UnknownSubmission
 from proxyd.journal.forwarding import forwarded_in
 from proxyd.journal.intake import Intake, KeptContent
 from proxyd.journal.sending import Begun, Joined, Logged, Submission
+from proxyd.journal.uploads import Uploads
 from proxyd.journal.wakes import Wakes
 from proxyd.model import (
     CopyAppending,
     CopyPostponed,
     CopyPresent,
+    CopyPromised,
     DropboxPostponed,
     DropboxSent,
     DropboxTrying,
@@ -71,12 +73,15 @@ class Journal:
         self._outcomes: dict[str, list[asyncio.Future[tuple[State, SmtpReply | None]]]] = defaultdict(list)
         self._conditions: dict[str, health_rules.Condition] = {}
         self._last_seen: dict[str, datetime] = {}
+        self._facts: dict[tuple[str, str], str] = {}  # (account, key) → what was learned, as it stands in the store
         self.wakes = Wakes()
+        self.uploads = Uploads(clock)
         self.bodies = Bodies(database, workers)
 
     async def open(self) -> None:
         """After a start: nothing is on its way any more; what says *submitting* is unknown and will be looked for."""
         now = self._clock.now()
+        self._facts = await self._read(mailboxes.every_fact)
         for account in await self._database.write(functools.partial(sending.after_start, now=now)):
             self.wakes.copies(account).set()
         self.wakes.outbox.set()
@@ -147,6 +152,9 @@ class Journal:
                 await self._log_seen([event], None)
             case CopyPresent():
                 await self._database.write(lambda c: finding.copy_present(c, event, self._database.hash_id))
+                self.uploads.present(event)
+            case CopyPromised():
+                await self._database.write(lambda c: finding.copy_promised(c, event))
             case CopyAppending():
                 await self._database.write(lambda c: finding.copy_appending(c, event))
             case CopyPostponed():
@@ -270,6 +278,28 @@ class Journal:
             )
         return copies
 
+    async def copy(self, id: str) -> DueCopy | None:
+        """The Sent copy of one submission, whatever has become of it."""
+        return await self._read(lambda c: finding.copy(c, id, self._kept))
+
+    async def copy_alike(self, account: str, fingerprint: str) -> DueCopy | None:
+        """The newest Sent copy, settled or not, of a message that says the same (`formats.message.copy_fingerprint`):
+        for uploads that carry no Message-ID."""
+        name = finding.alike(fingerprint)
+        return (await self.copies_of(account, [name])).get(name)
+
+    async def promised_copies(self, account: str) -> list[DueCopy]:
+        """Those that are there, and do not carry yet what a client was promised of them."""
+        return await self._read(lambda c: finding.promised_copies(c, account, self._kept))
+
+    async def uploaded(self, event: CopyPresent) -> bool:
+        """The client has put its copy there. False: more than that is known or under way, nothing is written, and the
+        watcher must look."""
+        settled = await self._database.write(lambda c: finding.copy_uploaded(c, event, self._database.hash_id))
+        if settled:
+            self.uploads.present(event)
+        return settled
+
     async def submitted(self, account: str, ids: Iterable[str]) -> frozenset[str]:
         """Which of these Message-IDs belong to mail that goes or went through us, logged or not."""
         found: set[str] = set()
@@ -285,8 +315,13 @@ class Journal:
     async def learned(self, account: str, key: str) -> str | None:
         return await self._read(lambda c: mailboxes.fact(c, account, key))
 
+    def known(self, account: str, key: str) -> str | None:
+        """As `learned`, without asking the store: for who cannot wait."""
+        return self._facts.get((account, key))
+
     async def learn(self, account: str, key: str, value: str) -> None:
         await self._database.write(lambda c: mailboxes.set_fact(c, account, key, value))
+        self._facts[account, key] = value
 
     # --- the CRM's side ----------------------------------------------------------------------------------------
 

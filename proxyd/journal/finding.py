@@ -20,6 +20,7 @@ from proxyd.model import (
     CopyAppending,
     CopyPostponed,
     CopyPresent,
+    CopyPromised,
     CopyState,
     Direction,
     FiledBy,
@@ -55,6 +56,9 @@ class DueCopy:
     copies: int
     content: KeptContent | None
     sender: str = ""  # the reverse-path
+    uid: int | None = None  # of a copy that is there, in `folder` at `uidvalidity`
+    relayed: bool = True  # it went through us; False: it was found in Sent
+    promised: frozenset[str] | None = None  # flags of an upload that was answered in its stead
 
     @property
     def wanted(self) -> bool:
@@ -68,6 +72,11 @@ class UnknownSubmission:
     fingerprint: str
     begun_at: datetime
     looked_at: datetime | None
+
+
+def alike(fingerprint: str) -> str:
+    """What stands beside the Message-IDs for a copy that has none: no id, for it holds a space."""
+    return f"copy {fingerprint}"
 
 
 def ids_of(connection: sa.Connection, account: str, message_id: str) -> tuple[str, ...]:
@@ -136,12 +145,29 @@ def copy_present(connection: sa.Connection, event: CopyPresent, hash: Hash) -> N
         copies = "one Sent copy" if event.copies == 1 else f"{event.copies} Sent copies"
         what = f"{copies} present, filed by {who}"
         submissions.step(connection, event.id, event.at, what, event.found.folder)
+    if event.flags is not None:
+        sent_copies.promise_kept(connection, event.id, event.flags)
     submissions.add_hashes(connection, row.account, map(hash, event.ids), event.id)
     message = timeline.of_submission(connection, event.id)
     if message is not None:
         timeline.add_ids(connection, row.account, message, event.ids)
     if not row.tracked:
         submissions.empty(connection, event.id)
+
+
+def copy_uploaded(connection: sa.Connection, event: CopyPresent, hash: Hash) -> bool:
+    """The client has put its own copy there. Where more than that is known or under way (ours, the provider's), it is
+    for the watcher to look, and nothing is written: False."""
+    row = sent_copies.get(connection, [event.id]).get(event.id)
+    if row is None or row.state not in (CopyState.WAITING, CopyState.FAILED) or row.appending_since is not None:
+        return False
+    copy_present(connection, event, hash)
+    return True
+
+
+def copy_promised(connection: sa.Connection, event: CopyPromised) -> None:
+    sent_copies.promise(connection, event.id, event.flags)
+    submissions.step(connection, event.id, event.at, "the client's upload answered; the provider files the copy")
 
 
 def copy_appending(connection: sa.Connection, event: CopyAppending) -> None:
@@ -169,6 +195,15 @@ def due_copies(connection: sa.Connection, account: str, keep: KeepContent) -> li
     return [due_copy(connection, row, keep) for row in sent_copies.waiting(connection, account)]
 
 
+def promised_copies(connection: sa.Connection, account: str, keep: KeepContent) -> list[DueCopy]:
+    return [due_copy(connection, row, keep) for row in sent_copies.promised(connection, account)]
+
+
+def copy(connection: sa.Connection, id: str, keep: KeepContent) -> DueCopy | None:
+    row = sent_copies.get(connection, [id]).get(id)
+    return None if row is None else due_copy(connection, row, keep)
+
+
 def due_copy(connection: sa.Connection, row: SentCopy, keep: KeepContent) -> DueCopy:
     submission = submissions.get(connection, row.id)
     ids = ids_of(connection, row.account, submission.message_id) if submission else ()
@@ -190,13 +225,16 @@ def due_copy(connection: sa.Connection, row: SentCopy, keep: KeepContent) -> Due
         copies=row.copies,
         content=keep(connection, row.id),
         sender=submission.envelope.sender if submission else "",
+        uid=row.uid,
+        relayed=submission is not None,
+        promised=row.promised,
     )
 
 
 def copies_of(
     connection: sa.Connection, account: str, ids: Sequence[str], hash: Hash, keep: KeepContent
 ) -> dict[str, DueCopy]:
-    """The Sent copies, in whatever state, that belong to these Message-IDs."""
+    """The Sent copies, in whatever state, that belong to these Message-IDs, or to what `alike` makes."""
     hashed = {hash(each): each for each in ids}
     owners = submissions.owners(connection, list(hashed), account)
     rows = sent_copies.get(connection, list(owners.values()))

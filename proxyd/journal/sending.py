@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from proxyd.config import Account
 from proxyd.formats.message import copy_fingerprint, message_ids, wire_form, without_recipients
 from proxyd.journal.entries import Hash, outgoing_entry
+from proxyd.journal.finding import alike
 from proxyd.journal.intake import Intake, KeptContent
 from proxyd.model import (
     CopyState,
@@ -148,7 +149,8 @@ def begin(
         looked_at=None,
     )
     submissions.insert(connection, row)
-    submissions.add_hashes(connection, row.account, [hash(row.message_id)], row.id)
+    names = (row.message_id, alike(row.copy_fingerprint))
+    submissions.add_hashes(connection, row.account, map(hash, names), row.id)
     submissions.step(connection, row.id, at, "begun", "kept on disk; about to be handed to the provider")
     if row.tracked:
         _log(connection, account, submission, row, match, known, at)

@@ -73,6 +73,11 @@ def sent_folder(folders: Sequence[Folder], wanted: str = "auto", *, prefix: str 
     return _to_create(folders, prefix)
 
 
+def called_sent(name: str) -> bool:
+    """Is a folder called so the Sent folder by its name alone? Whatever stands between the parts of its path."""
+    return bool(name) and _plain(re.split(r"[/.\\]", name)[-1]) in _CALLED
+
+
 def _set(wanted: str, there: list[Folder], folders: Sequence[Folder], prefix: str | None) -> SentFolder:
     because = "sent_copy.folder names it"
     names = (wanted, _prefix(folders, prefix) + wanted)

@@ -37,6 +37,11 @@ def set_fact(connection: sa.Connection, account: str, key: str, value: str) -> N
         connection.execute(facts.insert(), {"account": account, "key": key, "value": value})
 
 
+def every_fact(connection: sa.Connection) -> dict[tuple[str, str], str]:
+    """By account and key."""
+    return {(row.account, row.key): row.value for row in connection.execute(sa.select(facts))}
+
+
 def facts_of(connection: sa.Connection, key: str) -> Mapping[str, str]:
     """One fact of every account, by account."""
     return {row.account: row.value for row in connection.execute(sa.select(facts).where(facts.c.key == key))}

@@ -30,6 +30,7 @@ class SentCopy:
     appended_uid: int | None
     by: FiledBy | None
     copies: int
+    promised: frozenset[str] | None = None  # flags of an upload that was answered in its stead; None: there was none
 
 
 def _sent_copy(row: sa.Row[Any]) -> SentCopy:
@@ -47,6 +48,7 @@ def _sent_copy(row: sa.Row[Any]) -> SentCopy:
         appended_uid=row.appended_uid,
         by=None if row.by is None else FiledBy(row.by),
         copies=row.copies,
+        promised=None if row.promised_flags is None else frozenset(row.promised_flags.split()),
     )
 
 
@@ -64,6 +66,18 @@ def waiting(connection: sa.Connection, account: str) -> list[SentCopy]:
         sa.select(sent_copies)
         .where(sent_copies.c.account == account, sent_copies.c.state == CopyState.WAITING)
         .order_by(sent_copies.c.due)
+    )
+    return [_sent_copy(row) for row in rows]
+
+
+def promised(connection: sa.Connection, account: str) -> list[SentCopy]:
+    """Those that are there and do not carry yet what a client was promised of them."""
+    rows = connection.execute(
+        sa.select(sent_copies).where(
+            sent_copies.c.account == account,
+            sent_copies.c.state == CopyState.PRESENT,
+            sent_copies.c.promised_flags.is_not(None),
+        )
     )
     return [_sent_copy(row) for row in rows]
 
@@ -87,6 +101,19 @@ def present(connection: sa.Connection, id: str, found: Found, by: FiledBy, copie
         "error": None,
     }
     connection.execute(sent_copies.update().where(sent_copies.c.id == id).values(values))
+
+
+def promise(connection: sa.Connection, id: str, flags: frozenset[str]) -> None:
+    """A client's upload of it is answered; with what it promised before, where it came more than once."""
+    before = get(connection, [id])[id].promised or frozenset()
+    words = " ".join(sorted(before | flags))
+    connection.execute(sent_copies.update().where(sent_copies.c.id == id).values(promised_flags=words))
+
+
+def promise_kept(connection: sa.Connection, id: str, flags: frozenset[str]) -> None:
+    """It carries `flags`; where more was promised meanwhile, that is still to come."""
+    kept = (sent_copies.c.id == id, sent_copies.c.promised_flags == " ".join(sorted(flags)))
+    connection.execute(sent_copies.update().where(*kept).values(promised_flags=None))
 
 
 def appending(connection: sa.Connection, id: str, folder: str, at: datetime) -> None:

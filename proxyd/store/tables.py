@@ -157,6 +157,7 @@ sent_copies = Table(
     Column("by", String),  # model.FiledBy
     Column("copies", Integer, nullable=False, default=0),
     Column("error", Text),
+    Column("promised_flags", Text),  # a client's upload was answered in its stead: what the copy is still to carry
     Index("ix_sent_copies_account_state", "account", "state"),
 )
 

@@ -8,22 +8,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxyd.model import FiledBy, Heading
+from proxyd.model import CopyState, FiledBy, Heading
 from proxyd.rules.sent_copy import (
     MISSING,
     TRIES,
+    UPLOAD_TAKES,
+    UPLOAD_WITHIN,
     Action,
+    AnswerInstead,
     Append,
     Copy,
     Facts,
     Failed,
     FilesSent,
+    LetPass,
     Look,
     RemoveOurs,
     Settled,
+    UploadFacts,
     Wait,
+    habit,
     learned,
     next_step,
+    upload,
     who_filed,
 )
 
@@ -46,6 +53,8 @@ def facts(
     due: float | None = None,
     appending: float | None = None,
     attempts: int = 0,
+    uploading: float | None = None,
+    promised: bool = False,
 ) -> Facts:
     return Facts(
         accepted_at=START,
@@ -57,6 +66,8 @@ def facts(
         appending_since=None if appending is None else at(appending),
         attempts=attempts,
         last_error="the server said no" if attempts else "",
+        uploading_since=None if uploading is None else at(uploading),
+        promised=promised,
     )
 
 
@@ -77,6 +88,18 @@ def facts(
         pytest.param(facts(30, appending=25), Look, id="after an unknown APPEND: look"),
         pytest.param(facts(30, (), appending=25), Wait, id="and not at once append again"),
         pytest.param(facts(35, (), appending=25), Append, id="but after a while"),
+        pytest.param(facts(20, (), uploading=15), Wait, id="the client's upload is arriving: wait"),
+        pytest.param(facts(20, uploading=15), Wait, id="without a look"),
+        pytest.param(facts(20, (CLIENTS,), uploading=15), Settled, id="and settled as soon as it is there"),
+        pytest.param(facts(14 + UPLOAD_TAKES, (), uploading=15), Wait, id="for minutes"),
+        pytest.param(facts(15 + UPLOAD_TAKES, (), uploading=15), Append, id="not for ever"),
+        pytest.param(facts(1799, (), "yes", promised=True), Wait, id="promised to the client: the provider's, first"),
+        pytest.param(
+            facts(1800, (), "yes", promised=True), Append, id="promised, and the provider's did not come: ours"
+        ),
+        pytest.param(facts(1800, (), "yes", promised=True, appending=1799), Wait, id="once"),
+        pytest.param(facts(1800, (), "yes", promised=True, attempts=TRIES), Failed, id="promised, and not for ever"),
+        pytest.param(facts(20, (), "unknown", promised=True), Append, id="promised, and the setting was taken back"),
         pytest.param(facts(20, (), attempts=3), Append, id="after errors: again"),
         pytest.param(facts(20, (), attempts=TRIES), Failed, id="not for ever"),
         pytest.param(facts(1, (CLIENTS,)), Settled, id="the client's own, at once"),
@@ -142,6 +165,8 @@ ANY = st.builds(
     due=st.one_of(st.none(), st.floats(0, 4000)),
     appending=st.one_of(st.none(), st.floats(0, 4000)),
     attempts=st.integers(0, 200),
+    uploading=st.one_of(st.none(), st.floats(0, 4000)),
+    promised=st.booleans(),
 )
 
 
@@ -151,7 +176,9 @@ def test_what_must_hold_whatever_the_facts(known: Facts) -> None:
     match step:
         case Append():
             assert known.copies == (), "an APPEND follows a look that found nothing"
-            assert known.files_sent != "yes", "a provider that files is never appended to"
+            if known.files_sent == "yes":
+                assert known.promised, "a provider that files is never appended to, but to keep a promise"
+                assert known.now >= at(1800)
             assert known.now >= at(SETTLE)
         case RemoveOurs(uids=uids):
             ours = {copy.uid for copy in known.copies or () if copy.by is FiledBy.PROXYD}
@@ -170,6 +197,7 @@ def test_what_must_hold_whatever_the_facts(known: Facts) -> None:
         pytest.param(Heading(filed_by_transport=True), True, FiledBy.PROVIDER, id="a server handled it"),
         pytest.param(Heading(original_ids=("1@x",)), True, FiledBy.PROVIDER, id="the original id beside it"),
         pytest.param(Heading(message_id="2@y"), False, FiledBy.PROVIDER, id="an id that nobody here made"),
+        pytest.param(Heading(), False, FiledBy.CLIENT, id="no id at all: a server would have kept ours"),
     ],
 )
 def test_who_filed(heading: Heading, same_ids: bool, by: FiledBy) -> None:
@@ -189,3 +217,63 @@ def test_who_filed(heading: Heading, same_ids: bool, by: FiledBy) -> None:
 )
 def test_learned(known: str, copies: tuple[Copy, ...], after: str) -> None:
     assert learned(known, "B", copies) == after
+
+
+@pytest.mark.parametrize(
+    ("setting", "known", "files"),
+    [("yes", None, "yes"), ("no", "yes", "no"), ("unknown", "yes", "yes"), ("unknown", "once A", "unknown")],
+)
+def test_habit(setting: FilesSent, known: str | None, files: FilesSent) -> None:
+    assert habit(setting, known) == files
+
+
+WAITING, PRESENT, FAILED = CopyState.WAITING, CopyState.PRESENT, CopyState.FAILED
+PROVIDER, CLIENT, PROXYD = FiledBy.PROVIDER, FiledBy.CLIENT, FiledBy.PROXYD
+
+
+def uploads(
+    state: CopyState,
+    files_sent: FilesSent = "unknown",
+    by: FiledBy | None = None,
+    *,
+    relayed: bool = True,
+    held: bool = True,
+    age: float = 5,
+    appending: bool = False,
+) -> UploadFacts:
+    return UploadFacts(relayed, state, files_sent, held, age, by, appending)
+
+
+@pytest.mark.parametrize(
+    ("known", "wanted"),
+    [
+        pytest.param(uploads(PRESENT, by=CLIENT, relayed=False), "pass", id="sent from elsewhere"),
+        pytest.param(uploads(PRESENT, "yes", PROVIDER, relayed=False), "pass", id="elsewhere, the provider files"),
+        pytest.param(uploads(CopyState.NOT_WANTED, "yes"), "pass", id="its copy is not our business"),
+        pytest.param(uploads(WAITING), "pass, settles", id="the client's is waited for"),
+        pytest.param(uploads(WAITING, "no"), "pass, settles", id="the provider does not file"),
+        pytest.param(uploads(WAITING, appending=True), "pass, settles", id="ours is under way"),
+        pytest.param(uploads(WAITING, "yes", appending=True), "pass, settles", id="even where the provider files"),
+        pytest.param(uploads(PRESENT, by=PROXYD), "pass, settles", id="ours is there, and goes"),
+        pytest.param(uploads(PRESENT, "yes", PROXYD), "pass, settles", id="ours is there, the provider files"),
+        pytest.param(uploads(PRESENT, by=CLIENT), "pass", id="a second upload of the client's"),
+        pytest.param(uploads(FAILED), "pass, settles", id="given up, and here it comes"),
+        pytest.param(uploads(WAITING, "yes"), "answer", id="the provider files, and we hold the message"),
+        pytest.param(uploads(WAITING, "yes", held=False), "pass, settles", id="the provider files, we hold nothing"),
+        pytest.param(uploads(FAILED, "yes"), "pass, settles", id="the provider files, and did not this time"),
+        pytest.param(uploads(PRESENT, "yes", PROVIDER), "answer once seen", id="the provider's was there"),
+        pytest.param(
+            uploads(PRESENT, "yes", PROVIDER, held=False), "answer once seen", id="was there, we hold nothing"
+        ),
+        pytest.param(uploads(PRESENT, "yes", CLIENT), "answer once seen", id="somebody's was there"),
+        pytest.param(uploads(PRESENT, "yes", PROVIDER, age=UPLOAD_WITHIN + 1), "pass", id="long ago"),
+        pytest.param(uploads(WAITING, "yes", age=UPLOAD_WITHIN + 1), "pass, settles", id="long ago, still waited for"),
+    ],
+)
+def test_what_becomes_of_an_upload(known: UploadFacts, wanted: str) -> None:
+    match upload(known):
+        case LetPass(settles=settles, because=because):
+            assert wanted == ("pass, settles" if settles else "pass")
+        case AnswerInstead(once_seen=once_seen, because=because):
+            assert wanted == ("answer once seen" if once_seen else "answer")
+    assert because

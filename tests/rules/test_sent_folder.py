@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxyd.model import Folder, SentFolder
-from proxyd.rules.sent_folder import sent_folder
+from proxyd.rules.sent_folder import called_sent, sent_folder
 
 
 def folders(*lines: str, delimiter: str = "/") -> list[Folder]:
@@ -103,3 +103,20 @@ def test_the_setting(wanted: str, listed: list[Folder], found: tuple[str, bool])
 
 def test_the_answer_says_why() -> None:
     assert sent_folder(folders("X | \\sent")) == SentFolder("X", "the server marks it \\Sent")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_sent"),
+    [
+        ("Sent", True),
+        ("INBOX.Sent", True),
+        ("INBOX/Gesendete Objekte", True),
+        ("sent items", True),
+        ("INBOX", False),
+        ("Drafts", False),
+        ("Sent to Grace", False),
+        ("", False),
+    ],
+)
+def test_called_sent(name: str, is_sent: bool) -> None:
+    assert called_sent(name) is is_sent

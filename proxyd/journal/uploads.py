@@ -1,0 +1,114 @@
+"""What clients are putting into Sent just now, and what the watcher is to look at because of it.
+
+Held in memory, unlike all else that is recorded: an upload lives as long as the connection it comes on, and so no
+longer than this process. After a crash the watcher looks before it appends anyhow, and reads on from where it stood.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from proxyd.model import CopyPresent, Found
+from proxyd.workers import Clock, start
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Uploading:
+    """The client's own copy of submission `id`, on its way through us."""
+
+    id: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LookNow:
+    """The watcher is to look for the Sent copy of submission `id`. `uploaded`: the client has put one there, at `found`
+    where the server told; with `flags`."""
+
+    id: str
+    uploaded: bool = False
+    found: Found | None = None
+    flags: frozenset[str] = frozenset()
+
+
+class Uploads:
+    """Every account's. On the event loop's thread, and nothing in it waits but `seen`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._under_way: dict[str, list[Uploading]] = defaultdict(list)  # by submission
+        self._looks: dict[str, list[LookNow]] = defaultdict(list)  # by account
+        self._waiters: dict[str, list[asyncio.Future[Found | None]]] = defaultdict(list)  # by submission
+
+    # --- uploads under way
+
+    def begin(self, id: str, at: datetime) -> Uploading:
+        upload = Uploading(id, at)
+        self._under_way[id].append(upload)
+        return upload
+
+    def end(self, upload: Uploading) -> None:
+        """It came to its end, whatever that is. Ending twice changes nothing."""
+        left = [each for each in self._under_way.pop(upload.id, []) if each is not upload]
+        if left:
+            self._under_way[upload.id] = left
+
+    def since(self, id: str) -> datetime | None:
+        """When the newest upload of this message began that is under way."""
+        return max((each.since for each in self._under_way.get(id, ())), default=None)
+
+    # --- what is to be looked at
+
+    def want(self, account: str, look: LookNow) -> None:
+        """Whoever asks wakes the watcher as well (`Wakes.copies`)."""
+        self._looks[account].append(look)
+
+    def wanted(self, account: str) -> tuple[LookNow, ...]:
+        return tuple(self._looks.get(account, ()))
+
+    def looked(self, account: str, look: LookNow) -> None:
+        """It was done, or is not wanted any more."""
+        left = [each for each in self._looks.pop(account, []) if each is not look]
+        if left:
+            self._looks[account] = left
+
+    # --- waiting for a copy
+
+    @contextmanager
+    def listening(self, id: str) -> Iterator[asyncio.Future[Found | None]]:
+        """The next time that the copy is seen, from now on; None where it was looked for and is not there."""
+        waiter: asyncio.Future[Found | None] = asyncio.get_running_loop().create_future()
+        self._waiters[id].append(waiter)
+        try:
+            yield waiter
+        finally:
+            left = [each for each in self._waiters.pop(id, []) if each is not waiter]
+            if left:
+                self._waiters[id] = left
+            waiter.cancel()
+
+    async def seen(self, waiter: asyncio.Future[Found | None], seconds: float) -> Found | None:
+        """What `listening` gave, waited for at most `seconds`."""
+        over: asyncio.Future[Any] = start(self._clock.sleep(seconds), "wait for a Sent copy")
+        try:
+            await asyncio.wait([waiter, over], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            over.cancel()
+        return waiter.result() if waiter.done() else None
+
+    def present(self, event: CopyPresent) -> None:
+        self._answer(event.id, event.found)
+
+    def absent(self, id: str) -> None:
+        self._answer(id, None)
+
+    def _answer(self, id: str, found: Found | None) -> None:
+        for waiter in self._waiters.get(id, ()):
+            if not waiter.done():
+                waiter.set_result(found)
