@@ -71,6 +71,7 @@ class Following:
         self._out_size = 0
         self._selected = False
         self._selecting: set[bytes] = set()  # tags whose answer says what is selected
+        self._amid = False  # a command
         self._leaving = False  # the client has said LOGOUT
         self._own_commands = 0
         self._special: dict[str, Callable[[bytes, str, Line], Coroutine[Any, Any, None]]] = {
@@ -102,9 +103,14 @@ class Following:
         """Until the client has ended and the server has had its last word."""
         try:
             while True:
-                await self._command(await self._line())
+                line = await self._line()
+                self._amid = True
+                await self._command(line)
+                self._amid = False
         except Gone:
             self._flush()
+        if self._amid:  # half a command is no command, and nothing can be said behind it
+            return
         if not self._leaving:
             self._say_ourselves(b"LOGOUT\r\n")
         try:
@@ -354,9 +360,8 @@ class Following:
             if end is not None:
                 break
             looked = len(begun)
-        if end is None and len(begun) < size:
-            return bytes(begun), None
-        return bytes(begun), bytes(begun[:end])
+        header = bytes(begun if end is None else begun[:end])
+        return bytes(begun), header if len(header) <= HEADER_LIMIT else None
 
     async def _verdict(
         self, mailbox: str, flags: tuple[str, ...], internaldate: str | None, size: int, header: bytes | None
