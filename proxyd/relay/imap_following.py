@@ -74,6 +74,7 @@ class Following:
         self._amid = False  # a command
         self._leaving = False  # the client has said LOGOUT
         self._own_commands = 0
+        self._unanswered: dict[bytes, PassOn] = {}  # uploads that passed, by the command's tag
         self._special: dict[str, Callable[[bytes, str, Line], Coroutine[Any, Any, None]]] = {
             **dict.fromkeys(_REFUSED, self._refuse),
             **dict.fromkeys(("SELECT", "EXAMINE", "CLOSE", "UNSELECT"), self._select),
@@ -101,6 +102,13 @@ class Following:
 
     async def run(self) -> None:
         """Until the client has ended and the server has had its last word."""
+        try:
+            await self._until_the_end()
+        finally:
+            for verdict in self._unanswered.values():
+                _lost(verdict)
+
+    async def _until_the_end(self) -> None:
         try:
             while True:
                 line = await self._line()
@@ -315,15 +323,17 @@ class Following:
             await self._drop(message.size - len(begun))
             await self._answer_ourselves(tag, verdict)
             return
+        self._unanswered[tag] = verdict
         if line is not first and not await self._offer_mailbox(tag, first, mailbox or b"", None):
             taken = False
         else:
             taken = await self._offer(tag, line, message)
         if not taken:
+            _lost(self._unanswered.pop(tag))
             await self._drop(message.size - len(begun))
             await self._swallow(await self._line())
             return
-        self._server.on_answer(tag, lambda answer: self._taken(verdict, answer))
+        self._server.on_answer(tag, lambda answer: self._taken(tag, answer))
         self._send(begun)
         await self._carry(message.size - len(begun))
         await self._pass(tag, await self._line())
@@ -374,11 +384,14 @@ class Following:
             log.exception("an upload could not be judged; it passes")
             return PassOn()
 
-    def _taken(self, verdict: PassOn, answer: bytes) -> bool:
-        if verdict.done is not None and answer[:3].upper() == b"OK ":
+    def _taken(self, tag: bytes, answer: bytes) -> bool:
+        verdict = self._unanswered.pop(tag, None)
+        if verdict is not None and answer[:3].upper() == b"OK ":
             found = _APPENDUID.match(answer)
             uid = AppendUid(int(found[1]), int(found[2])) if found is not None else None
             start(_done(verdict, uid), "upload taken")
+        elif verdict is not None:
+            _lost(verdict)
         return True
 
     async def _answer_ourselves(self, tag: bytes, verdict: Swallow) -> None:
@@ -403,3 +416,8 @@ class Following:
 async def _done(verdict: PassOn, uid: AppendUid | None) -> None:
     if verdict.done is not None:
         await verdict.done(uid)
+
+
+def _lost(verdict: PassOn) -> None:
+    if verdict.lost is not None:
+        verdict.lost()

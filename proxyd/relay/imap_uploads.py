@@ -23,10 +23,12 @@ class AppendUid:
 
 @dataclass(frozen=True, slots=True)
 class PassOn:
-    """The upload goes on. `done` is awaited, behind the client's back, once the provider has taken it: with where it
-    lies, or None where the provider does not say. Where the provider refuses the upload it is not called."""
+    """The upload goes on. One of the two is called: `done`, awaited behind the client's back, once the provider has
+    taken it, with where it lies, or None where the provider does not say; or `lost` where it refuses the upload, or the
+    connection ends before it has answered."""
 
     done: Callable[[AppendUid | None], Awaitable[None]] | None = None
+    lost: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,15 @@ class Judge:
         return self.verdict
 
 
+def lost_or_done() -> tuple[PassOn, asyncio.Future[str]]:
+    outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def done(uid: AppendUid | None) -> None:
+        outcome.set_result("done")
+
+    return PassOn(done, lambda: outcome.set_result("lost")), outcome
+
+
 async def read(talk: Talk, size: int) -> bytes:
     return await talk.reader.readexactly(size)
 
@@ -102,30 +111,48 @@ async def test_done_is_told_where_the_message_lies(tmp_path, answer: str, uid: A
 
 
 @on_the_loop
-async def test_a_refused_upload_is_not_done(tmp_path):
-    async def note(uid: AppendUid | None) -> None:
-        raise AssertionError("it was not taken")
-
-    async with imap_house(tmp_path, uploads=lambda _: Judge(PassOn(note))) as here:
+async def test_a_refused_upload_is_lost(tmp_path):
+    verdict, outcome = lost_or_done()
+    async with imap_house(tmp_path, uploads=lambda _: Judge(verdict)) as here:
         client, provider = await here.signed_in()
         await upload(client, *ANNOUNCED["does not wait"])
         assert await provider.hear() == "2 APPEND Sent (\\Seen) {44+}"
         provider.say("2 NO [OVERQUOTA] full")
         assert await client.hear() == "2 NO [OVERQUOTA] full"
-        await client.ask("3 ID NIL")
+        assert await outcome == "lost"
 
 
 @on_the_loop
-async def test_an_upload_refused_at_its_announcement(tmp_path):
-    judge = Judge(PassOn())
-    async with imap_house(tmp_path, uploads=lambda _: judge, provider=PlayedProvider(after="IMAP4rev1")) as here:
+async def test_an_upload_refused_at_its_announcement_is_lost(tmp_path):
+    verdict, outcome = lost_or_done()
+    judge, played = Judge(verdict), PlayedProvider(after="IMAP4rev1")
+    async with imap_house(tmp_path, uploads=lambda _: judge, provider=played) as here:
         client, provider = await here.signed_in()
         await upload(client, *ANNOUNCED["waits"])
         assert await provider.hear() == "2 APPEND Sent (\\Seen) {44}"
         provider.say("2 NO [TRYCREATE] no such folder")
         assert await client.hear() == "2 NO [TRYCREATE] no such folder"
+        assert await outcome == "lost"
         client.say("3 NOOP")
         assert await provider.hear() == "3 NOOP"
+
+
+@pytest.mark.parametrize("who", ["provider", "client"])
+@pytest.mark.parametrize("whole", [True, False], ids=["all of it sent", "a part of it sent"])
+@on_the_loop
+async def test_an_upload_without_an_answer_is_lost(tmp_path, who: str, whole: bool):
+    verdict, outcome = lost_or_done()
+    async with imap_house(tmp_path, uploads=lambda _: Judge(verdict)) as here:
+        client, provider = await here.signed_in()
+        client.writer.write(ANNOUNCED["does not wait"][0] + (MESSAGE + b"\r\n" if whole else MESSAGE[:-5]))
+        assert await provider.hear() == "2 APPEND Sent (\\Seen) {44+}"
+        await read(provider, len(MESSAGE) - 5)
+        (provider if who == "provider" else client).close()
+        if who == "client" and whole:  # the provider may still have its say
+            assert (await read(provider, 7))[5:] == b"\r\n"
+            assert await provider.hear() == "proxyd.1 LOGOUT"
+            provider.close()
+        assert await outcome == "lost"
 
 
 @pytest.mark.parametrize(("announced", "waits"), ANNOUNCED.values(), ids=ANNOUNCED)
