@@ -1,11 +1,12 @@
 # Everything sets itself up: a fresh Debian 12 with make is enough. What is there already is left alone.
 #
-#   make demo    the whole thing on this machine, nothing of yours touched   (ARGS=--once plays it and ends)
-#   make test    every check; installs the real mail servers that the tests talk to
-#   make bench   figures: through proxyd as against direct
-#   make clean   forgets the virtual environment
+#   make demo          the whole thing on this machine, nothing of yours touched   (ARGS=--once plays it and ends)
+#   make test          every check; installs the real mail servers that the tests talk to
+#   make test-clients  a Thunderbird without a screen, installed if need be, against the daemon
+#   make bench         figures: through proxyd as against direct
+#   make clean         forgets the virtual environment
 
-.PHONY: demo test bench clean
+.PHONY: demo test test-clients bench clean
 VENV := .venv
 PROJECT := pyproject.toml tests/setup
 
@@ -15,6 +16,10 @@ demo: $(VENV)/ready-demo
 test: $(VENV)/ready-test
 	@tests/setup servers || true
 	@tests/check $(ARGS)
+
+test-clients: $(VENV)/ready-test
+	@tests/setup thunderbird
+	@$(VENV)/bin/python -m pytest --durations=5 tests/clients/thunderbird $(ARGS)
 
 bench: $(VENV)/ready-test
 	@tests/setup servers
