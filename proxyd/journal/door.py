@@ -152,7 +152,7 @@ class Journal:
                 await self._log_seen([event], None)
             case CopyPresent():
                 await self._database.write(lambda c: finding.copy_present(c, event, self._database.hash_id))
-                self.uploads.present(event)
+                self.uploads.present(event.id)
             case CopyPromised():
                 await self._database.write(lambda c: finding.copy_promised(c, event))
             case CopyAppending():
@@ -170,13 +170,15 @@ class Journal:
     async def _sent(self, event: Sent) -> None:
         hash = self._database.hash_id
         accounts = self._accounts()
-        account, message = await self._database.write(lambda c: sending.sent(c, accounts, event, hash))
+        taken = await self._database.write(lambda c: sending.sent(c, accounts, event, hash))
         self._settle(event.id, State.SENT, event.reply)
-        if account:
-            self.wakes.copies(account).set()
-        if message:
+        if taken.account:
+            self.wakes.copies(taken.account).set()
+        if taken.message:
             self.wakes.outbox.set()
             self.bodies.wake()
+        if taken.nothing_owed:
+            start(self._database.write(lambda c: submissions.empty(c, event.id), durable=False), "let go")
 
     def _settle(self, id: str, state: State, reply: SmtpReply | None) -> None:
         for waiter in self._outcomes.pop(id, ()):
@@ -297,7 +299,7 @@ class Journal:
         watcher must look."""
         settled = await self._database.write(lambda c: finding.copy_uploaded(c, event, self._database.hash_id))
         if settled:
-            self.uploads.present(event)
+            self.uploads.present(event.id)
         return settled
 
     async def submitted(self, account: str, ids: Iterable[str]) -> frozenset[str]:

@@ -81,6 +81,16 @@ class Logged:
     because: str
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What follows of a message that was taken: the account whose Sent copy became due, the record in the log.
+    `nothing_owed`: its octets are to be let go of, for which nobody needs to wait."""
+
+    account: str | None = None
+    message: str | None = None
+    nothing_owed: bool = False
+
+
 def tracking_settings(account: Account) -> tracking.TrackingSettings:
     return tracking.TrackingSettings(
         address=account.address,
@@ -185,21 +195,21 @@ def _log(
 
 def sent(
     connection: sa.Connection, accounts: Mapping[str, Account], event: Sent, hash: Hash
-) -> tuple[str | None, str | None]:
+) -> Taken:
     """The provider took it: the log, the due Sent copy, the CRM's copies, in this one transaction.
 
-    Returns the account whose Sent copy became due and the log's record; None where there is none. Hearing of it twice
-    changes nothing.
+    Hearing of it twice changes nothing.
     """
     row = submissions.get(connection, event.id)
     if row is None or row.state is State.SENT:
-        return None, None
+        return Taken()
     account = accounts.get(row.account)
     submissions.ended(connection, event.id, State.SENT, event.at, event.reply)
     submissions.step(connection, event.id, event.at, "taken by the provider", event.reply.text)
     renamed = [each for each in message_ids(" ".join(event.reply.lines)) if "@" in each]
-    submissions.add_hashes(connection, row.account, map(hash, renamed), row.id)
-    message = timeline.set_state(connection, event.id, State.SENT)
+    if renamed:
+        submissions.add_hashes(connection, row.account, map(hash, renamed), row.id)
+    message = timeline.set_state(connection, event.id, State.SENT) if row.tracked else None
     if message is not None:
         timeline.add_ids(connection, row.account, message, renamed)
         outbox.deliver_locally(connection, message)
@@ -208,9 +218,7 @@ def sent(
         went_to = [each.address for each in row.envelope.recipients]
         for address in dropbox.copies(tracking_settings(account), Tracked(row.because), went_to):
             outbox.add_dropbox(connection, event.id, row.account, address, event.at)
-    if not row.tracked and not owed:
-        submissions.empty(connection, event.id)
-    return (row.account if owed else None), message
+    return Taken(row.account if owed else None, message, nothing_owed=not row.tracked and not owed)
 
 
 def _owe_sent_copy(connection: sa.Connection, account: Account | None, row: Submitted, at: datetime) -> bool:

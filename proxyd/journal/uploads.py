@@ -10,11 +10,11 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from proxyd.model import CopyPresent, Found
+from proxyd.model import Found
 from proxyd.workers import Clock, start
 
 
@@ -29,22 +29,22 @@ class Uploading:
 @dataclass(frozen=True, slots=True, eq=False)
 class LookNow:
     """The watcher is to look for the Sent copy of submission `id`. `uploaded`: the client has put one there, at `found`
-    where the server told; with `flags`."""
+    where the server told. `answer`: whether there is a copy."""
 
     id: str
     uploaded: bool = False
     found: Found | None = None
-    flags: frozenset[str] = frozenset()
+    answer: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Uploads:
-    """Every account's. On the event loop's thread, and nothing in it waits but `seen`."""
+    """Every account's. On the event loop's thread."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._under_way: dict[str, list[Uploading]] = defaultdict(list)  # by submission
         self._looks: dict[str, list[LookNow]] = defaultdict(list)  # by account
-        self._waiters: dict[str, list[asyncio.Future[Found | None]]] = defaultdict(list)  # by submission
+        self._waiters: dict[str, list[asyncio.Future[None]]] = defaultdict(list)  # by submission
 
     # --- uploads under way
 
@@ -72,18 +72,20 @@ class Uploads:
     def wanted(self, account: str) -> tuple[LookNow, ...]:
         return tuple(self._looks.get(account, ()))
 
-    def looked(self, account: str, look: LookNow) -> None:
+    def looked(self, account: str, look: LookNow, *, there: bool = False) -> None:
         """It was done, or is not wanted any more."""
         left = [each for each in self._looks.pop(account, []) if each is not look]
         if left:
             self._looks[account] = left
+        if not look.answer.done():
+            look.answer.set_result(there)
 
     # --- waiting for a copy
 
     @contextmanager
-    def listening(self, id: str) -> Iterator[asyncio.Future[Found | None]]:
-        """The next time that the copy is seen, from now on; None where it was looked for and is not there."""
-        waiter: asyncio.Future[Found | None] = asyncio.get_running_loop().create_future()
+    def listening(self, id: str) -> Iterator[asyncio.Future[None]]:
+        """Done the next time that the copy is put on record, from now on."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters[id].append(waiter)
         try:
             yield waiter
@@ -93,22 +95,15 @@ class Uploads:
                 self._waiters[id] = left
             waiter.cancel()
 
-    async def seen(self, waiter: asyncio.Future[Found | None], seconds: float) -> Found | None:
-        """What `listening` gave, waited for at most `seconds`."""
+    async def within(self, waiter: asyncio.Future[Any], seconds: float) -> None:
+        """Until it is done, for at most so long."""
         over: asyncio.Future[Any] = start(self._clock.sleep(seconds), "wait for a Sent copy")
         try:
             await asyncio.wait([waiter, over], return_when=asyncio.FIRST_COMPLETED)
         finally:
             over.cancel()
-        return waiter.result() if waiter.done() else None
 
-    def present(self, event: CopyPresent) -> None:
-        self._answer(event.id, event.found)
-
-    def absent(self, id: str) -> None:
-        self._answer(id, None)
-
-    def _answer(self, id: str, found: Found | None) -> None:
+    def present(self, id: str) -> None:
         for waiter in self._waiters.get(id, ()):
             if not waiter.done():
-                waiter.set_result(found)
+                waiter.set_result(None)

@@ -307,10 +307,10 @@ class Connection:
         when = values.get(b"INTERNALDATE")
         return Facts(_number(values[b"RFC822.SIZE"]), _aware(when) if isinstance(when, datetime) else None)
 
-    def is_draft(self, uid: int) -> bool:
-        """Whether it carries \\Draft: written, and not sent by that."""
-        flags = self._fetch([uid], ["FLAGS"]).get(uid, {}).get(b"FLAGS", ())
-        return any(flag.lower() == rb"\draft" for flag in flags if isinstance(flag, bytes))
+    def flags(self, uid: int) -> frozenset[str] | None:
+        """None = there is no such message (any more)."""
+        values = self._fetch([uid], ["FLAGS"]).get(uid, {}).get(b"FLAGS")
+        return None if values is None else frozenset(_ascii(flag) for flag in values)
 
     def part(self, uid: int, offset: int, size: int = PART) -> bytes | None:
         """Octets `offset` to `offset + size` of the whole message, fewer at its end, none behind it; None = gone."""
@@ -356,6 +356,11 @@ class Connection:
                 raise imaplib.IMAP4.error(text_of(data))
         found = _APPENDUID.search(data[-1] or b"")
         return Appended(int(found[1]), int(found[2])) if found else Appended()
+
+    def add_flags(self, uid: int, flags: Iterable[str]) -> None:
+        """UID STORE +FLAGS in the folder opened by `select`; nothing is taken off. Raises Refused: some keyword."""
+        with self._command("STORE"):
+            self._client.add_flags([uid], [_ascii_line(flag) for flag in flags], silent=True)
 
     def remove(self, uid: int) -> bool:
         """Take one message out of the folder opened by `select`; False = it cannot be done without taking others too.

@@ -11,18 +11,18 @@ Also settled here, because it is the same look: submissions whose outcome nobody
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import structlog
 
 from proxyd.config import Account
 from proxyd.errors import ProxydError, Refused
-from proxyd.formats.message import copy_fingerprint
 from proxyd.formats.message import heading as read_heading
 from proxyd.journal import Journal
 from proxyd.journal.finding import DueCopy, UnknownSubmission
+from proxyd.journal.uploads import LookNow
 from proxyd.model import (
     CopyAppending,
     CopyPostponed,
@@ -38,39 +38,18 @@ from proxyd.model import (
 from proxyd.provider.imap import Appended, Connection, Opened
 from proxyd.rules import retry
 from proxyd.rules import sent_copy as rules
+from proxyd.watcher.looking import Candidate, Looking
 from proxyd.watcher.session import Session
 from proxyd.workers import Clock
 
 log = structlog.get_logger()
 
-COPY_FIELDS = (
-    "MESSAGE-ID", "X-MICROSOFT-ORIGINAL-MESSAGE-ID", "X-GOOGLE-ORIGINAL-MESSAGE-ID",
-    "DATE", "FROM", "TO", "CC", "SUBJECT", "RECEIVED", "RETURN-PATH",
-)  # fmt: skip
-BATCH = 200  # UIDs whose fields are asked for in one command
-NEWEST = 1000  # UIDs looked through where searching by Message-ID finds nothing
 NOT_AT_ONCE = timedelta(seconds=2)  # between acceptance and APPEND, for a copy to be told from a client's by its date
 LOOK_FOR = timedelta(hours=24)  # how long a message of unknown outcome is looked for
+OF_THE_SERVER = frozenset({r"\recent", r"\deleted"})  # flags that are never handed on
 RETRY_REFUSED = 300.0  # seconds at least before an APPEND that the server refused is tried again
 
 FOUND = SmtpReply(250, ("2.0.0 found in Sent",))
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A message in Sent that is a copy of ours, by its ids (`same_ids`) or by its fingerprint."""
-
-    uid: int
-    heading: Heading
-    same_ids: bool
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        return tuple(id for id in (self.heading.message_id, *self.heading.original_ids) if id)
-
-    @property
-    def filed_by(self) -> FiledBy:
-        return rules.who_filed(self.heading, self.same_ids)
 
 
 class SentCopies:
@@ -82,7 +61,7 @@ class SentCopies:
         self._journal = journal
         self._clock = clock
         self._jitter = jitter
-        self._hidden = [account.dropbox] if account.dropbox else []
+        self._looking = Looking(account, journal)
         self._until: dict[str, datetime] = {}  # when a waiting copy is to be looked for, where that is not on record
         self._told: set[str] = set()  # copies of which the journal knows that the provider cannot be reached
         self.reopened: Opened | None = None  # the Sent folder, where an APPEND gave it another UIDVALIDITY
@@ -91,52 +70,75 @@ class SentCopies:
 
     async def arrived(self, session: Session, opened: Opened, headings: Mapping[int, Heading]) -> frozenset[int]:
         """New messages in Sent: settle those that are copies of what went through us; returns their UIDs."""
-        ids = {uid: tuple(id for id in (each.message_id, *each.original_ids) if id) for uid, each in headings.items()}
-        owned = await self._journal.copies_of(self._address, {id for each in ids.values() for id in each})
-        by_id = {uid: owned[id] for uid, each in ids.items() for id in each if id in owned}
-        waiting = [copy for copy in await self._journal.due_copies(self._address) if copy.fingerprint]
-        look = [uid for uid in headings if uid in by_id or waiting]
-        found: dict[int, tuple[DueCopy, Candidate]] = {}
-        for uid, octets in (await self._fields(session, look)).items():
-            if uid in by_id:
-                found[uid] = (by_id[uid], Candidate(uid, read_heading(octets), True))
-            elif (copy := self._by_fingerprint(octets, waiting)) is not None:
-                found[uid] = (copy, Candidate(uid, read_heading(octets), False))
-        for copy, _ in {copy.id: (copy, uid) for uid, (copy, _) in found.items()}.values():
-            candidates = [each for owner, each in found.values() if owner.id == copy.id]
-            await self._arrived(session, opened, copy, candidates)
-        return frozenset(found) | frozenset(by_id)
-
-    def _by_fingerprint(self, octets: bytes, copies: Iterable[DueCopy]) -> DueCopy | None:
-        seen = copy_fingerprint(octets, hidden=self._hidden)
-        return next((copy for copy in copies if copy.fingerprint == seen), None)
+        found = await self._looking.arrived(session, headings)
+        for copy in {copy.id: copy for copy, _ in found.values()}.values():
+            candidates = [each for owner, each in found.values() if owner.id == copy.id and each is not None]
+            if candidates:
+                await self._arrived(session, opened, copy, candidates)
+        return frozenset(found)
 
     async def _arrived(self, session: Session, opened: Opened, copy: DueCopy, candidates: Sequence[Candidate]) -> None:
+        if copy.state is CopyState.NOT_WANTED or self._is_uploading(copy):
+            return  # what the client is uploading is judged when that has come to its end
         ours = copy.appended_uid if opened.uidvalidity == copy.uidvalidity else None
-        if copy.state is CopyState.NOT_WANTED or all(each.uid == ours for each in candidates):
+        if copy.state is CopyState.PRESENT and all(
+            each.uid in (ours, self._on_record(opened, copy)) for each in candidates
+        ):
             return
         if copy.state is CopyState.PRESENT:  # another one beside what is known: see how many there are by now
-            candidates = await self._look(session, copy)
+            candidates = await self._looking.of(session, copy)
             renumbered = copy.by is FiledBy.PROXYD and ours is None
             if renumbered and len(candidates) <= 1:
                 return  # it is ours, under a new number that we cannot prove to be ours
         await self._act(session, opened, copy, candidates)
+
+    def _is_uploading(self, copy: DueCopy) -> bool:
+        since = self._journal.uploads.since(copy.id)
+        return since is not None and self._clock.now() - since < timedelta(seconds=rules.UPLOAD_TAKES)
+
+    def _on_record(self, opened: Opened, copy: DueCopy) -> int | None:
+        """The UID of the copy that we know of."""
+        return copy.uid if copy.state is CopyState.PRESENT and opened.uidvalidity == copy.uidvalidity else None
 
     # --- what is due ---------------------------------------------------------------------------------------
 
     async def settle(self, session: Session, opened: Opened) -> float | None:
         """Do what is due now; seconds until something is due again, None where nothing waits."""
         self._told.clear()
+        for look in self._journal.uploads.wanted(self._address):
+            there = await self._look_now(session, opened, look)
+            self._journal.uploads.looked(self._address, look, there=there)
         seen: dict[str, Sequence[Candidate]] = {}
         moments = [await self._resolve(session, opened, each, seen) for each in await self._unknown()]
         for copy in await self._journal.due_copies(self._address):
+            if copy.promised is not None:  # somebody waits for it
+                seen.setdefault(copy.id, await self._looking.of(session, copy))
             moments.append(await self._settle(session, opened, copy, seen.get(copy.id)))
+        for copy in await self._journal.promised_copies(self._address):
+            await self._act(session, opened, copy, await self._looking.of(session, copy))
         now = self._clock.now()
         return min((max((each - now).total_seconds(), 0.0) for each in moments if each is not None), default=None)
 
     async def waits(self) -> bool:
         """Is there anything that the Sent folder is needed for?"""
         return bool(await self._journal.due_copies(self._address) or await self._unknown())
+
+    async def _look_now(self, session: Session, opened: Opened, look: LookNow) -> bool:
+        """An upload came to its end, or waits for what we find: whether there is a copy."""
+        copy = await self._journal.copy(look.id)
+        candidates = await self._looking.of(session, copy) if copy is not None else []
+        at = look.found
+        if copy is not None and at is not None and (at.folder, at.uidvalidity) == (opened.name, opened.uidvalidity):
+            candidates = await self._with_upload(session, candidates, at.uid)
+        if copy is not None and candidates:
+            await self._act(session, opened, copy, candidates, uploaded=look.uploaded)
+        return bool(candidates)
+
+    async def _with_upload(self, session: Session, candidates: Sequence[Candidate], uid: int) -> list[Candidate]:
+        """The client's is that with this UID, whatever it looks like."""
+        others = [each for each in candidates if each.uid != uid]
+        octets = (await self._looking.fields(session, [uid])).get(uid)
+        return others if octets is None else [*others, Candidate(uid, read_heading(octets), True, uploaded=True)]
 
     async def out_of_reach(self, error: ProxydError) -> None:
         """The provider cannot be reached: say so once of every copy that would be due, so that it can be seen."""
@@ -154,10 +156,11 @@ class SentCopies:
             action = rules.next_step(await self._facts(opened, copy, candidates))
             match action:
                 case rules.Wait():
-                    self._until[copy.id] = action.until
+                    if not self._is_uploading(copy):
+                        self._until[copy.id] = action.until
                     return action.until
                 case rules.Look():
-                    candidates = await self._look(session, copy)
+                    candidates = await self._looking.of(session, copy)
                 case rules.Append():
                     return await self._append(session, opened, copy)
                 case rules.Failed():
@@ -178,40 +181,50 @@ class SentCopies:
             due=max(copy.due, later) if later else copy.due,
             appending_since=copy.appending_since,
             attempts=copy.attempts,
+            promised=copy.promised is not None,
+            uploading_since=self._journal.uploads.since(copy.id),
         )
 
     async def _files_sent(self) -> rules.FilesSent:
-        """The setting; where that is unknown, what was found out."""
-        setting = self._account.provider.files_sent
-        if setting == "unknown" and await self._journal.learned(self._address, "files_sent") == "yes":
-            return "yes"
-        return setting
+        known = await self._journal.learned(self._address, "files_sent")
+        return rules.habit(self._account.provider.files_sent, known)
 
     def _copies(self, opened: Opened, copy: DueCopy, candidates: Sequence[Candidate]) -> tuple[rules.Copy, ...]:
         ours = copy.appended_uid if opened.uidvalidity == copy.uidvalidity else None
-        return tuple(rules.Copy(each.uid, FiledBy.PROXYD if each.uid == ours else each.filed_by) for each in candidates)
+        known = {self._on_record(opened, copy): copy.by}
+        if ours is not None:
+            known[ours] = FiledBy.PROXYD
+        return tuple(rules.Copy(each.uid, known.get(each.uid) or each.filed_by) for each in candidates)
 
-    async def _act(self, session: Session, opened: Opened, copy: DueCopy, candidates: Sequence[Candidate]) -> None:
-        """Copies are there: put on record what is so, after taking ours back where it is one too many."""
+    async def _act(
+        self,
+        session: Session,
+        opened: Opened,
+        copy: DueCopy,
+        candidates: Sequence[Candidate],
+        *,
+        uploaded: bool = False,
+    ) -> None:
+        """Copies are there: put on record what is so, after taking ours back where it is one too many. `uploaded`: the
+        client has just put its own there through us."""
+        copy = await self._with_lost_append(session, opened, copy, candidates)
         copies = self._copies(opened, copy, candidates)
         if copy.state is CopyState.PRESENT and copy.by is FiledBy.PROXYD:
             copies = await self._with_ours(session, opened, copy, copies)
-        if len(copies) == 1 and await self._is_lost_append(session, copy, candidates[0]):
-            copies = (rules.Copy(copies[0].uid, FiledBy.PROXYD),)
         known = await self._journal.learned(self._address, "files_sent") or ""
         if (after := rules.learned(known, copy.id, copies)) != known:
             await self._journal.learn(self._address, "files_sent", after)
         step = rules.next_step(self._given(copy, copies))
         if isinstance(step, rules.RemoveOurs):
-            gone = [uid for uid in step.uids if await self._remove(session, opened, copy, uid, step.then.uid)]
+            gone = [uid for uid in step.uids if await self._remove(session, opened, copy, uid, step.then.uid, uploaded)]
             left = len(copies) - len(gone)
             kept = next((uid for uid in step.uids if uid not in gone), None)
             if kept is None:
-                await self._present(opened, copy, candidates, step.then.uid, step.then.by, left)
+                await self._present(session, opened, copy, candidates, step.then.uid, step.then.by, left)
             else:  # ours stays on record as ours, so that it can go later
-                await self._present(opened, copy, candidates, kept, FiledBy.PROXYD, left)
+                await self._present(session, opened, copy, candidates, kept, FiledBy.PROXYD, left)
         elif isinstance(step, rules.Settled):
-            await self._present(opened, copy, candidates, step.uid, step.by, step.copies)
+            await self._present(session, opened, copy, candidates, step.uid, step.by, step.copies)
 
     def _given(self, copy: DueCopy, copies: tuple[rules.Copy, ...]) -> rules.Facts:
         return rules.Facts(copy.accepted_at, self._clock.now(), self._account.sent_copy.settle, copies=copies)
@@ -226,10 +239,28 @@ class SentCopies:
         there = await session.do(Connection.fields, [ours], ("MESSAGE-ID",))
         return (*copies, rules.Copy(ours, FiledBy.PROXYD)) if ours in there else copies
 
-    async def _is_lost_append(self, session: Session, copy: DueCopy, found: Candidate) -> bool:
-        """Is this the copy of our own APPEND whose answer was lost? Nothing lay there before it began."""
-        return copy.appending_since is not None and await self._bears_our_marks(
-            session, copy, found.uid, copy.appending_since
+    async def _with_lost_append(
+        self, session: Session, opened: Opened, copy: DueCopy, candidates: Sequence[Candidate]
+    ) -> DueCopy:
+        """Is one of these the copy of our own APPEND whose answer was lost? Nothing lay there before it began."""
+        began = copy.appending_since
+        if began is None:
+            return copy
+        others = [each.uid for each in candidates if not each.uploaded]
+        ours = [uid for uid in others if await self._bears_our_marks(session, copy, uid, began)]
+        if len(ours) != 1:
+            return copy
+        if len(candidates) > 1:  # it is going to be removed: first of all it is on record as ours
+            await self._present(session, opened, copy, candidates, ours[0], FiledBy.PROXYD, len(candidates))
+        return replace(
+            copy,
+            state=CopyState.PRESENT,
+            by=FiledBy.PROXYD,
+            appending_since=None,
+            folder=opened.name,
+            uidvalidity=opened.uidvalidity,
+            uid=ours[0],
+            appended_uid=ours[0],
         )
 
     async def _bears_our_marks(self, session: Session, copy: DueCopy, uid: int, appended: datetime) -> bool:
@@ -242,57 +273,37 @@ class SentCopies:
         return facts is not None and facts.internaldate == accepted and facts.size == copy.content.size
 
     async def _present(
-        self, opened: Opened, copy: DueCopy, candidates: Sequence[Candidate], uid: int, by: FiledBy, copies: int
+        self,
+        session: Session,
+        opened: Opened,
+        copy: DueCopy,
+        candidates: Sequence[Candidate],
+        uid: int,
+        by: FiledBy,
+        copies: int,
     ) -> None:
         ids = dict.fromkeys(id for each in candidates for id in each.ids)
         self._until.pop(copy.id, None)
         found = Found(opened.name, opened.uidvalidity, uid)
-        await self._journal.record(CopyPresent(copy.id, found, by, copies, self._clock.now(), tuple(ids)))
+        fresh = await self._journal.copy(copy.id)
+        promised = fresh.promised if fresh is not None else None
+        if promised:
+            await self._mark(session, opened, uid, promised)
+        now = self._clock.now()
+        await self._journal.record(CopyPresent(copy.id, found, by, copies, now, tuple(ids), promised))
 
-    # --- looking -------------------------------------------------------------------------------------------
-
-    async def _look(self, session: Session, copy: DueCopy) -> list[Candidate]:
-        """Every copy of this message in the open folder."""
-        await session.do(Connection.noop)  # or the server may not show what has just arrived
-        return await self._find(session, copy.id, copy.ids, copy.fingerprint, copy.accepted_at)
-
-    async def _find(
-        self, session: Session, id: str, ids: Sequence[str], fingerprint: str, since: datetime
-    ) -> list[Candidate]:
-        """By searching for the ids; where that finds nothing, by the fields of what came since. Some servers' search
-        does not know the field, or not yet."""
-        uids: set[int] = set()
-        for each in ids:
-            uids.update(await session.do(Connection.uids_of_id, each))
-        found = await self._matching(session, sorted(uids), id, ids, fingerprint)
-        if not found:
-            day = since.astimezone(UTC).date() - timedelta(days=1)
-            newest = (await session.do(Connection.uids_since, day))[-NEWEST:]
-            found = await self._matching(session, newest, id, ids, fingerprint)
-        return found
-
-    async def _matching(
-        self, session: Session, uids: Sequence[int], id: str, ids: Sequence[str], fingerprint: str
-    ) -> list[Candidate]:
-        fields = await self._fields(session, uids)
-        headings = {uid: read_heading(octets) for uid, octets in sorted(fields.items())}
-        named = {uid: (each.message_id, *each.original_ids) for uid, each in headings.items()}
-        # Once the message is gone only hashes of its ids are left, which the journal compares.
-        owned = await self._journal.copies_of(self._address, {one for each in named.values() for one in each if one})
-        found = []
-        for uid, each in headings.items():
-            owners = {owned[one].id for one in named[uid] if one in owned}
-            if id in owners or any(one in ids for one in named[uid]):
-                found.append(Candidate(uid, each, True))
-            elif not owners and fingerprint and copy_fingerprint(fields[uid], hidden=self._hidden) == fingerprint:
-                found.append(Candidate(uid, each, False))
-        return found
-
-    async def _fields(self, session: Session, uids: Sequence[int]) -> dict[int, bytes]:
-        found: dict[int, bytes] = {}
-        for start in range(0, len(uids), BATCH):
-            found |= await session.do(Connection.fields, uids[start : start + BATCH], COPY_FIELDS)
-        return found
+    async def _mark(self, session: Session, opened: Opened, uid: int, flags: frozenset[str]) -> None:
+        """Add the client's flags, those that it said itself, to the copy that counts."""
+        there = await session.do(Connection.flags, uid)
+        if there is None or {each.lower() for each in flags} <= {each.lower() for each in there}:
+            return
+        await session.do(Connection.select, opened.name)
+        try:
+            await session.do(Connection.add_flags, uid, flags)
+        except Refused as error:  # a keyword that this server does not keep
+            log.info("flags refused", account=self._address, why=error.evidence)
+        finally:
+            await session.do(Connection.examine, opened.name)
 
     # --- doing ---------------------------------------------------------------------------------------------
 
@@ -342,32 +353,46 @@ class SentCopies:
         uid = appended.uid if appended.uidvalidity == opened.uidvalidity else 0
         if not uid:
             now = self._clock.now()
-            found = [each.uid for each in await self._look(session, copy)]
+            found = [each.uid for each in await self._looking.of(session, copy)]
             ours = [each for each in found if await self._bears_our_marks(session, copy, each, now)]
             uid = ours[0] if len(ours) == 1 else 0
         self._until.pop(copy.id, None)
         found_at = Found(opened.name, opened.uidvalidity, uid, copy.accepted_at)
         await self._journal.record(CopyPresent(copy.id, found_at, FiledBy.PROXYD, 1, self._clock.now(), copy.ids))
 
-    async def _remove(self, session: Session, opened: Opened, copy: DueCopy, uid: int, other: int) -> bool:
-        """Take our copy back: only if it still is ours, and the other one is there."""
+    async def _remove(
+        self, session: Session, opened: Opened, copy: DueCopy, uid: int, other: int, uploaded: bool
+    ) -> bool:
+        """Take our copy back: only if it still is ours, and the other one is there, which gets its flags."""
         again = await session.do(Connection.select, opened.name)
         try:
             if again.uidvalidity != copy.uidvalidity or uid != copy.appended_uid:
                 return False
-            fields = await self._fields(session, [uid, other])
+            fields = await self._looking.fields(session, [uid, other])
             if uid not in fields or other not in fields:
                 return False
             heading = read_heading(fields[uid])
             owners = await self._journal.copies_of(self._address, [heading.message_id] if heading.message_id else [])
             if heading.message_id not in copy.ids and copy.id not in {each.id for each in owners.values()}:
                 return False
+            await self._hand_on_flags(session, uid, other, uploaded)
             removed = await session.do(Connection.remove, uid)
         finally:
             await session.do(Connection.examine, opened.name)
         if removed:
             log.info("own sent copy taken back", account=self._address, id=copy.id)
         return removed
+
+    async def _hand_on_flags(self, session: Session, uid: int, other: int, uploaded: bool) -> None:
+        """What the person marked on our copy is marked on the one that stays. \\Seen is a mark of ours; it is given to
+        what came through us, and never to a message that the person put there by other ways."""
+        flags = await session.do(Connection.flags, uid) or frozenset()
+        left_out = OF_THE_SERVER if uploaded else OF_THE_SERVER | {r"\seen"}
+        if flags := frozenset(each for each in flags if each.lower() not in left_out):
+            try:
+                await session.do(Connection.add_flags, other, flags)
+            except Refused as error:
+                log.info("flags refused", account=self._address, why=error.evidence)
 
     async def _postponed(self, copy: DueCopy, error: str, due: datetime | None) -> datetime | None:
         """`due` None = given up; a person must look."""
@@ -397,7 +422,9 @@ class SentCopies:
         """
         now = self._clock.now()
         await session.do(Connection.noop)
-        found = await self._find(session, submission.id, submission.ids, submission.fingerprint, submission.begun_at)
+        found = await self._looking.find(
+            session, submission.id, submission.ids, submission.fingerprint, submission.begun_at
+        )
         files_sent = await self._files_sent()
         # A client's own upload proves nothing: some upload before they send.
         proof = [each for each in found if files_sent == "yes" or each.filed_by is FiledBy.PROVIDER]
@@ -424,10 +451,14 @@ class SentCopies:
         try:
             for id in submission.ids:
                 for uid in await session.do(Connection.uids_of_id, id):
-                    heading = read_heading((await self._fields(session, [uid])).get(uid, b""))
+                    heading = read_heading((await self._looking.fields(session, [uid])).get(uid, b""))
                     named = id in (heading.message_id, *heading.original_ids)
-                    if named and heading.filed_by_transport and not await session.do(Connection.is_draft, uid):
+                    if named and heading.filed_by_transport and not await self._is_draft(session, uid):
                         return True
         finally:
             await session.do(Connection.examine, opened.name)
         return False
+
+    async def _is_draft(self, session: Session, uid: int) -> bool:
+        """Written, and not sent by that."""
+        return any(each.lower() == r"\draft" for each in await session.do(Connection.flags, uid) or ())
