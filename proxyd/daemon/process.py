@@ -28,6 +28,7 @@ from proxyd.journal import Journal
 from proxyd.model import Health
 from proxyd.relay import local_ca
 from proxyd.relay.imap import ImapRelay
+from proxyd.relay.imap_upload import SentUploads
 from proxyd.relay.login import Logins
 from proxyd.relay.peer import Admission
 from proxyd.relay.smtp import SmtpRelay
@@ -103,6 +104,7 @@ class Daemon:
             self._clock,
             logins=logins,
             tls=self._tls,
+            uploads=lambda account: SentUploads(account, self._journal, self._clock),
         )
         await self._listen(self._settings.daemon.listen, given)
         wanted = [name for name in SERVED if getattr(self._settings.daemon.listen, name)]
