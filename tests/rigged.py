@@ -71,6 +71,11 @@ class Desk:
         fingerprint = hashlib.sha256(octets + repr(envelope).encode()).hexdigest()
         return await self.journal.begin(intake, Submission(account, envelope, said, fingerprint))
 
+    async def settled(self) -> None:
+        """Until what was asked of the writer before is committed."""
+        await asyncio.sleep(0)
+        await self.database.write(lambda connection: None)
+
     def timeline(self) -> list[dict[str, Any]]:
         with self.database.reading() as connection:
             return timeline.documents(connection, timeline.of_contact(connection, None, None, 100))

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections import deque
+
+import structlog
 
 from proxyd.formats.mime import BodyReader
 from proxyd.model import Body
 from proxyd.store import content, timeline
 from proxyd.store.database import Database
 from proxyd.workers import Workers, start
+
+log = structlog.get_logger()
 
 
 def read_body(database: Database, owner: str) -> Body:
@@ -31,19 +36,21 @@ class Bodies:
     def __init__(self, database: Database, workers: Workers) -> None:
         self._database = database
         self._workers = workers
+        self._unread: deque[tuple[str, str]] = deque()
         self._more = asyncio.Event()
         self._idle = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._more.set()
         self._task = start(self._run(), "read bodies")
 
     def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
 
-    def wake(self) -> None:
+    def add(self, message: str, owner: str) -> None:
+        """The record `message`, whose octets `owner` has, was logged."""
+        self._unread.append((message, owner))
         self._idle.clear()
         self._more.set()
 
@@ -52,17 +59,22 @@ class Bodies:
         await self._idle.wait()
 
     async def _run(self) -> None:
+        self._unread.extend(await self._workers.run(self._left_unread))
         while True:
-            await self._more.wait()
+            while self._unread:
+                await self._read(*self._unread.popleft())
             self._more.clear()
-            for message, owner in await self._workers.run(self._unread):
-                body = await self._workers.run(read_body, self._database, owner)
-                await self._database.write(
-                    functools.partial(timeline.set_body, message=message, content=owner, body=body)
-                )
-            if not self._more.is_set():
-                self._idle.set()
+            self._idle.set()
+            await self._more.wait()
 
-    def _unread(self) -> list[tuple[str, str]]:
+    async def _read(self, message: str, owner: str) -> None:
+        try:
+            body = await self._workers.run(read_body, self._database, owner)
+            job = functools.partial(timeline.set_body, message=message, content=owner, body=body)
+            await self._database.write(job, durable=False)
+        except Exception:  # whoever looks at the record reads it then, and a new start tries again
+            log.exception("body not read", message=message)
+
+    def _left_unread(self) -> list[tuple[str, str]]:
         with self._database.reading() as connection:
             return timeline.unread(connection)

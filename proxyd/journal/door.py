@@ -176,7 +176,7 @@ class Journal:
             self.wakes.copies(taken.account).set()
         if taken.message:
             self.wakes.outbox.set()
-            self.bodies.wake()
+            self.bodies.add(taken.message, event.id)
         if taken.nothing_owed:
             start(self._database.write(lambda c: submissions.empty(c, event.id), durable=False), "let go")
 
@@ -217,15 +217,15 @@ class Journal:
         accounts = self._accounts()
         arrived = [await self._take_in(each) for each in seen]
 
-        def job(connection: sa.Connection) -> bool:
+        def job(connection: sa.Connection) -> list[str]:
             logged = [finding.log_seen(connection, accounts.get(each.seen.account), each, hash) for each in arrived]
             if position is not None:
                 mailboxes.set_position(connection, *position)
-            return any(logged)
+            return [each for each in logged if each is not None]
 
-        if await self._database.write(job):
+        for message in await self._database.write(job):
             self.wakes.outbox.set()
-            self.bodies.wake()
+            self.bodies.add(message, message)
 
     async def _take_in(self, seen: Seen) -> Arrived:
         intake = self.intake(seen.account)

@@ -193,9 +193,7 @@ def _log(
     timeline.insert(connection, entry)
 
 
-def sent(
-    connection: sa.Connection, accounts: Mapping[str, Account], event: Sent, hash: Hash
-) -> Taken:
+def sent(connection: sa.Connection, accounts: Mapping[str, Account], event: Sent, hash: Hash) -> Taken:
     """The provider took it: the log, the due Sent copy, the CRM's copies, in this one transaction.
 
     Hearing of it twice changes nothing.

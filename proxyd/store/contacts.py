@@ -10,6 +10,8 @@ import sqlalchemy as sa
 
 from proxyd.store.tables import contacts, messages, participants
 
+_KNOWN = sa.select(contacts.c.key).where(contacts.c.key.in_(sa.bindparam("keys", expanding=True)))
+
 
 @dataclass(frozen=True, slots=True)
 class Contact:
@@ -41,7 +43,7 @@ def add(connection: sa.Connection, contact: Contact, at: datetime) -> bool:
 
 def known(connection: sa.Connection, keys: Iterable[str]) -> frozenset[str]:
     """Those of `keys` that are contacts."""
-    return frozenset(connection.scalars(sa.select(contacts.c.key).where(contacts.c.key.in_(list(keys)))))
+    return frozenset(connection.scalars(_KNOWN, {"keys": list(keys)}))
 
 
 def every(connection: sa.Connection) -> list[tuple[Contact, int, datetime | None]]:

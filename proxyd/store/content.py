@@ -14,12 +14,16 @@ from proxyd.store.tables import chunks, messages, submissions
 
 CHUNK = 256 * 1024  # octets
 
+_INSERT = chunks.insert()
+_CHUNK = sa.select(chunks.c.data).where(chunks.c.owner == sa.bindparam("owner"), chunks.c.seq == sa.bindparam("seq"))
+_DROP = chunks.delete().where(chunks.c.owner == sa.bindparam("of"))
+
 
 def put(connection: sa.Connection, owner: str, first: int, parts: Sequence[bytes]) -> None:
     """Keep `parts` as the chunks `first`, `first` + 1, … of `owner`."""
     if parts:
         rows = [{"owner": owner, "seq": first + n, "data": part} for n, part in enumerate(parts)]
-        connection.execute(chunks.insert(), rows)
+        connection.execute(_INSERT, rows)
 
 
 def replace(connection: sa.Connection, owner: str, seq: int, data: bytes) -> None:
@@ -31,9 +35,7 @@ def count(connection: sa.Connection, owner: str) -> int:
 
 
 def chunk(connection: sa.Connection, owner: str, seq: int) -> bytes | None:
-    value: bytes | None = connection.scalar(
-        sa.select(chunks.c.data).where(chunks.c.owner == owner, chunks.c.seq == seq)
-    )
+    value: bytes | None = connection.scalar(_CHUNK, {"owner": owner, "seq": seq})
     return value
 
 
@@ -50,7 +52,7 @@ def size(connection: sa.Connection, owner: str) -> int:
 
 
 def drop(connection: sa.Connection, owner: str) -> None:
-    connection.execute(chunks.delete().where(chunks.c.owner == owner))
+    connection.execute(_DROP, {"of": owner})
 
 
 def drop_orphans(connection: sa.Connection) -> int:

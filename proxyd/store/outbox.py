@@ -10,6 +10,9 @@ import sqlalchemy as sa
 
 from proxyd.store.tables import crm_entries, dropbox_copies, submissions
 
+_LOCAL = sa.select(crm_entries.c.crm).where(crm_entries.c.message == sa.bindparam("message"))
+_INSERT_ENTRY = crm_entries.insert()
+
 
 @dataclass(frozen=True, slots=True)
 class DropboxCopy:
@@ -70,10 +73,10 @@ def dropbox_settled(connection: sa.Connection, id: str, error: str | None = None
 
 def deliver_locally(connection: sa.Connection, message: str) -> None:
     """The `local` CRM is this store: what is logged is delivered by the same commit."""
-    there = connection.scalar(sa.select(crm_entries.c.crm).where(crm_entries.c.message == message))
+    there = connection.scalar(_LOCAL, {"message": message})
     if there is None:
         connection.execute(
-            crm_entries.insert(), {"message": message, "crm": "local", "state": "delivered", "remote_id": message}
+            _INSERT_ENTRY, {"message": message, "crm": "local", "state": "delivered", "remote_id": message}
         )
 
 

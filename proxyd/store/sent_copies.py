@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from proxyd.model import CopyState, FiledBy, Found
 from proxyd.store.tables import sent_copies
 
+_INSERT = sent_copies.insert()
+
 
 @dataclass(frozen=True, slots=True)
 class SentCopy:
@@ -56,7 +58,7 @@ def insert(
     connection: sa.Connection, id: str, account: str, state: CopyState, accepted_at: datetime, due: datetime
 ) -> None:
     connection.execute(
-        sent_copies.insert(),
+        _INSERT,
         {"id": id, "account": account, "state": state, "accepted_at": accepted_at, "due": due},
     )
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from proxyd.model import CopyState, Envelope, Recipient, SmtpReply, State
 from proxyd.store import content
-from proxyd.store.tables import hashed_ids, messages, sent_copies, steps, submissions
+from proxyd.store.tables import hashed_ids, sent_copies, steps, submissions
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,40 @@ class Submitted:
     reply: SmtpReply | None
     told_code: int | None
     looked_at: datetime | None
+
+
+# Statements are built once: building one costs five times what running it does.
+_INSERT = submissions.insert()
+_BY_ID = sa.select(submissions).where(submissions.c.id == sa.bindparam("of"))
+_SAME_AGAIN = (
+    sa.select(submissions)
+    .where(
+        submissions.c.account == sa.bindparam("account"),
+        submissions.c.fingerprint == sa.bindparam("fingerprint"),
+        submissions.c.begun_at >= sa.bindparam("since"),
+        submissions.c.state.in_([State.SUBMITTING, State.SENT, State.UNKNOWN]),
+    )
+    .order_by(submissions.c.begun_at.desc())
+    .limit(1)
+)
+_ENDED = (
+    submissions.update()
+    .where(submissions.c.id == sa.bindparam("of"))
+    .values({name: sa.bindparam(name) for name in ("state", "ended_at", "reply_code", "reply_text", "why")})
+)
+_TOLD = submissions.update().where(submissions.c.id == sa.bindparam("of")).values(told_code=sa.bindparam("told_code"))
+# Heard: the same mail again is a new mail, there is nothing left to recognise.
+_HEARD = _TOLD.values(fingerprint=None)
+_INSERT_HASH = hashed_ids.insert()
+_HASHES_OF = sa.select(hashed_ids.c.id_hash).where(hashed_ids.c.owner == sa.bindparam("owner"))
+_INSERT_STEP = steps.insert()
+_EMPTIED = (
+    submissions.update()
+    .where(submissions.c.id == sa.bindparam("of"))
+    .values(emptied=True, message_id=None, copy_fingerprint=None, envelope=None, reply_text=None, why=None)
+)
+_BARE_STEPS = steps.update().where(steps.c.owner == sa.bindparam("of")).values(detail="")
+_NO_ERROR = sent_copies.update().where(sent_copies.c.id == sa.bindparam("of")).values(error=None)
 
 
 def envelope_document(envelope: Envelope) -> dict[str, Any]:
@@ -69,7 +103,7 @@ def _submitted(row: sa.Row[Any]) -> Submitted:
 
 def insert(connection: sa.Connection, row: Submitted) -> None:
     connection.execute(
-        submissions.insert(),
+        _INSERT,
         {
             "id": row.id,
             "account": row.account,
@@ -87,48 +121,34 @@ def insert(connection: sa.Connection, row: Submitted) -> None:
 
 
 def get(connection: sa.Connection, id: str) -> Submitted | None:
-    row = connection.execute(sa.select(submissions).where(submissions.c.id == id)).one_or_none()
+    row = connection.execute(_BY_ID, {"of": id}).one_or_none()
     return None if row is None else _submitted(row)
 
 
 def same_again(connection: sa.Connection, account: str, fingerprint: str, since: datetime) -> Submitted | None:
     """The newest submission of these octets and envelope that the client heard no 250 of."""
-    row = connection.execute(
-        sa.select(submissions)
-        .where(
-            submissions.c.account == account,
-            submissions.c.fingerprint == fingerprint,
-            submissions.c.begun_at >= since,
-            submissions.c.state.in_([State.SUBMITTING, State.SENT, State.UNKNOWN]),
-        )
-        .order_by(submissions.c.begun_at.desc())
-        .limit(1)
-    ).one_or_none()
+    wanted = {"account": account, "fingerprint": fingerprint, "since": since}
+    row = connection.execute(_SAME_AGAIN, wanted).one_or_none()
     return None if row is None else _submitted(row)
 
 
 def ended(
     connection: sa.Connection, id: str, state: State, at: datetime, reply: SmtpReply | None, why: str = ""
 ) -> None:
-    connection.execute(
-        submissions.update()
-        .where(submissions.c.id == id)
-        .values(
-            state=state,
-            ended_at=at,
-            reply_code=None if reply is None else reply.code,
-            reply_text=None if reply is None else "\n".join(reply.lines),
-            why=why or None,
-        )
-    )
+    values = {
+        "of": id,
+        "state": state,
+        "ended_at": at,
+        "reply_code": None if reply is None else reply.code,
+        "reply_text": None if reply is None else "\n".join(reply.lines),
+        "why": why or None,
+    }
+    connection.execute(_ENDED, values)
 
 
 def told(connection: sa.Connection, id: str, code: int) -> None:
     """The client heard `code`. Until it has heard 250, the same mail again must find its first outcome."""
-    values: dict[str, Any] = {"told_code": code}
-    if code < 300:  # heard: the same mail again is a new mail, there is nothing left to recognise
-        values["fingerprint"] = None
-    connection.execute(submissions.update().where(submissions.c.id == id).values(values))
+    connection.execute(_HEARD if code < 300 else _TOLD, {"of": id, "told_code": code})
 
 
 def looked(connection: sa.Connection, id: str, at: datetime) -> None:
@@ -143,11 +163,14 @@ def in_state(connection: sa.Connection, state: State, account: str | None = None
 
 
 def never_settled(connection: sa.Connection, begun_before: datetime, sent_before: datetime) -> list[str]:
-    """Untracked ones that still hold their message: of unknown outcome, or sent and their Sent copy given up."""
+    """Untracked ones that still hold their message, and nothing is owed: of unknown outcome, or their Sent copy was
+    given up, not wanted, or is there and a kill came between that and the emptying."""
     given_up = sa.select(sent_copies.c.id).where(sent_copies.c.state == CopyState.FAILED)
+    settled = sa.select(sent_copies.c.id).where(sent_copies.c.state.in_([CopyState.PRESENT, CopyState.NOT_WANTED]))
     old = sa.or_(
         sa.and_(submissions.c.state == State.UNKNOWN, submissions.c.begun_at < begun_before),
         sa.and_(submissions.c.id.in_(given_up), submissions.c.begun_at < sent_before),
+        submissions.c.id.in_(settled),
     )
     where = (old, sa.not_(submissions.c.tracked), sa.not_(submissions.c.emptied))
     return list(connection.scalars(sa.select(submissions.c.id).where(*where)))
@@ -155,14 +178,9 @@ def never_settled(connection: sa.Connection, begun_before: datetime, sent_before
 
 def add_hashes(connection: sa.Connection, account: str, hashes: Iterable[str], owner: str) -> None:
     """Remember that `owner` answers to these keyed hashes of Message-IDs."""
-    wanted = set(hashes)
-    there = set(
-        connection.scalars(
-            sa.select(hashed_ids.c.id_hash).where(hashed_ids.c.account == account, hashed_ids.c.owner == owner)
-        )
-    )
-    if new := sorted(wanted - there):
-        connection.execute(hashed_ids.insert(), [{"account": account, "id_hash": each, "owner": owner} for each in new])
+    there = set(connection.scalars(_HASHES_OF, {"owner": owner}))
+    if new := sorted(set(hashes) - there):
+        connection.execute(_INSERT_HASH, [{"account": account, "id_hash": each, "owner": owner} for each in new])
 
 
 def owners(connection: sa.Connection, hashes: Sequence[str], account: str | None = None) -> dict[str, str]:
@@ -174,30 +192,16 @@ def owners(connection: sa.Connection, hashes: Sequence[str], account: str | None
 
 
 def hashes_of(connection: sa.Connection, owner: str) -> tuple[str, ...]:
-    return tuple(connection.scalars(sa.select(hashed_ids.c.id_hash).where(hashed_ids.c.owner == owner)))
+    return tuple(connection.scalars(_HASHES_OF, {"owner": owner}))
 
 
 def step(connection: sa.Connection, owner: str, at: datetime, what: str, detail: str = "") -> None:
     """One line of what `proxyd explain` tells."""
-    connection.execute(steps.insert(), {"owner": owner, "at": at, "what": what, "detail": detail})
+    connection.execute(_INSERT_STEP, {"owner": owner, "at": at, "what": what, "detail": detail})
 
 
 def empty(connection: sa.Connection, id: str) -> None:
     """Nothing is owed of this untracked message any more: what stays is its hashed id, the reason and bare steps."""
-    owner = connection.scalar(sa.select(messages.c.id).where(messages.c.content == id))
-    if owner is None:
-        content.drop(connection, id)
-    connection.execute(
-        submissions.update()
-        .where(submissions.c.id == id)
-        .values(
-            emptied=True,
-            message_id=None,
-            copy_fingerprint=None,
-            envelope=None,
-            reply_text=None,
-            why=None,
-        )
-    )
-    connection.execute(steps.update().where(steps.c.owner == id).values(detail=""))
-    connection.execute(sent_copies.update().where(sent_copies.c.id == id).values(error=None))
+    content.drop(connection, id)
+    for statement in (_EMPTIED, _BARE_STEPS, _NO_ERROR):
+        connection.execute(statement, {"of": id})

@@ -22,6 +22,20 @@ from proxyd.store.tables import (
     sent_copies,
 )
 
+_KNOWN = (
+    sa.select(message_ids.c.message_id, messages.c.id, messages.c.thread, messages.c.state, messages.c.message_id)
+    .join(messages, messages.c.id == message_ids.c.message)
+    .where(
+        message_ids.c.account == sa.bindparam("account"),
+        message_ids.c.message_id.in_(sa.bindparam("ids", expanding=True)),
+    )
+)
+_INSERT = messages.insert()
+_INSERT_ID = message_ids.insert()
+_INSERT_PARTICIPANT = participants.insert()
+_OF_SUBMISSION = sa.select(messages.c.id).where(messages.c.submission == sa.bindparam("submission"))
+_SET_STATE = messages.update().where(messages.c.id == sa.bindparam("of")).values(state=sa.bindparam("state"))
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -63,11 +77,7 @@ class Logged:
 
 def known(connection: sa.Connection, account: str, ids: Iterable[str]) -> dict[str, Logged]:
     """The logged messages of `account` that carry any of `ids`, by that id."""
-    rows = connection.execute(
-        sa.select(message_ids.c.message_id, messages.c.id, messages.c.thread, messages.c.state, messages.c.message_id)
-        .join(messages, messages.c.id == message_ids.c.message)
-        .where(message_ids.c.account == account, message_ids.c.message_id.in_(list(ids)))
-    )
+    rows = connection.execute(_KNOWN, {"account": account, "ids": list(ids)})
     return {row[0]: Logged(row[1], row[2], State(row[3]), row[4]) for row in rows}
 
 
@@ -75,7 +85,7 @@ def insert(connection: sa.Connection, entry: Entry) -> None:
     people = [asdict(each) for each in (*entry.to, *entry.cc, *entry.bcc)]
     to, cc = len(entry.to), len(entry.cc)
     connection.execute(
-        messages.insert(),
+        _INSERT,
         {
             "id": entry.id,
             "account": entry.account,
@@ -103,7 +113,7 @@ def insert(connection: sa.Connection, entry: Entry) -> None:
     )
     add_ids(connection, entry.account, entry.id, (entry.message_id, *entry.ids))
     if entry.people:
-        connection.execute(participants.insert(), [{"message": entry.id, "key": key} for key in sorted(entry.people)])
+        connection.execute(_INSERT_PARTICIPANT, [{"message": entry.id, "key": key} for key in sorted(entry.people)])
 
 
 def add_ids(connection: sa.Connection, account: str, message: str, ids: Iterable[str]) -> None:
@@ -112,7 +122,7 @@ def add_ids(connection: sa.Connection, account: str, message: str, ids: Iterable
     taken = set(known(connection, account, wanted))
     rows = [{"account": account, "message_id": each, "message": message} for each in wanted if each not in taken]
     if rows:
-        connection.execute(message_ids.insert(), rows)
+        connection.execute(_INSERT_ID, rows)
 
 
 def resubmitted(connection: sa.Connection, message: str, submission: str) -> None:
@@ -128,12 +138,12 @@ def set_state(connection: sa.Connection, submission: str, state: State) -> str |
     """The state of what was logged of `submission`; returns its record's id, None where nothing was."""
     row = of_submission(connection, submission)
     if row is not None:
-        connection.execute(messages.update().where(messages.c.id == row).values(state=state))
+        connection.execute(_SET_STATE, {"of": row, "state": state})
     return row
 
 
 def of_submission(connection: sa.Connection, submission: str) -> str | None:
-    row: str | None = connection.scalar(sa.select(messages.c.id).where(messages.c.submission == submission))
+    row: str | None = connection.scalar(_OF_SUBMISSION, {"submission": submission})
     return row
 
 

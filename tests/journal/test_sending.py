@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from proxyd.journal import Begun, Joined, Logged
+from proxyd.journal import Begun, Joined, Logged, sending
 from proxyd.model import (
     CopyPostponed,
     CopyPresent,
@@ -106,6 +106,17 @@ async def test_sent_copies_that_are_not_wanted_keep_nothing(tmp_path):
         begun = await d.begin(message(), ["private@elsewhere.test"])
         await d.journal.record(Sent(begun.id, TAKEN, d.clock.now()))
         assert await d.journal.due_copies(ADA) == []
+        await d.settled()
+        assert kept_chunks(d) == 0
+
+
+@on_the_loop
+async def test_what_a_kill_left_is_let_go_of_at_the_start(tmp_path):
+    async with desk(tmp_path, "sent_copy: {of: tracked}\n") as d:
+        begun = await d.begin(message(), ["private@elsewhere.test"])
+        await d.database.write(lambda c: sending.sent(c, d.accounts, Sent(begun.id, TAKEN, d.clock.now()), str))
+        assert kept_chunks(d) == 2
+    async with desk(tmp_path) as d:
         assert kept_chunks(d) == 0
 
 
