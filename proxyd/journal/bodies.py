@@ -31,14 +31,13 @@ def read_body(database: Database, owner: str) -> Body:
 
 
 class Bodies:
-    """Reads what is logged and unread; `caught_up` waits until nothing is."""
+    """Reads what is logged and unread."""
 
     def __init__(self, database: Database, workers: Workers) -> None:
         self._database = database
         self._workers = workers
         self._unread: deque[tuple[str, str]] = deque()
         self._more = asyncio.Event()
-        self._idle = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -51,12 +50,7 @@ class Bodies:
     def add(self, message: str, owner: str) -> None:
         """The record `message`, whose octets `owner` has, was logged."""
         self._unread.append((message, owner))
-        self._idle.clear()
         self._more.set()
-
-    async def caught_up(self) -> None:
-        """Until every logged message's body was read."""
-        await self._idle.wait()
 
     async def _run(self) -> None:
         self._unread.extend(await self._workers.run(self._left_unread))
@@ -64,7 +58,6 @@ class Bodies:
             while self._unread:
                 await self._read(*self._unread.popleft())
             self._more.clear()
-            self._idle.set()
             await self._more.wait()
 
     async def _read(self, message: str, owner: str) -> None:

@@ -33,8 +33,7 @@ async def test_a_reply_is_logged_when_it_is_announced(tmp_path, provider: Provid
             "In-Reply-To names <m1@example.test>",
         )
         assert logged["thread"] == w.timeline()[-1]["thread"]
-        await w.journal.bodies.caught_up()
-        assert "Yes." in next(each for each in w.timeline() if each["direction"] == "incoming")["text"]
+        await until(lambda: "Yes." in repr([each["text"] for each in w.timeline()]) or None, "its text")
 
 
 @on_the_loop
