@@ -7,6 +7,8 @@ Twisted's web server import it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import sys
 from typing import Any
 
@@ -21,9 +23,13 @@ from proxyd.workers import start
 __all__ = ["run"]
 
 
+M_ARENA_MAX = -8  # mallopt(3)
+
+
 def run(places: Places) -> int:
     """Run until told to stop; returns the exit code: 0, 69 = no listener could be opened, 78 = bad configuration."""
     _log_to_stderr()
+    _share_one_arena()
     try:
         settings = load(places.config)
         places.data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -64,3 +70,10 @@ def _log_to_stderr() -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def _share_one_arena() -> None:
+    """glibc gives each thread a heap of its own, and what one of them freed stays with it: twenty messages of 25 MB at
+    once left a third of their memory behind (75 MiB instead of 50). Other C libraries have no such call."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
