@@ -143,10 +143,10 @@ class Answer:
     octets: bytes
 
 
-# In what the server sends in quantity, the places that have to be looked at: a literal, and the line end behind which
-# another kind of line begins.
+# What a server sends in quantity, and the line end behind which it sends something else.
 _BULK = re.compile(rb"\* (?:\d|LIST |LSUB |STATUS |SEARCH )")
-_STOP = re.compile(rb"\}\r?\n|\n(?!\* (?:\d|LIST |LSUB |STATUS |SEARCH ))")
+_OTHER = re.compile(rb"\n(?!\* (?:\d|LIST |LSUB |STATUS |SEARCH ))")
+_BRACE = ord("}")
 _DATA = re.compile(rb"\* (?!(?:OK|NO|BAD|BYE|PREAUTH|CAPABILITY)[ \r\n])", re.IGNORECASE)
 
 
@@ -173,62 +173,54 @@ class AnswerReader:
         if self._kept:
             octets, self._kept = self._kept + octets, b""  # then there was no literal under way
         pieces: list[bytes | Answer] = []
-        given = 0
-        while at < len(octets):
-            step = self._go_on if self._inside else self._bulk if _BULK.match(octets, at) else self._line
-            end, answer = step(octets, at)
-            if answer:
+        given, size = 0, len(octets)
+        while at < size:
+            end = octets.find(b"\n", at) + 1
+            if not end:
+                if size - at > LONG_LINE:
+                    self._inside, self._tail = True, (self._tail + octets[at:])[-_MARK:]
+                    at = size
+                break
+            inside = self._inside
+            if not inside and _BULK.match(octets, at) is None and _DATA.match(octets, at) is None:
                 if at > given:
                     pieces.append(octets[given:at])
                 pieces.append(Answer(octets[at:end]))
-                given = end
-            elif end == at:
-                break  # more must come
-            at = end
+                at = given = end
+            elif octets[end - 3] == _BRACE or octets[end - 2] == _BRACE or self._tail:
+                at = self._behind_mark(octets, at, end)
+            else:
+                self._inside = False
+                at = end if inside else self._over_bulk(octets, end)
         if at > given:
-            pieces.append(octets[given:at] if given or at < len(octets) else octets)
+            at = min(at, size)
+            pieces.append(octets[given:at] if given or at < size else octets)
         self._kept = octets[at:]
         return pieces
 
-    def _line(self, octets: bytes, at: int) -> tuple[int, bool]:
-        """A line of any kind begins at `at`: where it ends, and whether it is an answer."""
-        end = octets.find(b"\n", at) + 1
-        if not end:
-            return self._unfinished(octets, at), False
-        if _DATA.match(octets, at) is None:
-            return end, True
-        return self._behind(octets, octets[max(at, end - _MARK) : end], end), False
-
-    def _bulk(self, octets: bytes, at: int) -> tuple[int, bool]:
-        """Lines of data begin at `at`: over as many of them as there are."""
-        stop = _STOP.search(octets, at)
-        if stop is None:
-            last = octets.rfind(b"\n", at) + 1
-            return last or self._unfinished(octets, at), False
-        line = max(at, octets.rfind(b"\n", at, stop.start()) + 1, stop.end() - _MARK)
-        return self._behind(octets, octets[line : stop.end()], stop.end()), False
-
-    def _go_on(self, octets: bytes, at: int) -> tuple[int, bool]:
-        """The rest of a line begins at `at`."""
-        end = octets.find(b"\n", at) + 1
-        if not end:
-            return self._unfinished(octets, at), False
-        mark = (self._tail + octets[max(at, end - _MARK) : end])[-_MARK:]
-        self._tail, self._inside = b"", False
-        return self._behind(octets, mark, end), False
-
-    def _behind(self, octets: bytes, mark: bytes, end: int) -> int:
-        """A line of data ended at `end` with `mark`: where it, or the literal that it announces, ends in `octets`."""
-        literal = literal_at_end(mark)
-        if literal is None:
-            return end
+    def _behind_mark(self, octets: bytes, at: int, end: int) -> int:
+        """A line of data ends at `end`, perhaps with a literal's mark: where that literal, or else the line, ends."""
+        brace = octets.rfind(b"{", at, end)
+        digits = octets[brace + 1 : end - 3]
+        if brace >= 0 and octets[end - 3] == _BRACE and digits.isdigit() and len(digits) <= _HUGE:
+            size, self._tail = int(digits), b""  # as servers write it
+        else:
+            literal = literal_at_end((self._tail + octets[max(at, end - _MARK) : end])[-_MARK:])
+            self._tail = b""
+            if literal is None:
+                self._inside = False
+                return end
+            size = literal.size
         self._inside = True
-        there = min(literal.size, len(octets) - end)
-        self._left = literal.size - there
-        return end + there
+        self._left = max(0, size - (len(octets) - end))
+        return end + size
 
-    def _unfinished(self, octets: bytes, at: int) -> int:
-        if len(octets) - at <= LONG_LINE:
+    @staticmethod
+    def _over_bulk(octets: bytes, at: int) -> int:
+        """A line begins at `at`: where the first one begins that may announce a literal or is of another kind."""
+        if _BULK.match(octets, at) is None:
             return at
-        self._inside, self._tail = True, (self._tail + octets[at:])[-_MARK:]
-        return len(octets)
+        other = _OTHER.search(octets, at)
+        end = len(octets) if other is None else other.end()
+        braces = [found for mark in (b"}\r", b"}\n") if (found := octets.find(mark, at, end)) >= 0]
+        return octets.rfind(b"\n", at, min(braces, default=end)) + 1 or at
