@@ -17,6 +17,8 @@ EXIT_NOT_RUNNING = 69
 WELL = ("connected", "connecting")
 COLOURS = {"connected": "green", "connecting": "yellow", "throttled": "yellow", "unreachable": "yellow"}
 
+ALL_THE_TIME = "all the time"
+
 EPILOG = """\b
 States: connected, connecting, unreachable, throttled, password_refused, access_revoked, misconfigured.
 Exit status: 0 all well, 1 something is not, 69 the daemon is not running.
@@ -89,6 +91,8 @@ def _concerns(account: dict[str, Any]) -> list[str]:
     lines = []
     if account["state"] != "connected" or account["evidence"]:
         lines.append(account["sentence"])
+    if account.get("watching", ALL_THE_TIME) != ALL_THE_TIME:
+        lines.append(f"the mailbox is watched {account['watching']}")
     for mail in account.get("unknown", []):
         looked = (
             f"not found when last looked for, {local(mail['looked_at'])}" if mail["looked_at"] else "looked for now"

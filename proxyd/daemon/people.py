@@ -14,11 +14,16 @@ from proxyd.config import Account, Server, Settings, read_secret
 from proxyd.errors import ConfigError, TryLater
 from proxyd.journal import Journal
 from proxyd.model import Health, HealthCause, HealthEvent
+from proxyd.provider import keepalive
+from proxyd.provider.allowance import Allowances
 from proxyd.provider.smtp import Submitter
 from proxyd.provider.tls import client_context
 from proxyd.rules import connection
+from proxyd.rules.allowance import Learned, learned_of
 from proxyd.watcher.mailbox import Mailbox
 from proxyd.workers import Clock, Workers, start
+
+CONNECTIONS = "connections"  # under this name the journal remembers what the provider said of their number
 
 log = structlog.get_logger()
 
@@ -45,6 +50,7 @@ class People:
         self._accounts: Mapping[str, Account] = {}
         self._submitters: dict[str, Submitter] = {}
         self._mailboxes: dict[str, Mailbox] = {}
+        self.allowances = Allowances(self.accounts, clock, self._remember)
         self._attending: dict[str, asyncio.Task[None]] = {}
 
     def accounts(self) -> Mapping[str, Account]:
@@ -101,13 +107,36 @@ class People:
             workers=self._workers,
         )
         submitter.warm()  # what clients are offered, and whether the sign-in works, is known before the first mail
-        mailbox = Mailbox(account, self._journal, self._mailbox_workers, self._clock, self._reactor, imap, self._jitter)
-        self._mailboxes[address] = mailbox
+        allowance = self.allowances.of(address)
+        allowance.know(learned_of(await self._journal.learned(address, CONNECTIONS)))
+        mailbox = self._mailboxes[address] = Mailbox(
+            account,
+            self._journal,
+            self._mailbox_workers,
+            self._clock,
+            self._reactor,
+            imap,
+            self._jitter,
+            allowance,
+        )
         mailbox.start()
 
     def _context(self, account: Account, role: str) -> Any:
         server: Server = getattr(account.provider, role)
         return None if server.tls == "none" else client_context(role, account.provider.ca)
+
+    def _remember(self, address: str, learned: Learned) -> None:
+        start(self._journal.learn(address, CONNECTIONS, learned.fact), "connections learned")
+
+    async def awake(self) -> None:
+        """The machine has slept, or its network is another: no connection is believed to stand."""
+        checks = [mailbox.check() for mailbox in self._mailboxes.values()]
+        probes = [keepalive.probe(place.socket) for place in self.allowances.places() if place.socket is not None]
+        for address, submitter in self._submitters.items():
+            submitter.let_go()
+            if self._journal.condition(address).side("SMTP").state is Health.UNREACHABLE:
+                submitter.sign_in()
+        await asyncio.gather(*checks, *probes)
 
     def _heard(self, address: str, event: HealthEvent) -> None:
         start(self._note(address, event), "health")

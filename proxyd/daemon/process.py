@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 from proxyd import __version__
 from proxyd.config import ConfigErrors, Endpoint, Listen, Places, Settings, is_system_service, load
 from proxyd.crm.delivery import Delivery
+from proxyd.daemon.awake import Awake
 from proxyd.daemon.exit_codes import EX_CONFIG, EX_OK, EX_UNAVAILABLE
 from proxyd.daemon.imap_doors import imap_door
 from proxyd.daemon.listeners import CannotListen, Listener, handed_over, listen, listen_for_web
@@ -100,7 +101,7 @@ class Daemon:
         self._imap_relay = ImapRelay(
             self._people.accounts,
             self._journal,
-            functools.partial(imap_door, self._workers),
+            functools.partial(imap_door, self._workers, self._people.allowances),
             self._clock,
             logins=logins,
             tls=self._tls,
@@ -114,6 +115,7 @@ class Daemon:
             return
         self._open_control_socket()
         self._delivery.start()
+        self._tasks.append(start(Awake(self._clock, self._people.awake).watch(), "awake"))
         self._tasks.append(start(self._notify.feed(self._commits, self._status_line, self._clock), "watchdog"))
         self._tasks.append(start(self._every_day(), "every day"))
         gc.freeze()  # what was built until now lives as long as the process: the collector need not walk it again
@@ -222,7 +224,12 @@ class Daemon:
 
     def state(self) -> DaemonState:
         accounts = [
-            AccountState(address, self._journal.condition(address), self._journal.last_seen(address))
+            AccountState(
+                address,
+                self._journal.condition(address),
+                self._journal.last_seen(address),
+                self._people.allowances.of(address).state,
+            )
             for address in self._people.accounts()
         ]
         listening = {name: listener.address for name, listener in self._listeners.items()}

@@ -345,6 +345,10 @@ class Journal:
             self._last_seen[account] = self._clock.now()
         return condition
 
+    def heard(self, account: str) -> None:
+        """The account's provider has answered; nothing else is said of its health."""
+        self._last_seen[account] = self._clock.now()
+
     def afresh(self, account: str) -> None:
         """After a new configuration: what was refused before says nothing of it."""
         self._conditions.pop(account, None)

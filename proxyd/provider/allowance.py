@@ -7,7 +7,9 @@ are and who gives way; here it is counted, the watcher is told, and what the pro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -19,6 +21,7 @@ from proxyd.rules import allowance as rules
 from proxyd.workers import Clock, start
 
 GIVE_WAY = 3.0  # seconds that a client waits for the watcher to close a connection, where there is no place to spare
+SETTLE = 0.5  # seconds for the provider to see that a connection is closed
 BACK_AFTER = 30.0  # seconds before the watcher takes a place that a client left: most clients come back soon
 
 T = TypeVar("T")
@@ -33,10 +36,12 @@ class Place:
     """One connection at the provider, from before it is opened until it is closed. `with` leaves it at the end."""
 
     def __init__(self, leave: Callable[[Place], None]) -> None:
+        self.socket: Any = None  # of the connection, where whoever opened it says so
         self._leave: Callable[[Place], None] | None = leave
 
     def leave(self) -> None:
         """The connection is closed, or never came to be. The second time does nothing."""
+        self.socket = None
         leave, self._leave = self._leave, None
         if leave is not None:
             leave(self)
@@ -46,6 +51,16 @@ class Place:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.leave()
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """How many stand, for `status`. `told` is how the mailbox is watched, for a person."""
+
+    clients: int
+    watcher: int
+    cap: int
+    told: str
 
 
 class Allowance:
@@ -65,13 +80,19 @@ class Allowance:
         self._watchers: set[Place] = set()
         self._resting = 0  # places that clients left a moment ago, which the watcher does not take yet
         self._changed = asyncio.Event()
-        self.on_change: Callable[[], None] = lambda: None  # the watcher's share may be another
+        self._last_share = rules.WATCHER
+        self.on_change: Callable[[], None] = lambda: None  # the watcher's share is another
 
     # --- what stands
 
     @property
     def limit(self) -> rules.Limit:
         return rules.limit(self._connections(), self._learned, self._clock.now())
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """The clients'."""
+        return tuple(self._clients)
 
     @property
     def clients(self) -> int:
@@ -90,6 +111,10 @@ class Allowance:
     def told(self) -> str:
         """How the mailbox is watched, for a person."""
         return self.limit.told(len(self._clients) + self._resting)
+
+    @property
+    def state(self) -> Connections:
+        return Connections(len(self._clients), len(self._watchers), self.limit.cap, self.told)
 
     # --- coming and going
 
@@ -127,10 +152,22 @@ class Allowance:
         try:
             return await self._try(connect)
         except TryLater as error:
-            gives_way = self.watchers > 0
-            if not self.refused(error) or not gives_way:
-                raise
-        return await self._try(connect)
+            if not self.refused(error) or not self._watchers:
+                raise self._crowded(error) from error
+        await self._clock.sleep(SETTLE)
+        try:
+            return await self._try(connect)
+        except TryLater as error:
+            self.refused(error)
+            raise self._crowded(error) from error
+
+    def _crowded(self, error: TryLater) -> TryLater:
+        """Where others of the account stand, it is not the account that is in trouble."""
+        said = error.evidence or str(error)
+        others = len(self._clients) + len(self._watchers)
+        if isinstance(error, Crowded) or not others or not rules.says_too_many(said):
+            return error
+        return Crowded(f"the provider allows no more than {others} connections for now: {said}", evidence=said)
 
     async def _try(self, connect: Callable[[], Awaitable[T]]) -> tuple[T, Place]:
         place = await self.client()
@@ -143,6 +180,14 @@ class Allowance:
         except BaseException:
             place.leave()
             raise
+
+    async def settled(self) -> None:
+        """Until the watcher's own connections that are one too many are closed; not for long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GIVE_WAY):
+                while len(self._watchers) >= max(self.share, 1):
+                    self._changed.clear()
+                    await self._changed.wait()
 
     def watcher(self) -> Place:
         """A place for a connection of the watcher's. Whether it may have one, `share` says."""
@@ -170,7 +215,9 @@ class Allowance:
 
     def _told_of_change(self) -> None:
         self._changed.set()
-        self.on_change()
+        if self.share != self._last_share:
+            self._last_share = self.share
+            self.on_change()
 
     # --- what the provider says of it
 
@@ -234,3 +281,8 @@ class Allowances:
     async def opened(self, address: str, connect: Callable[[], Awaitable[T]]) -> tuple[T, Place]:
         """As `Allowance.opened`."""
         return await self.of(address).opened(connect)
+
+    def places(self) -> Iterator[Place]:
+        """Of every client's connection that there is now."""
+        for allowance in self._of.values():
+            yield from allowance.places

@@ -177,6 +177,11 @@ class Connection:
         """End the connection without a word; a call that waits on it in another thread ends with Unreachable."""
         self._wire.drop()
 
+    @property
+    def moved(self) -> int:
+        """How often octets came or went. From any thread."""
+        return int(self._wire.moved)
+
     def fileno(self) -> int:
         return int(self._wire.sock.fileno())
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import ipaddress
-import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -20,9 +19,10 @@ from proxyd.config import Server
 from proxyd.errors import ProxydError
 from proxyd.formats import capabilities
 from proxyd.formats.imap_words import quoted
+from proxyd.provider.allowance import Place
 from proxyd.provider.imap_errors import Misconfigured, Unreachable, one_line, refusal, translated
+from proxyd.provider.keepalive import keep_alive
 
-KEEPALIVE = (60, 15, 4)  # seconds until the first probe, between probes, probes
 LINE_LIMIT = 64 * 1024  # octets of a server's line before the sign-in is done
 _ID = b'ID ("name" "proxyd")\r\n'
 
@@ -46,6 +46,17 @@ class SignedIn:
     capabilities: tuple[str, ...]
     text: str
     ahead: bytes
+    place: Place | None = None  # among the account's connections: to be left when this one is closed
+
+    def abort(self) -> None:
+        """Nobody wants it any more."""
+        self.transport.abort()
+        self.leave()
+
+    def leave(self) -> None:
+        """The transport is closed: the place is free."""
+        if self.place is not None:
+            self.place.leave()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +217,7 @@ class _Wire(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        keep_alive(transport)
+        keep_alive(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
         self._ahead += data
@@ -293,16 +304,6 @@ class _Wire(asyncio.Protocol):
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
-
-
-def keep_alive(transport: asyncio.BaseTransport) -> None:
-    """A peer that is gone without a word is found out in under two minutes."""
-    sock = transport.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
-    for name, value in zip(names, KEEPALIVE, strict=True):
-        if (option := getattr(socket, name, None)) is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _has(offered: tuple[str, ...], capability: str) -> bool:

@@ -17,13 +17,14 @@ from typing import Any, Literal
 
 from imapclient import IMAPClient
 
+from proxyd.provider.keepalive import keep_alive
+
 CONNECT_TIMEOUT = 10.0  # seconds, for each address of the host
 READ_TIMEOUT = 30.0  # seconds without an octet from the server while an answer is due
 MAX_LINE = 8 * 1024 * 1024  # octets; a SEARCH answer of a million UIDs fits
 MAX_LITERAL = 64 * 1024 * 1024  # octets; we never ask for more than a small part of this at once
 READ_SIZE = 65536
 DRAIN_LIMIT = 4 * READ_SIZE  # octets taken at once while parked; the rest is read by a worker
-KEEPALIVE = (60, 15, 4)  # seconds until the first probe, between probes, probes
 
 _FORBIDDEN = frozenset(b"\r\n\0")
 
@@ -49,6 +50,7 @@ class Wire(imaplib.IMAP4):
         self._context = context
         self._read_timeout = read_timeout
         self._unread = bytearray()
+        self.moved = 0  # how often octets came or went; only ever counted up, so that any thread may look
         self._searched = 0  # octets of `_unread` known to hold no line end
         super().__init__(host, port, connect_timeout)
 
@@ -81,6 +83,8 @@ class Wire(imaplib.IMAP4):
 
     def send(self, data: Any) -> None:
         self.sock.sendall(data)
+        if len(data) > READ_SIZE:  # what is small goes into the system's buffer, whether the server stands or not
+            self.moved += 1
 
     def shutdown(self) -> None:
         with contextlib.suppress(OSError):
@@ -133,6 +137,7 @@ class Wire(imaplib.IMAP4):
                 if closed:
                     break
                 self._unread += data
+                self.moved += 1
                 taken += len(data)
         except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
@@ -155,6 +160,7 @@ class Wire(imaplib.IMAP4):
         if not data:
             raise self.abort("the server closed the connection")
         self._unread += data
+        self.moved += 1
 
     def _line_end(self) -> int:
         at = self._unread.find(b"\n", self._searched)
@@ -194,8 +200,4 @@ class Client(IMAPClient):
 def _tune(sock: socket.socket) -> None:
     """No delay for small lines, and a dead peer is found out while we are parked."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
-    for name, value in zip(names, KEEPALIVE, strict=True):
-        if (option := getattr(socket, name, None)) is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    keep_alive(sock)

@@ -95,6 +95,11 @@ class Submitter:
         if not self._idle and not self._coming:
             self._open_one()
 
+    def let_go(self) -> None:
+        """The machine has slept, or its network is another: kept connections are not trusted any more."""
+        while self._idle:
+            self._drop(self._idle[0])
+
     async def submit(self, envelope: Envelope, content: Content) -> Outcome:
         """Hand one message over. What a server or a network does is an outcome; what `content` raises is raised,
         and then nothing was sent."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from proxyd.formats.smtp_client import ReplyReader
 from proxyd.model import SmtpReply
+from proxyd.provider.keepalive import PATIENCE_SMTP, keep_alive
 
 PIECE = 64 * 1024  # octets written at once, and that may wait before we do; TLS keeps room for the largest for good
 
@@ -59,6 +60,7 @@ class Wire(asyncio.Protocol):
         self._transport = transport
         self._socket = transport.get_extra_info("socket")
         transport.set_write_buffer_limits(high=PIECE)
+        keep_alive(self._socket, PATIENCE_SMTP)
         self._acknowledge_at_once()
 
     def data_received(self, data: bytes) -> None:

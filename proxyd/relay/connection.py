@@ -20,6 +20,7 @@ from aiosmtpd.smtp import SMTP
 from proxyd.formats import smtp_dialogue as form
 from proxyd.formats.smtp_dialogue import octets, reply
 from proxyd.model import SmtpReply
+from proxyd.provider.keepalive import PATIENCE_SMTP, keep_alive
 from proxyd.relay.desk import Desk
 
 BLOCK = 64 * 1024  # octets read at once
@@ -74,6 +75,7 @@ class Connection(SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._desk.came(self)
+        keep_alive(transport.get_extra_info("socket"), PATIENCE_SMTP)
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -14,7 +14,7 @@ import structlog
 
 from proxyd.formats.imap_stream import literal_at_end, tag_and_verb
 from proxyd.formats.smtp_dialogue import HTTP_VERBS
-from proxyd.provider.imap_door import keep_alive
+from proxyd.provider.keepalive import keep_alive
 from proxyd.provider.tls import share_buffer
 from proxyd.relay.connection import HANDSHAKE_LIMIT, IDLE_LIMIT, is_local
 from proxyd.relay.imap_desk import ImapDesk
@@ -68,7 +68,7 @@ class ImapConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        keep_alive(transport)
+        keep_alive(transport.get_extra_info("socket"))
         share_buffer(transport)
         transport.set_write_buffer_limits(high=BUFFER)
         self._desk.came(self)

@@ -14,6 +14,7 @@ from proxyd.config import Account
 from proxyd.errors import ProxydError
 from proxyd.journal import Journal
 from proxyd.model import Health, HealthCause, HealthEvent
+from proxyd.provider.allowance import Crowded
 from proxyd.provider.imap_door import SignedIn
 from proxyd.provider.imap_errors import Unreachable, health_of
 from proxyd.relay.imap_uploads import Uploads
@@ -84,15 +85,19 @@ class ImapDesk:
     # --- the provider
 
     async def sign_in(self, account: Account) -> SignedIn | str:
-        """A connection to the provider; or why there is none, in the sentence that `status` shows."""
+        """A connection to the provider; or why there is none, as a response code and the sentence that `status`
+        shows."""
         address = account.address
         if not self._may_sign_in(address):
-            return self.journal.condition(address).sentence
+            return self._unavailable(address)
         try:
             async with asyncio.timeout(SIGN_IN_LIMIT):
                 signed_in = await self._doors(account).open()
         except TimeoutError:
             return await self._failed(address, Unreachable(f"no sign-in within {SIGN_IN_LIMIT:g} s"))
+        except Crowded as error:
+            log.warning("no connection left for a client", account=address, why=str(error))
+            return f"[LIMIT] {error}"
         except ProxydError as error:
             return await self._failed(address, error)
         # Not awaited: the loop must not turn before somebody listens to the connection.
@@ -102,7 +107,10 @@ class ImapDesk:
     async def _failed(self, address: str, error: ProxydError) -> str:
         log.warning("no sign-in for a client", account=address, why=str(error))
         await self.unwell(address, health_of(error))
-        return self.journal.condition(address).sentence
+        return self._unavailable(address)
+
+    def _unavailable(self, address: str) -> str:
+        return f"[UNAVAILABLE] {self.journal.condition(address).sentence}"
 
     def _may_sign_in(self, address: str) -> bool:
         """A client comes again and again; the mailbox must not be locked by it."""
@@ -134,10 +142,12 @@ class ImapDesk:
                 continue
             try:
                 signed_in = await self._doors(account).open()
+            except Crowded:
+                continue
             except ProxydError as error:
                 await self.journal.health(address, health_of(error))
             else:
-                signed_in.transport.abort()
+                signed_in.abort()
                 await self.journal.health(address, HealthEvent(HealthCause.SIGNED_IN, "IMAP"))
 
     def close(self) -> None:

@@ -181,9 +181,9 @@ class ImapDialogue(ImapConnection):
         signed_in = await self._desk.sign_in(account)
         self.heard()
         if isinstance(signed_in, str):
-            return b"NO [UNAVAILABLE] " + one_line(signed_in).encode("ascii")
+            return b"NO " + one_line(signed_in).encode("ascii")
         if self.transport.is_closing():
-            signed_in.transport.abort()
+            signed_in.abort()
             raise Ended
         offered = capabilities.octets(capabilities.after_login(signed_in.capabilities))
         self.say(tag + b" OK [CAPABILITY " + offered + b"] Signed in\r\n")

@@ -53,6 +53,7 @@ class Passage:
         self.capabilities = frozenset(word.upper() for word in signed_in.capabilities)
         self._desk = desk
         self._client = client
+        self._signed_in = signed_in
         self._server = signed_in.transport
         self._unread = signed_in.ahead
         self.over_tls = client.get_extra_info("ssl_object") is not None
@@ -228,6 +229,7 @@ class Passage:
             return
         self._ended.set()
         self._desk.went(self)
+        self._signed_in.leave()
         self.server_full(False)
         for due in self._go_aheads:
             if not due.came.done():

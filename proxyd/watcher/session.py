@@ -17,6 +17,8 @@ from proxyd.config import Account, read_secret
 from proxyd.errors import ProxydError
 from proxyd.journal import Journal
 from proxyd.model import HealthCause, HealthEvent
+from proxyd.provider.allowance import Allowance
+from proxyd.provider.allowance import Place as Counted
 from proxyd.provider.imap import Connection, health_of
 from proxyd.provider.parking import Place
 from proxyd.rules import connection as rules
@@ -28,10 +30,15 @@ T = TypeVar("T")
 
 
 class Session:
-    def __init__(self, connection: Connection, lane: Lane, place: Place) -> None:
+    def __init__(
+        self, connection: Connection, lane: Lane, place: Place, counted: Counted, on_answer: Callable[[], None]
+    ) -> None:
+        """`counted` is its place among the account's connections; `on_answer` hears of every answer after a wait."""
         self._connection = connection
         self._lane = lane
         self._place = place
+        self._counted = counted
+        self._on_answer = on_answer
 
     async def do(self, command: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """One command: `await session.do(Connection.examine, "INBOX")`."""
@@ -39,7 +46,9 @@ class Session:
 
     async def park(self, seconds: float) -> bool:
         """In IDLE for at most `seconds`, or until a nudge; True = new mail was announced."""
-        return await self._place.wait(self._connection, self._lane, seconds)
+        news = await self._place.wait(self._connection, self._lane, seconds)
+        self._on_answer()
+        return news
 
     async def pause(self, seconds: float) -> None:
         """Without IDLE, where no folder is open: until a nudge, at most `seconds`."""
@@ -52,8 +61,16 @@ class Session:
         """Whether a command's answer told of new mail beside what it was asked."""
         return self._connection.take_news()
 
+    @property
+    def moved(self) -> int:
+        """How often anything came from the server, or went to it: it stands still where nobody answers."""
+        return self._connection.moved
+
     async def close(self) -> None:
-        await self._lane.run(self._connection.close)
+        try:
+            await self._lane.run(self._connection.close)
+        finally:
+            self._counted.leave()
 
     def drop(self) -> None:
         """End it from outside: whoever works with it hears Unreachable."""
@@ -70,6 +87,7 @@ class Door:
         reactor: Any,
         tls_context: ssl.SSLContext | None,
         jitter: Callable[[], float],
+        allowance: Allowance,
     ) -> None:
         self._account = account
         self._journal = journal
@@ -78,19 +96,30 @@ class Door:
         self._reactor = reactor
         self._tls_context = tls_context
         self._jitter = jitter
+        self._allowance = allowance
         self._one_at_a_time = asyncio.Lock()
         self._hurry = asyncio.Event()
         self._failures = 0  # in a row
         self._not_before = 0.0  # on the clock's monotonic scale
 
-    async def open(self, on_failure: Callable[[ProxydError], Any] | None = None) -> Session:
-        """A signed-in session, tried for as long as it takes. `on_failure` is awaited after each failed try."""
+    async def open(
+        self,
+        on_failure: Callable[[ProxydError], Any] | None = None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Session | None:
+        """A signed-in session, tried for as long as it takes, or until it is no more `wanted`: None. `on_failure` is
+        awaited after each failed try."""
         while True:
             async with self._one_at_a_time:
                 await self._wait()
+                await self._allowance.settled()
+                if not wanted():
+                    return None
                 try:
                     session = await self._sign_in()
                 except ProxydError as error:
+                    if self._too_many(error):
+                        continue
                     await self.failed(error)
                     failure = error
                 else:
@@ -98,6 +127,11 @@ class Door:
                     return session
             if on_failure is not None:
                 await on_failure(failure)
+
+    def _too_many(self, error: ProxydError) -> bool:
+        """The provider finds our connections too many, while others stand: no trouble, but a place less for us."""
+        share = self._allowance.share
+        return self._allowance.refused(error) and self._allowance.share < share
 
     async def failed(self, error: ProxydError) -> None:
         """A try, or a connection that stood, came to nothing: say so, and how long nobody tries."""
@@ -138,11 +172,19 @@ class Door:
         what = f"{self._account.address}: sign_in.password"
         password = await self._workers.run(read_secret, sign_in.password, what)
         lane = self._workers.lane()
-        connection = await lane.run(Connection.open, server.host, server.port, server.tls, self._tls_context)
+        counted = self._allowance.watcher()
         try:
-            await lane.run(connection.sign_in, sign_in.imap_user, password)
+            connection = await lane.run(Connection.open, server.host, server.port, server.tls, self._tls_context)
+            try:
+                await lane.run(connection.sign_in, sign_in.imap_user, password)
+            except BaseException:
+                connection.drop()
+                await lane.run(connection.close)
+                raise
         except BaseException:
-            connection.drop()
-            await lane.run(connection.close)
+            counted.leave()
             raise
-        return Session(connection, lane, Place(self._reactor, self._clock))
+        return Session(connection, lane, Place(self._reactor, self._clock), counted, self._heard)
+
+    def _heard(self) -> None:
+        self._journal.heard(self._account.address)

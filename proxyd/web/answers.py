@@ -19,6 +19,7 @@ from proxyd.formats.mime import attachment as decoded_attachment
 from proxyd.journal.bodies import read_body
 from proxyd.journal.sending import KEPT_UNKNOWN
 from proxyd.model import mailbox_key
+from proxyd.provider.allowance import Connections
 from proxyd.rules.connection import Condition
 from proxyd.store import contacts as contact_rows
 from proxyd.store import content, history, mailboxes, outbox, sent_copies
@@ -216,11 +217,13 @@ def import_contacts(database: Database, octets: bytes, kind: str = "") -> Docume
 
 @dataclass(frozen=True, slots=True)
 class AccountState:
-    """An account's connection as the journal knows it; `last_seen` is when the mailbox last answered."""
+    """An account's connection as the journal knows it; `last_seen` is when the mailbox last answered; `connections`
+    are those to its IMAP server."""
 
     address: str
     condition: Condition
     last_seen: datetime | None = None
+    connections: Connections | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +284,13 @@ def _account_document(account: AccountState) -> Document:
         "evidence": condition.evidence,
         "sentence": condition.sentence,
         "last_seen": timestamp(account.last_seen) if account.last_seen else None,
+    } | ({} if account.connections is None else _connections_document(account.connections))
+
+
+def _connections_document(standing: Connections) -> Document:
+    return {
+        "connections": {"clients": standing.clients, "watcher": standing.watcher, "cap": standing.cap},
+        "watching": standing.told,
     }
 
 

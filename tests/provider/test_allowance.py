@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from proxyd.errors import Refused, TryLater
-from proxyd.provider.allowance import BACK_AFTER, GIVE_WAY, Allowance, Allowances, Crowded, Place
+from proxyd.provider.allowance import BACK_AFTER, GIVE_WAY, SETTLE, Allowance, Allowances, Crowded, Place
 from proxyd.provider.imap import Throttled, Unreachable
 from proxyd.rules.allowance import BELIEVED, Learned
 from proxyd.workers import start
@@ -41,7 +41,7 @@ async def test_clients_take_what_there_is_and_the_watcher_hears_of_it() -> None:
     account = Counted(6)
     places = await account.clients_come(5)
     assert len(places) == 4
-    assert account.shares == [2, 2, 1, 0]
+    assert account.shares == [1, 0], "told of nothing but changes"
     places[0].leave()
     places[0].leave()
     assert (account.clients, account.share) == (3, 0), "it does not come back at once"
@@ -145,7 +145,10 @@ async def test_a_client_refused_by_the_provider_gets_the_watchers_place() -> Non
             raise Throttled("not now", evidence=TOO_MANY)
         return "connected"
 
-    connected, place = await account.opened(connect)
+    opening = start(account.opened(connect), "test")
+    await account.clock.sleeper()
+    await account.time(SETTLE)
+    connected, place = await opening
     assert (connected, tries) == ("connected", [2, 1])
     assert (account.clients, account.watchers) == (1, 1)
     place.leave()
@@ -153,23 +156,51 @@ async def test_a_client_refused_by_the_provider_gets_the_watchers_place() -> Non
 
 
 @pytest.mark.parametrize(
-    ("error", "tries"),
-    [(Throttled("no", evidence=TOO_MANY), 2), (Unreachable("gone"), 1), (Refused("no"), 1), (ValueError(), 1)],
-    ids=["too many", "unreachable", "refused", "a fault"],
+    ("error", "watchers", "clients", "tries", "raised"),
+    [
+        pytest.param(Throttled("no", evidence=TOO_MANY), 1, 0, 2, Crowded, id="too many, twice"),
+        pytest.param(Throttled("no", evidence=TOO_MANY), 0, 1, 1, Crowded, id="too many, other clients stand"),
+        pytest.param(Throttled("no", evidence=TOO_MANY), 0, 0, 1, Throttled, id="too many, and none of ours"),
+        pytest.param(Throttled("no", evidence="[THROTTLED]"), 1, 1, 1, Throttled, id="not now"),
+        pytest.param(Unreachable("gone"), 1, 1, 1, Unreachable, id="unreachable"),
+        pytest.param(Refused("no"), 1, 1, 1, Refused, id="refused"),
+        pytest.param(ValueError(), 1, 1, 1, ValueError, id="a fault"),
+    ],
 )
 @on_the_loop
-async def test_a_client_that_cannot_connect_holds_no_place(error: Exception, tries: int) -> None:
+async def test_a_client_that_cannot_connect_holds_no_place(
+    error: Exception, watchers: int, clients: int, tries: int, raised: type[Exception]
+) -> None:
     account = Counted(15)
-    account.watcher()
+    for _ in range(watchers):
+        account.watcher()
+    await account.clients_come(clients)
     tried: list[int] = []
 
     async def connect() -> None:
         tried.append(1)
         raise error
 
-    with pytest.raises(type(error)):
-        await account.opened(connect)
-    assert (account.clients, len(tried)) == (0, tries)
+    opening = start(account.opened(connect), "test")
+    while not opening.done():
+        await account.time(SETTLE)
+        await asyncio.sleep(0.01)
+    assert type(opening.exception()) is raised
+    assert (account.clients, len(tried)) == (clients, tries)
+
+
+@on_the_loop
+async def test_the_watcher_waits_for_its_own_to_be_closed() -> None:
+    account = Counted(15)
+    await account.settled()
+    first = account.watcher()
+    await account.settled()
+    account.watcher()
+    settling = start(account.settled(), "test")
+    await asyncio.sleep(0)
+    assert not settling.done()
+    first.leave()
+    await settling
 
 
 @on_the_loop

@@ -86,6 +86,7 @@ class Provider(Server):
         tls: str = "implicit",
         client_password: Path | None = None,
         files_sent: str | None = None,
+        connections: int | None = None,
         more: str = "",
     ) -> str:
         """The text of an `accounts.d` file that points here. `tls` is implicit or starttls, for both protocols;
@@ -101,6 +102,8 @@ class Provider(Server):
             f"  smtp: {{host: {host}, port: {smtp_port}, tls: {tls}}}",
             f"  ca: {self.ca.ca}",
         ]
+        if connections is not None:
+            lines.append(f"  connections: {connections}")
         if files_sent is not None:
             lines.append(f'  files_sent: "{files_sent}"')
         lines += ["sign_in:", f"  password: {{file: {self.password_file(address)}}}"]

@@ -289,8 +289,9 @@ async def test_one_connection_more_than_the_provider_allows(tmp_path, make_provi
     async with watched(tmp_path, provider, started=False) as w:
         w.mailbox.start()
         await w.parked(1)
-        await until(lambda: w.state() == "throttled" or None, "throttled")
-        assert "Maximum number of connections" in w.journal.condition(PERSON).evidence
+        await until(lambda: "Maximum number of connections" in w.allowance.told or None, "what was learned")
+        assert w.state() == "connected", "one connection is enough: nothing is wrong"
+        assert w.allowance.told.startswith("by one connection")
 
 
 @on_the_loop

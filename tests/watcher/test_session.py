@@ -19,7 +19,7 @@ from tests.watcher.watched import Watched, until, watched
 
 def door_of(w: Watched) -> Door:
     context = client_context("imap", w.account.provider.ca)
-    return Door(w.account, w.journal, w.workers, w.clock, reactor, context, lambda: 0.0)
+    return Door(w.account, w.journal, w.workers, w.clock, reactor, context, lambda: 0.0, w.allowance)
 
 
 @on_the_loop
@@ -39,10 +39,11 @@ async def test_two_who_wait_cost_one_try_and_hurry_lets_both_in(tmp_path, provid
         assert w.journal.condition(PERSON).refusals == 1
         provider.dovecot.set_password(PERSON, PASSWORD)
         door.hurry()
-        sessions: list[Session] = await asyncio.gather(*opening)
+        sessions: list[Session | None] = await asyncio.gather(*opening)
         assert len(failures) == 1
         assert w.state() == "connected"
         for session in sessions:
+            assert session is not None
             assert await session.do(Connection.has, "IDLE")
             await session.close()
 

@@ -15,6 +15,7 @@ from twisted.internet import reactor  # noqa: TID251 - the reactor that pytest r
 from proxyd.config import Account, load
 from proxyd.journal import Begun, Journal
 from proxyd.model import Sent, SmtpReply
+from proxyd.provider.allowance import Allowance
 from proxyd.provider.tls import client_context
 from proxyd.store.database import Database
 from proxyd.watcher.mailbox import Mailbox
@@ -35,6 +36,7 @@ class Watched(Desk):
 
     provider: Provider
     mailbox: Mailbox
+    allowance: Allowance
     gone: int  # connections of an earlier run that ended in IDLE
 
     @property
@@ -116,8 +118,9 @@ async def watched(
     journal = Journal(database, workers, turned, lambda: accounts)
     await journal.open()
     context = client_context("imap", accounts[PERSON].provider.ca)
-    mailbox = Mailbox(accounts[PERSON], journal, workers, turned, reactor, context, lambda: 0.0)
-    desk = Watched(database, journal, turned, accounts, workers, provider, mailbox, idling(provider))
+    allowance = Allowance(lambda: accounts[PERSON].provider.connections, turned)
+    mailbox = Mailbox(accounts[PERSON], journal, workers, turned, reactor, context, lambda: 0.0, allowance)
+    desk = Watched(database, journal, turned, accounts, workers, provider, mailbox, allowance, idling(provider))
     try:
         if started:
             mailbox.start()

@@ -1,0 +1,104 @@
+"""A forwarder that makes a connection half-open on demand: it stands, and what either side sends is swallowed.
+
+    with Swallow(server_port) as between:      # clients connect to between.port
+        between.swallow()                      # from now on, for the connections that stand; new ones pass
+
+It runs on a loop and a thread of its own, so that it serves plain tests and tests on the daemon's loop alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from concurrent.futures import Future
+
+from tests.servers.processes import Server, free_port
+
+
+class Swallow(Server):
+    """Listens on `port` of 127.0.0.1 and ::1 and forwards to `target` on 127.0.0.1."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.port = free_port()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="swallow")
+        self._standing: list[_Line] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+        self._call(self._listen())
+
+    def stop(self) -> None:
+        self._call(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def swallow(self) -> int:
+        """What stands now is half-open; returns how many lines that are, two for each connection."""
+        swallowed = [line for line in self._standing if not line.over]
+        for line in swallowed:
+            line.swallows = True
+        return len(swallowed)
+
+    @property
+    def passing(self) -> int:
+        """Connections that stand and pass what is sent."""
+        return sum(not line.over and not line.swallows for line in self._standing) // 2
+
+    def _call(self, coroutine: object) -> None:
+        done: Future[None] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)  # type: ignore[arg-type]
+        done.result(10)
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._accepted, ["127.0.0.1", "::1"], self.port)
+
+    async def _close(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        except OSError:
+            writer.transport.abort()
+            return
+        there, back = _Line(reader, far_writer), _Line(far_reader, writer)
+        self._standing += [there, back]
+        try:
+            await asyncio.gather(there.carry(), back.carry())
+        finally:
+            writer.close()
+            far_writer.close()
+            self._tasks.discard(task)
+
+
+class _Line:
+    """One direction."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self.swallows = False
+        self.over = False
+
+    async def carry(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            while octets := await self._reader.read(65536):
+                if not self.swallows:
+                    self._writer.write(octets)
+                    await self._writer.drain()
+        self.over = True
+        if not self.swallows:
+            with contextlib.suppress(OSError):
+                self._writer.write_eof() if self._writer.can_write_eof() else self._writer.close()
