@@ -80,22 +80,30 @@ class Looking:
             return await self._journal.copy_alike(self._address, seen)
         return found
 
-    async def of(self, session: Session, copy: DueCopy) -> list[Candidate]:
-        """Every copy of this message in the open folder."""
+    async def of(self, session: Session, copy: DueCopy, *, every_way: bool = False) -> list[Candidate]:
+        """Every copy of this message in the open folder. `every_way`: one may have no id, beside one that has."""
         await session.do(Connection.noop)  # or the server may not show what has just arrived
-        return await self.find(session, copy.id, copy.ids, copy.fingerprint, copy.accepted_at)
+        return await self.find(session, copy.id, copy.ids, copy.fingerprint, copy.accepted_at, every_way=every_way)
 
     async def find(
-        self, session: Session, id: str, ids: Sequence[str], fingerprint: str, since: datetime
+        self,
+        session: Session,
+        id: str,
+        ids: Sequence[str],
+        fingerprint: str,
+        since: datetime,
+        *,
+        every_way: bool = False,
     ) -> list[Candidate]:
         uids: set[int] = set()
         for each in ids:
             uids.update(await session.do(Connection.uids_of_id, each))
         found = await self._matching(session, sorted(uids), id, ids, fingerprint)
-        if not found:
+        if not found or every_way:
             day = since.astimezone(UTC).date() - timedelta(days=1)
             newest = (await session.do(Connection.uids_since, day))[-NEWEST:]
-            found = await self._matching(session, newest, id, ids, fingerprint)
+            others = [uid for uid in newest if uid not in {each.uid for each in found}]
+            found += await self._matching(session, others, id, ids, fingerprint)
         return found
 
     async def _matching(
@@ -111,9 +119,16 @@ class Looking:
             owners = {owned[one].id for one in named[uid] if one in owned}
             if id in owners or any(one in ids for one in named[uid]):
                 found.append(Candidate(uid, each, True))
-            elif not owners and fingerprint and copy_fingerprint(fields[uid], hidden=self._hidden) == fingerprint:
+            elif not owners and await self._says_the_same(fields[uid], each, id, fingerprint):
                 found.append(Candidate(uid, each, False))
         return found
+
+    async def _says_the_same(self, octets: bytes, heading: Heading, id: str, fingerprint: str) -> bool:
+        seen = copy_fingerprint(octets, hidden=self._hidden)
+        if fingerprint or heading.message_id:
+            return seen == fingerprint
+        alike = await self._journal.copy_alike(self._address, seen)
+        return alike is not None and alike.id == id
 
     async def fields(self, session: Session, uids: Sequence[int]) -> dict[int, bytes]:
         found: dict[int, bytes] = {}

@@ -126,7 +126,7 @@ class SentCopies:
     async def _look_now(self, session: Session, opened: Opened, look: LookNow) -> bool:
         """An upload came to its end, or waits for what we find: whether there is a copy."""
         copy = await self._journal.copy(look.id)
-        candidates = await self._looking.of(session, copy) if copy is not None else []
+        candidates = await self._looking.of(session, copy, every_way=look.uploaded) if copy is not None else []
         at = look.found
         if copy is not None and at is not None and (at.folder, at.uidvalidity) == (opened.name, opened.uidvalidity):
             candidates = await self._with_upload(session, candidates, at.uid)
