@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
@@ -291,7 +292,7 @@ status = st.tuples(st.sampled_from([b"* OK ", b"a1 OK ", b"+ ", b"* CAPABILITY "
 def test_answers_are_found_and_nothing_else(lines: list[tuple[bool, bytes]], cuts: list[int]) -> None:
     octets = b"".join(line for _, line in lines)
     edges = sorted({0, len(octets), *(cut for cut in cuts if cut < len(octets))})
-    chunks = [octets[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    chunks = [octets[a:b] for a, b in itertools.pairwise(edges)]
     assert answers(chunks) == ([line for wanted, line in lines if wanted], octets)
 
 
