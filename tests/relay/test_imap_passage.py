@@ -129,7 +129,7 @@ async def test_the_provider_is_lost_inside_a_message(tmp_path):
 @on_the_loop
 async def test_status_knows_that_the_provider_was_lost_and_that_it_is_back(tmp_path):
     async with imap_house(tmp_path) as here:
-        client, provider = await here.signed_in()
+        client, _ = await here.signed_in()
         assert here.journal.condition(ADA).state is Health.CONNECTED
         here.provider.stop()
         assert (await client.hear()).startswith("* BYE [UNAVAILABLE] ")
@@ -202,9 +202,10 @@ async def test_the_client_goes_without_a_word(tmp_path):
     async with imap_house(tmp_path) as here:
         client, provider = await here.signed_in()
         client.writer.transport.abort()
-        while here.relay._desk._guests:
-            await asyncio.sleep(0.01)
-        assert await provider.ended()
+        assert await provider.hear() == "proxyd.1 LOGOUT"
+        provider.say("* BYE bye", "proxyd.1 OK out")
+        provider.close()
+        await passage_of(here).over()
         assert here.journal.condition(ADA).state is Health.CONNECTED
 
 
