@@ -19,7 +19,7 @@ import structlog
 from proxyd.config import Account, read_secret
 from proxyd.config.settings import Source
 from proxyd.errors import ConfigError
-from proxyd.relay.peer import Admission, Ends, user_at
+from proxyd.relay.peer import Admission, Ends, known_at_once, user_at
 from proxyd.workers import Clock, Workers
 
 FIRST_DELAY = 0.5  # seconds that the first wrong password waits for its answer; doubled for each that follows
@@ -88,7 +88,9 @@ class Logins:
         """(the user where that matters and is known, why this user may not use the account or nothing)"""
         if not self._admission.asks(account.allow_uids):
             return None, ""
-        uid = await self._workers.run(user_at, ends) if ends is not None else None
+        uid = known_at_once(ends) if ends is not None else None
+        if uid is None and ends is not None:
+            uid = await self._workers.run(user_at, ends)
         return uid, self._admission.refusal(account.allow_uids, uid)
 
     def _digest(self, secret: bytes) -> bytes:

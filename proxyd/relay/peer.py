@@ -1,7 +1,8 @@
 """Which user of this machine is at the other end of a connection, and whether that user may log in to an account.
 
-Why this way: every user and every program of the machine reaches loopback, and TCP does not say who calls. The kernel's
-tables of connections (proc(5), /proc/net/tcp) hold the other end's own row, with the user whose socket it is.
+Why this way: every user and every program of the machine reaches loopback, and TCP does not say who calls. The kernel
+knows the other end's own socket, and whose it is. It is asked for that one (`sock_diag`) in microseconds; what that
+does not tell, its tables of all connections do (proc(5), /proc/net/tcp).
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from proxyd.relay import sock_diag
+from proxyd.relay.sock_diag import Row
+
 TABLES = ("tcp", "tcp6")
 NOBODY = -1  # instead of a user: the other end has been closed, what it sent is nobody's any more
 OVERFLOW = 65534  # every user who has no number in our user namespace (PrivateUsers=yes, containers)
 ROOT = 0
-_ESTABLISHED = "01"
+_ESTABLISHED = 1
 _ROW = 400  # characters; a row has about 150
-_OPEN = (_ESTABLISHED, "04", "05")  # the latter two: it has said all it had to say, and still listens
+_OPEN = (_ESTABLISHED, 4, 5)  # the latter two: it has said all it had to say, and still listens
 
 
 class Ends(NamedTuple):
@@ -52,6 +56,19 @@ def _stands(connection: asyncio.trsock.TransportSocket) -> bool:
     return True
 
 
+def known_at_once(ends: Ends) -> int | None:
+    """As `user_at`, where the kernel tells it at the first question; else None. Takes microseconds; raises nothing."""
+    theirs = sock_diag.ask(ends.peer, ends.own)
+    uid = _user(theirs) if theirs is not None else None
+    return uid if uid != OVERFLOW else None
+
+
+def _user(theirs: Row) -> int:
+    """Whose the other end is. A socket that its program has closed stands there for a while, as if it were root's and
+    with the inode 0: whoever sends commands and is gone before we look must not pass for root."""
+    return theirs.uid if theirs.inode and theirs.state in _OPEN else NOBODY
+
+
 # --- the table ---------------------------------------------------------------------------------------------
 
 
@@ -59,30 +76,23 @@ def uid_of(table: str, peer: tuple[str, int], own: tuple[str, int]) -> int | Non
     """The user whose socket is `peer`'s end of the connection to `own`; NOBODY where that end has been closed.
 
     None where the table does not tell: the peer is no user of this machine, or the table is another network's.
-    `table` is what tcp, tcp6 or both hold. A socket that its program has closed still stands there for a while, as if
-    it were root's and with the inode 0: whoever sends commands and is gone before we look must not pass for root.
+    `table` is what tcp, tcp6 or both hold.
     """
     theirs = _row(table, peer, own)
     if theirs is not None:
-        return theirs.uid if theirs.inode and theirs.state in _OPEN else NOBODY
+        return _user(theirs)
     ours = _row(table, own, peer)
     return NOBODY if ours is not None and ours.state != _ESTABLISHED else None
 
 
-class _Row(NamedTuple):
-    state: str
-    uid: int
-    inode: int
-
-
-def _row(table: str, local: tuple[str, int], remote: tuple[str, int]) -> _Row | None:
+def _row(table: str, local: tuple[str, int], remote: tuple[str, int]) -> Row | None:
     for spelled in zip(_spelled(*local), _spelled(*remote), strict=False):
         start = table.find(f": {' '.join(spelled)} ")
         if start >= 0:
             fields = table[start : start + _ROW].partition("\n")[0].split()
             try:
                 _, _, _, state, _queues, _timer, _retries, uid, _timeout, inode = fields[:10]
-                return _Row(state, int(uid), int(inode))
+                return Row(int(state, 16), int(uid), int(inode))
             except ValueError:
                 return None
     return None
