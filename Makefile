@@ -22,7 +22,7 @@ test-clients: $(VENV)/ready-test
 	@$(VENV)/bin/python -m pytest --durations=5 tests/clients/thunderbird $(ARGS)
 
 bench: $(VENV)/ready-test
-	@tests/setup servers
+	@tests/setup bench
 	@$(VENV)/bin/python -m tests.bench $(ARGS)
 
 $(VENV)/ready-demo: $(PROJECT)

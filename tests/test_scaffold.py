@@ -88,7 +88,7 @@ def test_ci_calls_the_test_command_and_nothing_else() -> None:
         ("demo", ["tests/setup python demo", "proxyd demo --once"]),
         ("test", ["tests/setup python test", "tests/setup servers", "tests/check"]),
         ("test-clients", ["tests/setup python test", "tests/setup thunderbird", "pytest", "tests/clients/thunderbird"]),
-        ("bench", ["tests/setup python test", "tests/setup servers", "python -m tests.bench"]),
+        ("bench", ["tests/setup python test", "tests/setup bench", "python -m tests.bench"]),
     ],
 )
 def test_each_target_sets_itself_up_first(tmp_path: Path, target: str, commands: list[str]) -> None:

@@ -1,3 +1,24 @@
-from tests.bench.sending import main
+"""Figures: what sending and reading cost through proxyd, as against direct. `make bench`, or
+`python -m tests.bench [sending|reading] [its arguments]`; without a word, both in full.
 
-main()
+    sending   starts servers and the daemon, has the load made, prints the table
+    load      the mail clients that send: a process of its own, blocking sockets, octets made beforehand
+    sink      the provider's SMTP server where nothing else is wanted: TLS, AUTH, takes everything, keeps nothing
+    reading   the same for IMAP: bodies, headers, signing in, idle connections; also through nginx's mail proxy
+    reader    the mail client that reads: likewise a process of its own
+    nginx     nginx's mail proxy, and the server that it asks for the way
+
+Nothing is asserted: a machine that is busy with something else tells nothing about the program.
+"""
+
+import sys
+
+from tests.bench import reading, sending
+
+PARTS = {"sending": sending.main, "reading": reading.main}
+
+if len(sys.argv) > 1 and sys.argv[1] in PARTS:
+    PARTS[sys.argv.pop(1)]()
+else:
+    for part in PARTS.values():
+        part()

@@ -90,7 +90,7 @@ class Memory:
         self._pid = pid
         self._over = threading.Event()
         self._watcher = threading.Thread(target=self._watch)
-        self.before = self.peak = self._now()
+        self.before = self.peak = self.now()
 
     def __enter__(self) -> Memory:
         self._watcher.start()
@@ -100,12 +100,12 @@ class Memory:
         self._over.set()
         self._watcher.join()
 
-    def _now(self) -> int:
+    def now(self) -> int:
         return int(Path(f"/proc/{self._pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     def _watch(self) -> None:
         while not self._over.wait(0.005):
-            self.peak = max(self.peak, self._now())
+            self.peak = max(self.peak, self.now())
 
     @property
     def growth(self) -> int:
