@@ -164,8 +164,10 @@ def ways(provider: Provider, folder: Path) -> Iterator[dict[str, list[Way]]]:
 # --- the figures -------------------------------------------------------------------------------------------------
 
 
-def row(what: str, direct: str, proxied: str, nginx: str, ratios: Sequence[str], more: str = "") -> None:
-    print(f"{what:<34}{direct:>12}{proxied:>12}{nginx:>12}{ratios[0]:>9}{ratios[1]:>9}  {more}", flush=True)
+def row(what: str, figures: Sequence[str], ratios: Sequence[str], more: str = "") -> None:
+    """`figures`: direct, proxyd, nginx; `ratios` of the latter two to the first."""
+    columns = "".join(f"{figure:>12}" for figure in figures) + "".join(f"{ratio:>9}" for ratio in ratios)
+    print(f"{what:<36}{columns}  {more}", flush=True)
 
 
 def in_turns(reader: Reader, them: Sequence[Way], times: int, what: str, **more: Any) -> tuple[list[Any], list[float]]:
@@ -194,14 +196,14 @@ def carried(reader: Reader, kind: str, them: Sequence[Way], what: str, times: in
     best = [min(each["took"] for each in rounds) for rounds in said]
     speeds = [f"{min(sizes) / 1e6 / took:.0f} MB/s" for took in best]
     ratios = [f"{best[0] / took:.2f}" for took in best[1:]]
-    row(f"{what}, {kind}", *speeds, ratios, f"{aim}; {busy(spent)}")
+    row(f"{what}, {kind}", speeds, ratios, f"{aim}; {busy(spent)}")
 
 
 def signing_in(reader: Reader, kind: str, them: Sequence[Way], times: int) -> None:
     said, spent = in_turns(reader, them, times, "sign_in")
     middle = [statistics.median(each["took"] for each in rounds) for rounds in said]
     ratios = [f"{took / middle[0]:.2f}" for took in middle[1:]]
-    row(f"sign in, p50, {kind}", *(f"{took * 1000:.1f} ms" for took in middle), ratios, f"<= 1.1; {busy(spent)}")
+    row(f"sign in, p50, {kind}", [f"{took * 1000:.1f} ms" for took in middle], ratios, f"<= 1.1; {busy(spent)}")
 
 
 def waiting(folder: Path, count: int) -> None:
@@ -217,7 +219,7 @@ def waiting(folder: Path, count: int) -> None:
                     reader.do("idle", way, count=count)
                     grown = memory.now() - memory.before
             told.append(f"{grown / count / 1024:.1f} KiB")
-    row(f"memory per connection of {count}, TLS", "", *told, ["", ""], "<= 60 KiB; nginx's second leg is plain")
+    row(f"memory per connection of {count}, TLS", ["", *told], ["", ""], "<= 60 KiB; nginx's second leg is plain")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -232,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return given.only in (None, part)
 
     print("\nReading from Dovecot")
-    row("", "direct", "proxyd", "nginx", ("proxyd", "nginx"), "aim")
+    row("", ["direct", "proxyd", "nginx"], ["proxyd", "nginx"], "aim")
     with open_folder() as folder:
         if given.only != "idle":
             with Provider(folder / "p1", dovecot={"rawlog": False}) as provider:
