@@ -70,6 +70,7 @@ def _refusal(details: ErrorDetails, loc: Loc, node: Node, model: type[Section]) 
     words: list[str] = []
     if isinstance(refused, NotAccepted):
         accepted, problem = refused.accepted, refused.problem
+        words = [accepted] if accepted.isalpha() and not problem else []
     elif details["type"] == "literal_error":
         words = re.findall(r"'([^']*)'", str(context["expected"]))
         accepted, problem = ", ".join(words), ""

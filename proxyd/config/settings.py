@@ -369,6 +369,13 @@ class Sending(Section):
     )
 
 
+def _visible_to(value: object) -> str:
+    if value == "team":
+        return "team"
+    # There is no record yet that colleagues share; to say yes and show it to them later would break the promise.
+    raise NotAccepted("team", f"owner is {NOT_YET}" if value == "owner" else "")
+
+
 def _alert(value: object) -> str:
     if value == "desktop":
         return "desktop"
@@ -437,8 +444,8 @@ class Choices(Section):
         default=("desktop",), description="Where trouble is to be told. This version shows it in `proxyd status` only."
     )
     keep: Keep = Field(default=Keep(), description="How long what was logged is kept.")
-    visible_to: Literal["team", "owner"] = Field(
-        default="team", description="Who sees these conversations on a contact's shared record: team | owner."
+    visible_to: Annotated[str, PlainValidator(_visible_to), WithJsonSchema({"const": "team"})] = Field(
+        default="team", description="Who sees these conversations on a contact's shared record: team."
     )
     crm: tuple[Adapter, ...] = Field(
         default=("local",), description="Where logged mail goes: local = proxyd's own records."
