@@ -92,7 +92,7 @@ def _concerns(account: dict[str, Any]) -> list[str]:
     if account["state"] != "connected" or account["evidence"]:
         lines.append(account["sentence"])
     if account.get("watching", ALL_THE_TIME) != ALL_THE_TIME:
-        lines.append(f"the mailbox is watched {account['watching']}")
+        lines.append(f"watching the mailbox: {account['watching']}")
     for mail in account.get("unknown", []):
         looked = (
             f"not found when last looked for, {local(mail['looked_at'])}" if mail["looked_at"] else "looked for now"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from proxyd.cli.status import all_well
+from proxyd.cli.status import _concerns, all_well
 from proxyd.model import HealthCause, HealthEvent, LookedFor, SendUnknown
 from tests.cli.typed import typed, typed_beside
 from tests.looping import on_the_loop
@@ -90,6 +90,14 @@ async def test_a_configuration_that_was_not_taken_is_told(tmp_path: Path) -> Non
 def test_what_is_well(state: str, well: bool) -> None:
     document: dict[str, Any] = {"daemon": {"config_problem": None}, "accounts": [{"state": state, "unknown": []}]}
     assert all_well(document) is well
+
+
+@pytest.mark.parametrize(
+    ("watching", "told"),
+    [("all the time", []), ("paused: 13 client connections", ["watching the mailbox: paused: 13 client connections"])],
+)
+def test_a_watcher_that_gave_way_is_told(watching: str, told: list[str]) -> None:
+    assert _concerns({"state": "connected", "evidence": "", "watching": watching}) == told
 
 
 @on_the_loop

@@ -154,6 +154,21 @@ async def test_a_connection_that_slept_too_long_is_not_used(monkeypatch: pytest.
         assert len(server.peers) == 2
 
 
+@on_the_loop
+async def test_kept_connections_are_let_go_of_after_a_sleep() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        await peer.take()
+        await peer.hear("QUIT")
+
+    async with scripted(script) as server, client(server) as ada:
+        assert isinstance(await ada.submit(), Accepted)
+        ada.submitter.let_go()
+        await server.ended.get()
+        assert isinstance(await ada.submit(), Accepted)
+        assert len(server.peers) == 2
+
+
 # --- warming
 
 

@@ -1,7 +1,8 @@
-"""A forwarder that makes a connection half-open on demand: it stands, and what either side sends is swallowed.
+"""A forwarder that makes connections half-open on demand: they stand, and what either side sends is swallowed.
 
     with Swallow(server_port) as between:      # clients connect to between.port
         between.swallow()                      # from now on, for the connections that stand; new ones pass
+        between.vanish()                       # as if the other machine had been started anew: it knows of none
 
 It runs on a loop and a thread of its own, so that it serves plain tests and tests on the daemon's loop alike.
 """
@@ -10,10 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
 from concurrent.futures import Future
 
 from tests.servers.processes import Server, free_port
+
+TCP_REPAIR = 19  # linux/tcp.h
 
 
 class Swallow(Server):
@@ -45,6 +49,14 @@ class Swallow(Server):
             line.swallows = True
         return len(swallowed)
 
+    def vanish(self) -> int:
+        """Forget the connections that stand without a word to the client's side; how many there were. Needs root."""
+        gone = [line for line in self._standing if not line.over and line.to_client]
+        for line in gone:
+            line.swallows = True
+            self._loop.call_soon_threadsafe(line.forget)
+        return len(gone)
+
     @property
     def passing(self) -> int:
         """Connections that stand and pass what is sent."""
@@ -73,7 +85,7 @@ class Swallow(Server):
         except OSError:
             writer.transport.abort()
             return
-        there, back = _Line(reader, far_writer), _Line(far_reader, writer)
+        there, back = _Line(reader, far_writer, False), _Line(far_reader, writer, True)
         self._standing += [there, back]
         try:
             await asyncio.gather(there.carry(), back.carry())
@@ -86,11 +98,18 @@ class Swallow(Server):
 class _Line:
     """One direction."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to_client: bool) -> None:
+        self.to_client = to_client
         self._reader = reader
         self._writer = writer
         self.swallows = False
         self.over = False
+
+    def forget(self) -> None:
+        """A socket under repair says nothing when it is closed (tcp(7) has no word of TCP_REPAIR; CRIU lives by it)."""
+        self._writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+        self._writer.transport.abort()
+        self.over = True
 
     async def carry(self) -> None:
         with contextlib.suppress(ConnectionError):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from proxyd.model import CopyPresent, FiledBy, Found, LookedFor, NotSent, SendUnknown, Sent, SmtpReply
+from proxyd.provider.allowance import Connections
 from proxyd.store import contacts as contact_rows
 from proxyd.store.database import Database
 from proxyd.web import answers
@@ -122,6 +123,16 @@ async def test_status_names_what_was_left_unknown(tmp_path: Path) -> None:
                 "looked_at": "2026-11-23T10:00:00Z",
             }
         ]
+
+
+@on_the_loop
+async def test_status_tells_how_many_connections_stand(tmp_path: Path) -> None:
+    async with desk(tmp_path) as d:
+        account = answers.AccountState(ADA, d.journal.condition(ADA), None, Connections(12, 1, 15, "by one connection"))
+        state = answers.DaemonState("1", d.clock.now(), {}, [account])
+        (said,) = answers.status(d.database, state, d.clock.now())["accounts"]
+        assert said["connections"] == {"clients": 12, "watcher": 1, "cap": 15}
+        assert said["watching"] == "by one connection"
 
 
 @on_the_loop
