@@ -26,7 +26,7 @@ def make_place(make_provider: Callable[..., Provider], tmp_path: Path) -> Iterat
 
     def make(through: str, **options: Any) -> Place:
         provider = make_provider(**options)
-        home = tmp_path / "home"
+        home = tmp_path / through
         home.mkdir()
         if through == "direct":
             return at_the_provider(home, provider)
