@@ -48,7 +48,8 @@ async def through(
     ("script", "heard"),
     [
         (
-            "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\nC: AUTHENTICATE\nS: %T OK [CAPABILITY IMAP4rev1 X] in",
+            "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\nC: AUTHENTICATE\n"
+            "S: %T OK [CAPABILITY IMAP4rev1 X] in",
             [f"p1 AUTHENTICATE PLAIN {RESPONSE}"],
         ),
         (
