@@ -22,8 +22,8 @@ from typing import Any
 IDLE, INTERVAL, COUNT = 60, 15, 4  # seconds until the first probe, between probes, probes
 PATIENCE = 120.0  # seconds
 PATIENCE_SMTP = 180.0  # seconds: RFC 5321 section 4.5.3.2.5 lets a server take three minutes over a block of data
-PROBES = 5  # of `probe`, a second apart
-PROBED = 8.0  # seconds until all is as it was
+PROBES = 3  # of `probe`, a second apart
+PROBED = 6.0  # seconds until all is as it was
 
 
 def keep_alive(sock: Any, patience: float = PATIENCE) -> None:
@@ -40,7 +40,7 @@ async def probe(sock: Any, patience: float = PATIENCE) -> None:
     with contextlib.suppress(OSError, ValueError):  # closed by now
         before = 0.0 if _on_this_machine(sock) else patience
         for _ in range(2):  # a command that came while the first was under way stops the probes
-            _give_up_after(sock, PROBES if _unacknowledged(sock) else 0.0)
+            _give_up_after(sock, PROBES + 1.0 if _unacknowledged(sock) else 0.0)
             _set(sock, 1, 1, PROBES)
             try:
                 await asyncio.sleep(PROBED)

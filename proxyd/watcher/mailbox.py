@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 CHECK = 300.0  # seconds between two looks by STATUS
 LOOK = 180.0  # seconds between two looks while clients have all connections
-ANSWER = 5.0  # seconds for a connection to answer after the machine has slept
+ANSWER = 4.0  # seconds for a connection to answer after the machine has slept
 AGAIN = (1.0, 5.0, 30.0)  # seconds until the next look, where mail was announced and not found, or not delivered
 
 INBOX = "INBOX"

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
 import pytest
 
 from proxyd.provider import keepalive
-from proxyd.provider.keepalive import COUNT, IDLE, INTERVAL, PATIENCE, PROBED, keep_alive, probe
+from proxyd.provider.keepalive import COUNT, IDLE, INTERVAL, PATIENCE, PROBED, PROBES, keep_alive, probe
 from proxyd.workers import start
 from tests.looping import on_the_loop
 from tests.servers.swallow import TCP_REPAIR
@@ -96,6 +101,78 @@ async def test_a_peer_that_forgot_the_connection_is_noticed_at_once() -> None:
         with pytest.raises(ConnectionResetError):
             await loop.sock_recv(near, 1)
         assert monotonic() - begun < PROBED
+        probing.cancel()
+        await asyncio.wait([probing])
+
+
+_numbers = itertools.count()
+
+
+@dataclass
+class FarAway:
+    """A server in a network namespace of its own, whose address can be taken away: nobody answers then, in no way."""
+
+    name: str
+    address: str = "198.18.77.2"  # of the block for benchmarks, RFC 2544
+
+    def ip(self, *arguments: str) -> None:
+        subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+    def lose(self) -> None:
+        self.ip("-n", self.name, "addr", "del", f"{self.address}/24", "dev", "far")
+
+
+@pytest.fixture
+def far_away() -> Iterator[FarAway]:
+    name = f"px{os.getpid()}-{next(_numbers)}"  # a namespace lives on for a moment after its end
+    far, near = FarAway(name), name
+    try:
+        far.ip("netns", "add", far.name)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no right to make a network namespace")
+    try:
+        far.ip("link", "add", near, "type", "veth", "peer", "name", "far", "netns", far.name)
+        far.ip("addr", "add", "198.18.77.1/24", "dev", near)
+        far.ip("link", "set", near, "up")
+        far.ip("-n", far.name, "addr", "add", f"{far.address}/24", "dev", "far")
+        far.ip("-n", far.name, "link", "set", "far", "up")
+        script = f"import socket; s = socket.create_server(('{far.address}', 9000)); print('up', flush=True)\n"
+        script += "kept = [s.accept()]; kept[0][0].send(b'hi'); s.accept()"
+        command = ["ip", "netns", "exec", far.name, sys.executable, "-c", script]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+            assert server.stdout is not None
+            server.stdout.readline()
+            yield far
+            server.kill()
+    finally:
+        subprocess.run(["ip", "link", "del", near], check=False, capture_output=True)
+        subprocess.run(["ip", "netns", "del", far.name], check=False, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "during", "within"),
+    [
+        pytest.param(b"", b"", PROBES + 2, id="idle"),
+        pytest.param(b"a NOOP", b"", PROBES + 2, id="something under way"),
+        pytest.param(b"", b"a NOOP", PROBED + PROBES + 2, id="a command while it is probed"),
+    ],
+)
+@on_the_loop
+async def test_a_peer_that_answers_nothing(far_away: FarAway, before: bytes, during: bytes, within: float) -> None:
+    loop = asyncio.get_running_loop()
+    with socket.create_connection((far_away.address, 9000)) as sock:
+        assert sock.recv(2) == b"hi"
+        sock.setblocking(False)
+        keep_alive(sock)
+        far_away.lose()
+        sock.send(before)
+        begun = monotonic()
+        probing = start(probe(sock), "test")
+        await asyncio.sleep(0)
+        sock.send(during)
+        with pytest.raises(TimeoutError):
+            await loop.sock_recv(sock, 1)
+        assert monotonic() - begun < within
         probing.cancel()
         await asyncio.wait([probing])
 
