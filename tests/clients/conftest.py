@@ -21,16 +21,18 @@ QUICK = "sent_copy: {settle: 1s}\n"
 
 @pytest.fixture
 def make_place(make_provider: Callable[..., Provider], tmp_path: Path) -> Iterator[Callable[..., Place]]:
-    """`make_place(through, …)` with further arguments of the provider; `through` is proxyd or direct."""
+    """`make_place(through, …)` with further arguments of the provider; `through` is proxyd or direct, `told` what the
+    account's file says of the provider's filing what it sends."""
     rigs = []
 
-    def make(through: str, **options: Any) -> Place:
+    def make(through: str, *, told: str | None = None, **options: Any) -> Place:
         provider = make_provider(**options)
         home = tmp_path / through
         home.mkdir()
         if through == "direct":
             return at_the_provider(home, provider)
         rig = Rig(tmp_path, provider, more=QUICK)
+        rig.write_account(provider.account_yaml(client_password=rig.client_password, more=QUICK, files_sent=told))
         ports = {name: free_port() for name in ("smtp", "smtps", "imap", "imaps")}
         listen = ", ".join(f'{name}: "localhost:{port}"' for name, port in ports.items())
         (rig.config / "proxyd.yaml").write_text(f"listen: {{{listen}, web: off}}\n")

@@ -14,10 +14,14 @@ from tests.servers.waiting import eventually
 KINDS = [("direct", "tls"), ("direct", "starttls"), ("proxyd", "tls"), ("proxyd", "starttls"), ("proxyd", "plain")]
 
 
+# Thunderbird compresses wherever it is offered; proxyd does not offer it, and sees what is uploaded to Sent.
+COMPRESSES = "mail_plugins = zlib\nprotocol imap {\n  mail_plugins = zlib imap_zlib\n}\n"
+
+
 @pytest.fixture(params=KINDS, ids=[" ".join(kind) for kind in KINDS])
 def thunderbird(request: pytest.FixtureRequest, make_place: Callable[..., Place]):
     through, connection = request.param
-    place = make_place(through)
+    place = make_place(through, dovecot={"settings": COMPRESSES})
     if place.rig is not None:
         place.rig.add_contact()
     with Thunderbird(place, connection) as thunderbird:
@@ -48,7 +52,10 @@ def test_a_day(thunderbird: Thunderbird) -> None:
     got = eventually(lambda: (each := place.provider.dovecot.messages(CUSTOMER)) and each[1:], "the reply")
     assert subject(got[0].octets) == "Re: News"
     assert "\\Answered" in place.flags()["News"]
-    if place.rig is not None:
+    if place.rig is None:
+        assert "COMPRESS DEFLATE" in place.provider.dovecot.rawlog(PERSON)
+    else:
+        assert "COMPRESS" not in place.provider.dovecot.rawlog(PERSON).replace("COMPRESS=DEFLATE", "")
         logged_and_filed_once(place)
     assert place.subjects("Sent") == ["Offer", "Re: News"]
 
@@ -71,3 +78,17 @@ def logged_and_filed_once(place: Place) -> None:
         lambda: [each for each in rig.timeline(CUSTOMER) if each["direction"] == "incoming"], "the customer's answer"
     )
     assert answered[0]["thread"] == logged["Offer"]["thread"]
+
+
+@pytest.mark.parametrize(("through", "copies"), [("direct", 2), ("proxyd", 1)])
+def test_a_provider_that_files_sent_mail_itself(make_place: Callable[..., Place], through: str, copies: int) -> None:
+    """The provider's copy and Thunderbird's: two of each directly, one of each through proxyd."""
+    place = make_place(through, files_sent=True, told="yes")
+    with Thunderbird(place, "tls") as thunderbird:
+        thunderbird.open_inbox()
+        for n in range(3):
+            thunderbird.send(CUSTOMER, f"Offer {n}", "Here it is.\n")
+        if place.rig is not None:
+            rig = place.rig
+            eventually(lambda: rig.account_status()["waiting"]["sent_copies"] == 0, "all of it settled", within=60)
+    assert sorted(place.subjects("Sent")) == sorted([f"Offer {n}" for n in range(3)] * copies)
