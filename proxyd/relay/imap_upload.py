@@ -129,12 +129,15 @@ class SentUploads:
 
     async def _promised(self, id: str, mailbox: str) -> AppendUid | None:
         """Where the provider's copy lies, once it carries what the client said; None where it has not come by now."""
-        with self._journal.uploads.listening(id) as seen:
-            self._journal.wakes.copies(self._address).set()
-            copy = await self._journal.copy(id)
-            if copy is not None and copy.promised is not None:
-                await self._journal.uploads.within(seen, PATIENCE)
+        self._journal.wakes.copies(self._address).set()
+        end = self._clock.monotonic() + PATIENCE
+        while True:
+            with self._journal.uploads.listening(id) as seen:
                 copy = await self._journal.copy(id)
+                left = end - self._clock.monotonic()
+                if copy is None or copy.promised is None or left <= 0:
+                    break
+                await self._journal.uploads.within(seen, left)
         if copy is None or copy.state is not CopyState.PRESENT or not copy.uid or not _same(copy.folder, mailbox):
             return None
         return AppendUid(copy.uidvalidity, copy.uid)

@@ -334,18 +334,37 @@ async def test_uploaded_again_after_the_answer_was_lost(tmp_path) -> None:
 
 
 @on_the_loop
-async def test_flags_that_came_in_between_are_still_owed(tmp_path) -> None:
+async def test_seen_before_its_flags_were_on_it(tmp_path) -> None:
+    """The watcher had the copy in hand when the upload came: it is not answered before the flags are there, too."""
     async with uploading(tmp_path, files=True) as u:
         id = await u.sent()
         verdict = await u.upload(flags=("\\Seen",))
         again = await u.upload(flags=("\\Flagged",))
         await u.desk.clock.sleeper()
-        await u.present(id, FiledBy.PROVIDER, 9, frozenset({"\\Seen"}))
-        assert u.copy(id)["promised_flags"] == "\\Flagged \\Seen"
-        (owed,) = await u.desk.journal.promised_copies(ADA)
-        assert owed.id == id
+        for kept in (None, frozenset({"\\Seen"})):
+            await u.present(id, FiledBy.PROVIDER, 9, kept)
+            assert u.copy(id)["promised_flags"] == "\\Flagged \\Seen"
+            (owed,) = await u.desk.journal.promised_copies(ADA)
+            assert owed.id == id
+            assert isinstance(verdict, Swallow)
+            assert not verdict.answer.done()  # type: ignore[attr-defined]
+        await u.present(id, FiledBy.PROVIDER, 9, frozenset({"\\Seen", "\\Flagged"}))
         for each in (verdict, again):
             assert await answered(each) == AppendUid(1, 9)
+
+
+@on_the_loop
+async def test_its_flags_do_not_come_in_time(tmp_path) -> None:
+    async with uploading(tmp_path, files=True) as u:
+        id = await u.sent()
+        verdict = await u.upload()
+        assert isinstance(verdict, Swallow)
+        await u.present(id, FiledBy.PROVIDER, 9)
+        while not verdict.answer.done():  # type: ignore[attr-defined]
+            await asyncio.sleep(0.01)
+            await u.desk.clock.advance(1)
+        assert await verdict.answer == AppendUid(1, 9)
+        assert u.desk.clock.monotonic() >= PATIENCE
 
 
 @pytest.mark.parametrize("tracked", [True, False], ids=["tracked", "untracked"])
