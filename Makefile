@@ -4,9 +4,10 @@
 #   make test          every check; installs the real mail servers that the tests talk to
 #   make test-clients  a Thunderbird without a screen, installed if need be, against the daemon
 #   make bench         figures: through proxyd as against direct
+#   make fuzz          every property, tried with ever more examples for 10 minutes   (ARGS=60: for an hour)
 #   make clean         forgets the virtual environment
 
-.PHONY: demo test test-clients bench clean
+.PHONY: demo test test-clients bench fuzz clean
 VENV := .venv
 PROJECT := pyproject.toml tests/setup
 
@@ -24,6 +25,9 @@ test-clients: $(VENV)/ready-test
 bench: $(VENV)/ready-test
 	@tests/setup bench
 	@$(VENV)/bin/python -m tests.bench $(ARGS)
+
+fuzz: $(VENV)/ready-test
+	@$(VENV)/bin/python -m tests.fuzz $(ARGS)
 
 $(VENV)/ready-demo: $(PROJECT)
 	@tests/setup python demo

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from tests.servers.processes import open_folder
 
 # A busy machine is slow; a test that has a deadline by the clock fails there, and says nothing about the code.
 settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
+# `make fuzz` (tests/fuzz.py): as many examples as it says.
+settings.register_profile("fuzz", deadline=None, max_examples=int(os.environ.get("PROXYD_FUZZ_EXAMPLES", "1000")))
+settings.load_profile("fuzz" if "PROXYD_FUZZ_EXAMPLES" in os.environ else "patient")
 
 SERVER_FIXTURES = frozenset({"provider", "make_provider", "courier", "cyrus", "sink"})
 

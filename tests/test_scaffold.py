@@ -89,6 +89,7 @@ def test_ci_calls_the_test_command_and_nothing_else() -> None:
         ("test", ["tests/setup python test", "tests/setup servers", "tests/check"]),
         ("test-clients", ["tests/setup python test", "tests/setup thunderbird", "pytest", "tests/clients/thunderbird"]),
         ("bench", ["tests/setup python test", "tests/setup bench", "python -m tests.bench"]),
+        ("fuzz", ["tests/setup python test", "python -m tests.fuzz"]),
     ],
 )
 def test_each_target_sets_itself_up_first(tmp_path: Path, target: str, commands: list[str]) -> None:
