@@ -22,7 +22,7 @@ NONE_FAILED = (0, 5)  # exit codes of pytest; 5: there was nothing to run
 def a_round(examples: int, seconds: float, more: list[str]) -> int | None:
     """pytest's exit code; None where the time was over before its end."""
     print(f"--- {examples} examples of each, {seconds / 60:.1f} minutes left", flush=True)
-    command = [sys.executable, "-m", "pytest", "-m", "hypothesis and not servers", "-q", "-x", "--show-capture=no"]
+    command = [sys.executable, "-m", "pytest", "-m", "hypothesis and not servers", "-q", "--show-capture=no"]
     running = subprocess.Popen(
         [*command, *(more or WHERE)], env={**os.environ, "PROXYD_FUZZ_EXAMPLES": str(examples)}, start_new_session=True
     )

@@ -90,7 +90,8 @@ def test_takes_out_exactly_whom_it_should(mailboxes: list[str], hidden: list[str
         assert left is not None
         assert read_addresses(left[3:]) == read_addresses(comma.join(others).encode())
         assert left.endswith(b"\r\n")
-        assert not hidden or b",," not in left.replace(b" ", b"")
+        if not any(",," in each for each in others):  # within a name in quotes it may stand
+            assert not hidden or b",," not in left.replace(b" ", b"")
         assert not left.rstrip().endswith(b",")
 
 
