@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import resource
 import sys
 from typing import Any
 
@@ -22,13 +23,14 @@ from proxyd.workers import start
 
 __all__ = ["run"]
 
-
+MOST_FILES = 65536  # descriptors
 M_ARENA_MAX = -8  # mallopt(3)
 
 
 def run(places: Places) -> int:
     """Run until told to stop; returns the exit code: 0, 69 = no listener could be opened, 78 = bad configuration."""
     _log_to_stderr()
+    _allow_many_sockets()
     _share_one_arena()
     try:
         settings = load(places.config)
@@ -54,6 +56,14 @@ def run(places: Places) -> int:
     loop.call_soon(lambda: start(daemon.start(), "start"))
     daemon.run(reactor)
     return daemon.exit_code
+
+
+def _allow_many_sockets() -> None:
+    """Each mail client's IMAP connection takes two; the usual soft limit of 1024 is for programs that use select(2)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _log_to_stderr() -> None:

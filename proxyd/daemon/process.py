@@ -214,6 +214,8 @@ class Daemon:
         self._settings = settings
         self._config_problem = None
         await self._people.serve(settings)
+        if self._imap_relay is not None:
+            self._imap_relay.reloaded()
         await self._listen(settings.daemon.listen)
         self._notify.ready(self._status_line())
         log.info("configuration read again", accounts=len(settings.accounts))

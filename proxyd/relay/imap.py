@@ -40,6 +40,10 @@ class ImapRelay:
         """A new connection's protocol: `loop.create_server(lambda: relay.protocol(False), …)`."""
         return ImapDialogue(self._desk, None if implicit_tls else self._tls)
 
+    def reloaded(self) -> None:
+        """The accounts have changed: clients of those that are gone, or are another's now, hear BYE."""
+        self._desk.look_again()
+
     async def close(self) -> None:
         """Every client hears BYE."""
         self._desk.dismiss_all()

@@ -33,6 +33,13 @@ class Connection(Protocol):
     def dismiss(self) -> None: ...
 
 
+class Guest(Connection, Protocol):
+    """A connection that has signed in to `account`, as that was configured then."""
+
+    @property
+    def account(self) -> Account: ...
+
+
 class Door(Protocol):
     """What the relay asks of an account's `proxyd.provider.imap_door.Door`."""
 
@@ -58,7 +65,7 @@ class ImapDesk:
         self._accounts = accounts
         self._doors = doors
         self._strangers: set[Connection] = set()
-        self._guests: set[Connection] = set()  # signed in
+        self._guests: set[Guest] = set()
         self._attending: dict[str, asyncio.Task[None]] = {}
 
     # --- who is there
@@ -68,11 +75,12 @@ class ImapDesk:
 
     def went(self, connection: Connection) -> None:
         self._strangers.discard(connection)
-        self._guests.discard(connection)
 
-    def settled(self, connection: Connection) -> None:
-        """It has signed in."""
-        self._guests.add(connection)
+    def settled(self, guest: Guest) -> None:
+        self._guests.add(guest)
+
+    def left(self, guest: Guest) -> None:
+        self._guests.discard(guest)
 
     @property
     def is_crowded(self) -> bool:
@@ -81,6 +89,13 @@ class ImapDesk:
     def dismiss_all(self) -> None:
         for connection in [*self._strangers, *self._guests]:
             connection.dismiss()
+
+    def look_again(self) -> None:
+        """The configuration has changed: who could not sign in like this now is shown out."""
+        for guest in list(self._guests):
+            now = self._accounts().get(guest.account.address)
+            if now is None or _entry(now) != _entry(guest.account):
+                guest.dismiss()
 
     # --- the provider
 
@@ -153,3 +168,8 @@ class ImapDesk:
     def close(self) -> None:
         for task in self._attending.values():
             task.cancel()
+
+
+def _entry(account: Account) -> tuple[object, ...]:
+    """What a client's connection rests on."""
+    return account.provider.imap, account.provider.ca, account.sign_in, account.client, account.allow_uids

@@ -56,13 +56,14 @@ class Passage:
         self._signed_in = signed_in
         self._server = signed_in.transport
         self._unread = signed_in.ahead
-        self.over_tls = client.get_extra_info("ssl_object") is not None
+        self._over_tls = client.get_extra_info("ssl_object") is not None
         self._answers = AnswerReader()
         self._inserts: list[bytes] = []  # our own lines, until the server is between two of its own
         self._go_aheads: deque[_GoAhead] = deque()
         self._awaited: dict[bytes, Callable[[bytes], bool]] = {}
         self._room: asyncio.Future[None] | None = None  # towards the server; None: there is
         self._said_bye = False
+        self._client_done = False
         self._ended = asyncio.Event()
         self._following = Following(self, desk.uploads(account))
 
@@ -79,7 +80,7 @@ class Passage:
             self._unread = b""
         self._following.feed(from_client)
         if ended:
-            self._following.end()
+            self.client_ended()
         if self._server.is_closing():
             self.server_ended("the server closed the connection")
         self._client.resume_reading()
@@ -102,7 +103,8 @@ class Passage:
     # --- from the client to the server
 
     def from_client(self, octets: bytes) -> None:
-        self._following.feed(octets)
+        if not self._ended.is_set():
+            self._following.feed(octets)
 
     def read_client(self, on: bool) -> None:
         if on:
@@ -203,8 +205,11 @@ class Passage:
     async def over(self) -> None:
         await self._ended.wait()
 
-    def client_ended(self) -> None:
+    def client_ended(self) -> bool:
+        """The client has said all; whether it may still want to listen."""
+        self._client_done = True
         self._following.end()
+        return not self._over_tls and not self._ended.is_set()
 
     def client_lost(self) -> None:
         self._following.end()
@@ -228,15 +233,20 @@ class Passage:
         if self._ended.is_set():
             return
         self._ended.set()
-        self._desk.went(self)
+        self._desk.left(self)
         self._signed_in.leave()
         self.server_full(False)
         for due in self._go_aheads:
             if not due.came.done():
                 due.came.set_result(False)
         self._following.end()
+        self._server.close()
+        if self._client_done or not self._client.can_write_eof():
+            self._client.close()
+        else:  # closed with octets unread it would be reset, and our last word perhaps not read
+            self._client.write_eof()
+            self._client.resume_reading()
         for transport in (self._client, self._server):
-            transport.close()
             asyncio.get_running_loop().call_later(FAREWELL, transport.abort)
 
 
@@ -254,9 +264,7 @@ class _ClientSide(asyncio.Protocol):
         self._passage.client_full(False)
 
     def eof_received(self) -> bool:
-        """A client may say all it has to say, and listen on: over plain TCP."""
-        self._passage.client_ended()
-        return not self._passage.over_tls
+        return self._passage.client_ended()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._passage.client_lost()

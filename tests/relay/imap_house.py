@@ -100,6 +100,7 @@ class ImapHouse:
     journal: Journal
     provider: PlayedProvider
     account: Account
+    accounts: dict[str, Account]
     ca: LocalCa
     port: int
     tls_port: int
@@ -144,21 +145,22 @@ async def imap_house(
         sign_in=SignIn(imap_user=user, smtp_user=user, password=Env(env="UNUSED")),
         client=Client(password=Env(env="UNUSED")),
     )
+    accounts = {ADA: account}
     clock = clock or SystemClock()
     workers = Workers(4)
     database = Database(folder / "data", b"k" * 32)
     database.start_writing(asyncio.get_running_loop())
-    journal = Journal(database, workers, clock, lambda: {ADA: account})
+    journal = Journal(database, workers, clock, lambda: accounts)
     await journal.open()
     ca = ensure(folder / "ca")
     ours = server_context(ca.chain, ca.key)
-    logins = Logins(lambda: {ADA: account}, workers, clock, lambda _source, _what: PASSWORD)
+    logins = Logins(lambda: accounts, workers, clock, lambda _source, _what: PASSWORD)
 
     async def secret() -> str:
         return password
 
     relay = ImapRelay(
-        lambda: {ADA: account},
+        lambda: accounts,
         journal,
         lambda _: Door(there, user, secret, tls, Limits(connect=5, answer=5)),
         clock,
@@ -171,7 +173,7 @@ async def imap_house(
     tls_side = await loop.create_server(lambda: relay.protocol(True), "127.0.0.1", 0, ssl=ours)
     try:
         ports = [each.sockets[0].getsockname()[1] for each in (plain_side, tls_side)]
-        yield ImapHouse(relay, journal, played, account, ca, *ports)
+        yield ImapHouse(relay, journal, played, account, accounts, ca, *ports)
     finally:
         plain_side.close()
         tls_side.close()

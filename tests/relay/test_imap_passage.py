@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from proxyd.config import Client, Env, SignIn
 from proxyd.model import Health, HealthCause, HealthEvent
 from proxyd.relay import imap_following
 from tests.looping import on_the_loop
@@ -246,3 +247,25 @@ async def test_twenty_clients_at_once_each_hears_its_own(tmp_path):
             provider.say(f"n{number} OK")
         for number, (client, _) in enumerate(pairs):
             assert await client.hear() == f"n{number} OK"
+
+
+@pytest.mark.parametrize("change", ["gone", "another client password", "another user there", "another name"])
+@on_the_loop
+async def test_a_reload_shows_out_who_could_not_come_in_now(tmp_path, change: str):
+    async with imap_house(tmp_path) as here:
+        client, provider = await here.signed_in()
+        now = {
+            "another client password": {"client": Client(password=Env(env="ANOTHER"))},
+            "another user there": {"sign_in": SignIn(imap_user="x", smtp_user="x", password=Env(env="UNUSED"))},
+            "another name": {"name": "Countess Lovelace"},
+        }.get(change)
+        here.accounts.clear()
+        if now is not None:
+            here.accounts[ADA] = here.account.model_copy(update=now)
+        here.relay.reloaded()
+        client.say("2 NOOP")
+        if change == "another name":
+            assert await provider.hear() == "2 NOOP"
+        else:
+            assert (await client.hear()).startswith("* BYE [UNAVAILABLE] ")
+            assert await client.ended()
