@@ -322,7 +322,8 @@ def test_reads_what_the_standard_library_builds(message: EmailMessage, size: int
     body = read(octets, size)
     plain = message.get_body(("plain",))
     assert plain is not None
-    assert body.text == plain.get_content().replace("\r\n", "\n").strip("\n").rstrip()
+    text = plain.get_content().removeprefix("\ufeff")  # a byte order mark is no text
+    assert body.text == text.replace("\r\n", "\n").strip("\n").rstrip()
     assert body.has_html is (message.get_body(("html",)) is not None)
     files = [part for part in message.iter_attachments() if part.get_content_type() != "message/rfc822"]
     found = [each for each in body.attachments if each.type != "message/rfc822"]
