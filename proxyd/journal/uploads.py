@@ -20,10 +20,12 @@ from proxyd.workers import Clock, start
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Uploading:
-    """The client's own copy of submission `id`, on its way through us."""
+    """The client's own copy of submission `id`, on its way through us; or held back (`held`) while the provider's is
+    waited for."""
 
     id: str
     since: datetime
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,8 +50,8 @@ class Uploads:
 
     # --- uploads under way
 
-    def begin(self, id: str, at: datetime) -> Uploading:
-        upload = Uploading(id, at)
+    def begin(self, id: str, at: datetime, *, held: bool = False) -> Uploading:
+        upload = Uploading(id, at, held)
         self._under_way[id].append(upload)
         return upload
 
@@ -60,8 +62,12 @@ class Uploads:
             self._under_way[upload.id] = left
 
     def since(self, id: str) -> datetime | None:
-        """When the newest upload of this message began that is under way."""
+        """When the newest upload of this message began that is under way or held back."""
         return max((each.since for each in self._under_way.get(id, ())), default=None)
+
+    def passes(self, id: str, since: datetime) -> bool:
+        """Is one, begun after `since`, on its way to the provider?"""
+        return any(each.since > since and not each.held for each in self._under_way.get(id, ()))
 
     # --- what is to be looked at
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -56,6 +57,8 @@ class SentUploads:
         if copy is None:
             return PassOn()
         verdict = rules.upload(await self._facts(copy))
+        if isinstance(verdict, rules.HoldBack):
+            copy, verdict = await self._held_back(copy)
         log.info("upload to sent", account=self._address, id=copy.id, because=verdict.because)
         if isinstance(verdict, rules.LetPass):
             return self._passing(copy, mailbox) if verdict.settles else PassOn()
@@ -71,7 +74,27 @@ class SentUploads:
         fingerprint = copy_fingerprint(header, hidden=self._hidden)
         return await self._journal.copy_alike(self._address, fingerprint)
 
+    async def _held_back(self, copy: DueCopy) -> tuple[DueCopy, rules.LetPass | rules.AnswerInstead]:
+        """The provider's copy may be on its way. Where it does not come, that is remembered."""
+        held = self._journal.uploads.begin(copy.id, self._clock.now(), held=True)
+        try:
+            with self._journal.uploads.listening(copy.id) as seen:
+                self._journal.wakes.copies(self._address).set()
+                copy = await self._journal.copy(copy.id) or copy
+                if copy.state is CopyState.WAITING:
+                    await self._journal.uploads.within(seen, rules.UPLOAD_HELD)
+        finally:
+            self._journal.uploads.end(held)
+        copy = await self._journal.copy(copy.id) or copy
+        facts = await self._facts(copy)
+        verdict = rules.upload(replace(facts, alone=rules.ALONE))
+        assert not isinstance(verdict, rules.HoldBack)
+        if copy.state is CopyState.WAITING:
+            await self._journal.learn(self._address, "uploads_alone", str(facts.alone + 1))
+        return copy, verdict
+
     async def _facts(self, copy: DueCopy) -> rules.UploadFacts:
+        alone = await self._journal.learned(self._address, "uploads_alone")
         known = await self._journal.learned(self._address, "files_sent")
         return rules.UploadFacts(
             relayed=copy.relayed,
@@ -81,6 +104,7 @@ class SentUploads:
             age=(self._clock.now() - copy.accepted_at).total_seconds(),
             by=copy.by,
             appending=copy.appending_since is not None,
+            alone=int(alone or 0),
         )
 
     # --- what passes -----------------------------------------------------------------------------------------

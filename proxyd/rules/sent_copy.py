@@ -13,7 +13,8 @@ One copy of what was sent, whoever files it. The rules, the first true line wins
 7. APPEND.
 
 What becomes of a client's upload: `upload`. Where the provider files what it sends, an upload of the same message need
-not cross the uplink a second time, as long as a copy is certain: it was seen, or we still hold the message.
+not cross the uplink a second time, as long as a copy is certain: it was seen, or we still hold the message. Where its
+habit is not known yet, the first few uploads are held back for a moment: its copy may be on its way.
 
 Which folder is Sent: `proxyd.rules.sent_folder`.
 """
@@ -35,6 +36,7 @@ __all__ = [
     "Facts",
     "Failed",
     "FilesSent",
+    "HoldBack",
     "LetPass",
     "Look",
     "RemoveOurs",
@@ -54,6 +56,8 @@ FilesSent = Literal["yes", "no", "unknown"]
 LOOK_AGAIN = (60.0, 300.0, 1800.0)  # seconds after acceptance, for a provider that files what it sends
 APPEND_SETTLES = 10.0  # seconds that a server may still be at an APPEND whose connection was lost
 UPLOAD_TAKES = 600.0  # seconds that a client's upload may take before we go on without it
+UPLOAD_HELD = 5.0  # seconds that an upload is held back where the provider's habit is not known
+ALONE = 3  # uploads held back for nothing, after which none is any more
 UPLOAD_WITHIN = 7 * 86400.0  # seconds after acceptance in which an upload may be answered in the provider's stead
 TRIES = 100  # failed tries, about a day of them, after which a person must look
 MISSING = "sent_copy_missing"
@@ -196,6 +200,7 @@ class UploadFacts:
     age: float  # seconds since the provider took it
     by: FiledBy | None = None  # where a copy is there
     appending: bool = False  # an APPEND of ours is under way, or its outcome is not known
+    alone: int = ALONE  # uploads so far that were held back for nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,17 +219,28 @@ class AnswerInstead:
     because: str
 
 
-def upload(facts: UploadFacts) -> LetPass | AnswerInstead:
+@dataclass(frozen=True, slots=True)
+class HoldBack:
+    """Wait for the provider's copy for UPLOAD_HELD seconds, then ask again, with this one counted."""
+
+    because: str
+
+
+def upload(facts: UploadFacts) -> LetPass | AnswerInstead | HoldBack:
     """What becomes of a client's upload to Sent."""
     if not facts.relayed or facts.state is CopyState.NOT_WANTED:
         return LetPass(False, "the message is none whose Sent copy is ours to see to")
     ours = facts.appending or (facts.state is CopyState.PRESENT and facts.by is FiledBy.PROXYD)
     if ours:
         return LetPass(True, "the client's stays and ours goes")
-    if facts.files_sent != "yes":
-        return LetPass(facts.state is not CopyState.PRESENT, "the provider does not file what it sends")
     if facts.age > UPLOAD_WITHIN:
         return LetPass(facts.state is not CopyState.PRESENT, "it was sent too long ago for a late upload of it")
+    if facts.files_sent == "unknown" and facts.state is CopyState.PRESENT and facts.by is FiledBy.PROVIDER:
+        return AnswerInstead(True, "the provider's copy is there")
+    if facts.files_sent == "unknown" and facts.state is CopyState.WAITING and facts.held and facts.alone < ALONE:
+        return HoldBack("nobody knows yet whether the provider files what it sends")
+    if facts.files_sent != "yes":
+        return LetPass(facts.state is not CopyState.PRESENT, "the provider does not file what it sends")
     if facts.state is CopyState.PRESENT:
         return AnswerInstead(True, "the provider's copy is there")
     if facts.state is CopyState.WAITING and facts.held:

@@ -93,8 +93,8 @@ class SentCopies:
         await self._act(session, opened, copy, candidates)
 
     def _is_uploading(self, copy: DueCopy) -> bool:
-        since = self._journal.uploads.since(copy.id)
-        return since is not None and self._clock.now() - since < timedelta(seconds=rules.UPLOAD_TAKES)
+        began = self._clock.now() - timedelta(seconds=rules.UPLOAD_TAKES)
+        return self._journal.uploads.passes(copy.id, began)
 
     def _on_record(self, opened: Opened, copy: DueCopy) -> int | None:
         """The UID of the copy that we know of."""
@@ -156,7 +156,7 @@ class SentCopies:
             action = rules.next_step(await self._facts(opened, copy, candidates))
             match action:
                 case rules.Wait():
-                    if not self._is_uploading(copy):
+                    if self._journal.uploads.since(copy.id) is None:  # its end is told to us
                         self._until[copy.id] = action.until
                     return action.until
                 case rules.Look():

@@ -27,7 +27,7 @@ from proxyd.model import (
 )
 from proxyd.relay.imap_upload import PATIENCE, SentUploads
 from proxyd.relay.imap_uploads import AppendUid, PassOn, Swallow
-from proxyd.rules.sent_copy import UPLOAD_TAKES, UPLOAD_WITHIN, Append, Facts, next_step
+from proxyd.rules.sent_copy import ALONE, UPLOAD_HELD, UPLOAD_TAKES, UPLOAD_WITHIN, Append, Facts, next_step
 from proxyd.store import tables
 from tests.looping import on_the_loop
 from tests.rigged import ADA, Desk, desk, message
@@ -86,8 +86,9 @@ class Uploading:
 
 
 @asynccontextmanager
-async def uploading(tmp_path, *, files: bool = False, more: str = "") -> AsyncIterator[Uploading]:
-    async with desk(tmp_path, (FILES if files else "") + more) as d:
+async def uploading(tmp_path, *, files: bool = False, alone: int = ALONE) -> AsyncIterator[Uploading]:
+    async with desk(tmp_path, FILES if files else "") as d:
+        await d.journal.learn(ADA, "uploads_alone", str(alone))
         await d.journal.learn(ADA, "sent_folder", "Sent")
         yield Uploading(d, SentUploads(d.accounts[ADA], d.journal, d.clock))
 
@@ -257,14 +258,56 @@ async def test_ours_is_there_or_under_way(tmp_path, files: bool, appended: str) 
         assert [(look.uploaded, look.found) for look in u.looks] == [(True, Found("Sent", 1, 12))]
 
 
-@pytest.mark.parametrize("by", [FiledBy.CLIENT, FiledBy.PROVIDER])
 @on_the_loop
-async def test_somebody_elses_is_there_and_the_provider_does_not_file(tmp_path, by: FiledBy) -> None:
+async def test_the_clients_is_there_and_the_provider_does_not_file(tmp_path) -> None:
     """A second one of the client's is the client's own doing."""
     async with uploading(tmp_path) as u:
         id = await u.sent()
-        await u.present(id, by)
+        await u.present(id, FiledBy.CLIENT)
         assert await u.upload() == PassOn()
+
+
+# --- where nobody knows yet whether the provider files what it sends --------------------------------------------
+
+
+@on_the_loop
+async def test_the_first_uploads_are_held_back_for_nothing(tmp_path) -> None:
+    async with uploading(tmp_path, alone=0) as u:
+        for number in range(ALONE + 1):
+            octets = message(f"Offer {number}", id=f"m{number}@example.test")
+            await u.sent(octets)
+            u.quiet()
+            asking = asyncio.ensure_future(u.upload(octets))
+            if number < ALONE:
+                await u.desk.clock.sleeper()
+                assert u.woken
+                assert not asking.done()
+                await u.desk.clock.advance(UPLOAD_HELD)
+            verdict = await asking
+            assert isinstance(verdict, PassOn)
+            assert verdict.done is not None
+            await verdict.done(AppendUid(1, number + 1))
+
+
+@on_the_loop
+async def test_the_first_upload_is_held_back_and_the_providers_copy_comes(tmp_path) -> None:
+    async with uploading(tmp_path, alone=0) as u:
+        id = await u.sent()
+        asking = asyncio.ensure_future(u.upload())
+        await u.desk.clock.sleeper()
+        await u.present(id, FiledBy.PROVIDER, 9)
+        look = await _wanted(u)
+        u.desk.journal.uploads.looked(ADA, look, there=True)
+        verdict = await asking
+        await u.present(id, FiledBy.PROVIDER, 9, frozenset(SEEN))
+        assert await answered(verdict) == AppendUid(1, 9)
+        assert await u.desk.journal.learned(ADA, "uploads_alone") == "0"
+
+
+async def _wanted(u: Uploading) -> LookNow:
+    while not u.looks:
+        await asyncio.sleep(0.01)
+    return u.looks[0]
 
 
 # --- where the provider files what it sends --------------------------------------------------------------------

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from proxyd.model import CopyState, FiledBy, Heading
 from proxyd.rules.sent_copy import (
+    ALONE,
     MISSING,
     TRIES,
     UPLOAD_TAKES,
@@ -21,6 +22,7 @@ from proxyd.rules.sent_copy import (
     Facts,
     Failed,
     FilesSent,
+    HoldBack,
     LetPass,
     Look,
     RemoveOurs,
@@ -240,8 +242,9 @@ def uploads(
     held: bool = True,
     age: float = 5,
     appending: bool = False,
+    alone: int = ALONE,
 ) -> UploadFacts:
-    return UploadFacts(relayed, state, files_sent, held, age, by, appending)
+    return UploadFacts(relayed, state, files_sent, held, age, by, appending, alone)
 
 
 @pytest.mark.parametrize(
@@ -251,6 +254,14 @@ def uploads(
         pytest.param(uploads(PRESENT, "yes", PROVIDER, relayed=False), "pass", id="elsewhere, the provider files"),
         pytest.param(uploads(CopyState.NOT_WANTED, "yes"), "pass", id="its copy is not our business"),
         pytest.param(uploads(WAITING), "pass, settles", id="the client's is waited for"),
+        pytest.param(uploads(WAITING, alone=0), "hold back", id="the first upload: the provider's may be on its way"),
+        pytest.param(uploads(WAITING, alone=ALONE - 1), "hold back", id="the last one that is held back"),
+        pytest.param(uploads(WAITING, "no", alone=0), "pass, settles", id="known not to file: never held back"),
+        pytest.param(uploads(WAITING, alone=0, held=False), "pass, settles", id="held back only with a copy at hand"),
+        pytest.param(uploads(WAITING, alone=0, appending=True), "pass, settles", id="nor while ours is under way"),
+        pytest.param(uploads(FAILED, alone=0), "pass, settles", id="nor when all is over"),
+        pytest.param(uploads(PRESENT, by=PROVIDER), "answer once seen", id="not known to file, and has"),
+        pytest.param(uploads(PRESENT, "no", by=PROVIDER), "pass", id="set not to file: the person's word"),
         pytest.param(uploads(WAITING, "no"), "pass, settles", id="the provider does not file"),
         pytest.param(uploads(WAITING, appending=True), "pass, settles", id="ours is under way"),
         pytest.param(uploads(WAITING, "yes", appending=True), "pass, settles", id="even where the provider files"),
@@ -276,4 +287,6 @@ def test_what_becomes_of_an_upload(known: UploadFacts, wanted: str) -> None:
             assert wanted == ("pass, settles" if settles else "pass")
         case AnswerInstead(once_seen=once_seen, because=because):
             assert wanted == ("answer once seen" if once_seen else "answer")
+        case HoldBack(because=because):
+            assert wanted == "hold back"
     assert because

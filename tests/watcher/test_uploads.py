@@ -12,6 +12,7 @@ from proxyd.formats.message import split_header
 from proxyd.provider.imap import Connection, Unreachable
 from proxyd.relay.imap_upload import PATIENCE, SentUploads
 from proxyd.relay.imap_uploads import AppendUid, PassOn, Swallow
+from proxyd.rules.sent_copy import ALONE, UPLOAD_HELD
 from tests.looping import on_the_loop
 from tests.rigged import message
 from tests.servers.dovecot import Stored
@@ -23,8 +24,12 @@ BCC = "Bcc: boss@example.test\r\n"
 SEEN = ("\\Seen",)
 
 
-async def begin(w: Watched, octets: bytes = message(), flags: tuple[str, ...] = SEEN) -> PassOn | Swallow:
-    """The client's APPEND, up to the end of the header section."""
+async def begin(
+    w: Watched, octets: bytes = message(), flags: tuple[str, ...] = SEEN, *, alone: int = ALONE
+) -> PassOn | Swallow:
+    """The client's APPEND, up to the end of the header section. `alone`: uploads for which no copy of the provider's
+    came; with ALONE of them its habit is known."""
+    await w.journal.learn(PERSON, "uploads_alone", str(alone))
     uploads = SentUploads(w.account, w.journal, w.clock)
     assert uploads.concerns("Sent")
     return await uploads.arriving("Sent", flags, None, len(octets), octets[: split_header(octets)])
@@ -247,6 +252,30 @@ async def test_the_providers_copy_comes_and_gets_the_clients_flags(tmp_path, pro
         await w.parked()
         await w.clock.advance(400)
         await w.parked()
+        assert appends(provider) == 0
+
+
+@on_the_loop
+async def test_the_first_one_is_held_back_until_the_providers_copy_comes(tmp_path, provider: Provider) -> None:
+    """Nobody knows the provider's habit yet. Meanwhile we append nothing, though it would be time."""
+    async with watched(tmp_path, provider) as w:
+        id = await w.sent(message())
+        await waited_for(w)
+        await w.clock.advance(17)
+        held = asyncio.ensure_future(begin(w, alone=0))
+        await until(lambda: w.journal.uploads.since(id), "the upload held back")
+        await w.parked()
+        await w.clock.advance(UPLOAD_HELD - 1)
+        await w.parked()
+        assert copies(provider) == []
+        uid = file(w, flags="")
+        verdict = await held
+        assert isinstance(verdict, Swallow)
+        answer = await verdict.answer
+        assert answer is not None
+        assert answer.uid == uid
+        assert only(provider).flags == {"\\Seen"}
+        assert w.journal.uploads.since(id) is None
         assert appends(provider) == 0
 
 
