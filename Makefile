@@ -3,6 +3,7 @@
 #   make demo          the whole thing on this machine, nothing of yours touched   (ARGS=--once plays it and ends)
 #   make test          every check; installs the real mail servers that the tests talk to
 #   make test-clients  a Thunderbird without a screen, installed if need be, against the daemon
+#   make soak          clients that file their own copies, 200 mails in every test of them
 #   make bench         figures: through proxyd as against direct
 #   make fuzz          every property, tried with ever more examples for 10 minutes   (ARGS=60: for an hour)
 #   make clean         forgets the virtual environment
@@ -21,6 +22,10 @@ test: $(VENV)/ready-test
 test-clients: $(VENV)/ready-test
 	@tests/setup thunderbird
 	@$(VENV)/bin/python -m pytest --durations=5 tests/clients/thunderbird $(ARGS)
+
+soak: $(VENV)/ready-test
+	@tests/setup servers
+	@PROXYD_SOAK=200 $(VENV)/bin/python -m pytest --durations=5 tests/scenarios/test_uploads.py $(ARGS)
 
 bench: $(VENV)/ready-test
 	@tests/setup bench
