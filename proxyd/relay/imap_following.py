@@ -72,7 +72,7 @@ class Following:
         self._selected = False
         self._selecting: set[bytes] = set()  # tags whose answer says what is selected
         self._amid = False  # a command
-        self._leaving = False  # the client has said LOGOUT
+        self.leaving = False  # LOGOUT was said
         self._own_commands = 0
         self._unanswered: dict[bytes, PassOn] = {}  # uploads that passed, by the command's tag
         self._special: dict[str, Callable[[bytes, str, Line], Coroutine[Any, Any, None]]] = {
@@ -119,7 +119,8 @@ class Following:
             self._flush()
         if self._amid:  # half a command is no command, and nothing can be said behind it
             return
-        if not self._leaving:
+        if not self.leaving:
+            self.leaving = True
             self._say_ourselves(b"LOGOUT\r\n")
         try:
             async with asyncio.timeout(FAREWELL):
@@ -129,6 +130,7 @@ class Following:
 
     async def _command(self, line: Line) -> None:
         tag, verb = tag_and_verb(line.octets)
+        tag = tag or line.octets.split(b" ", 1)[0].rstrip()  # of something odd; the server may answer to it
         special = self._special.get(verb) if line.first else None
         if special is not None:
             await special(tag, verb, line)
@@ -294,7 +296,7 @@ class Following:
             self._say_ourselves(b"NOOP\r\n")
 
     async def _logout(self, tag: bytes, verb: str, line: Line) -> None:
-        self._leaving = True
+        self.leaving = True
         await self._pass(tag, line)
 
     # --- APPEND

@@ -19,7 +19,7 @@ import structlog
 
 from proxyd.config import Account
 from proxyd.formats import capabilities
-from proxyd.formats.imap_stream import Answer, AnswerReader
+from proxyd.formats.imap_stream import Answer, AnswerReader, tag_and_verb
 from proxyd.model import HealthCause, HealthEvent
 from proxyd.provider.imap_door import SignedIn
 from proxyd.provider.tls import share_buffer
@@ -167,6 +167,8 @@ class Passage:
             line = self._answered(tag, said, line)
         elif said[:3].upper() == b"BYE":
             self._said_bye = True
+        elif said[:3].upper() == b"BAD":
+            self._refused(b"*")
         return capabilities.rewritten(line)
 
     def _continued(self, line: bytes) -> bytes:
@@ -177,11 +179,15 @@ class Passage:
             due.came.set_result(True)
         return b"" if due.ours else line
 
-    def _answered(self, tag: bytes, said: bytes, line: bytes) -> bytes:
-        for due in [due for due in self._go_aheads if due.tag == tag]:
+    def _refused(self, tag: bytes) -> None:
+        """A command has its answer: no go-ahead comes for it."""
+        for due in [due for due in self._go_aheads if due.tag == tag or (tag == b"*" and not _is_tag(due.tag))]:
             self._go_aheads.remove(due)
             if not due.came.done():
                 due.came.set_result(False)
+
+    def _answered(self, tag: bytes, said: bytes, line: bytes) -> bytes:
+        self._refused(tag)
         call = self._awaited.pop(tag, None)
         return line if call is None or call(said) else b""
 
@@ -218,7 +224,7 @@ class Passage:
     def server_ended(self, why: str) -> None:
         if self._ended.is_set():
             return
-        if not self._said_bye:
+        if not self._said_bye and not self._following.leaving:
             self._lost(why)
         self._end()
 
@@ -248,6 +254,11 @@ class Passage:
             self._client.resume_reading()
         for transport in (self._client, self._server):
             asyncio.get_running_loop().call_later(FAREWELL, transport.abort)
+
+
+def _is_tag(word: bytes) -> bool:
+    """Whether a server can answer to it by name."""
+    return tag_and_verb(word + b" NOOP") != (b"", "")
 
 
 class _ClientSide(asyncio.Protocol):

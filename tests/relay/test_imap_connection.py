@@ -159,3 +159,34 @@ async def test_a_wrong_password_is_slowed_down(tmp_path):
         assert "AUTHENTICATIONFAILED" in await client.ask(f"a LOGIN {ADA} wrong")
         assert loop.time() - began >= 0.4
         assert here.provider.sign_ins == []
+
+
+@on_the_loop
+async def test_from_another_machine_nobody_signs_in_in_clear(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(imap_connection, "is_local", lambda _: False)
+    async with imap_house(tmp_path) as here:
+        client = await connect(here)
+        offered = "IMAP4rev1 ID LITERAL+ SASL-IR STARTTLS LOGINDISABLED"
+        assert await client.hear() == f"* OK [CAPABILITY {offered}] localhost ready"
+        assert "a NO [PRIVACYREQUIRED]" in await client.ask(f'a LOGIN {ADA} "{PASSWORD}"')
+        assert "b NO [PRIVACYREQUIRED]" in await client.ask("b AUTHENTICATE PLAIN")
+        assert "c NO [PRIVACYREQUIRED]" in await client.ask(f"c AUTHENTICATE PLAIN {plain()}")
+        assert (await client.ask("d STARTTLS")).startswith("d OK")
+        await client.writer.start_tls(here.trust(), server_hostname="localhost")
+        assert (await client.ask(f'e LOGIN {ADA} "{PASSWORD}"')).startswith("e OK ")
+
+
+@on_the_loop
+async def test_the_client_goes_while_we_sign_in(tmp_path):
+    """What comes of the sign-in is let go of."""
+    async with imap_house(tmp_path) as here:
+        for _ in range(5):
+            client = await here.connect()
+            client.say(f'a LOGIN {ADA} "{PASSWORD}"')
+            client.writer.transport.abort()
+        for _ in range(5):
+            provider = await here.provider.connections.get()
+            assert await provider.hear() in ("", "proxyd.1 LOGOUT")
+            provider.close()
+        while here.relay._desk._strangers or here.relay._desk._guests:
+            await asyncio.sleep(0.01)
