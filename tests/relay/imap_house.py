@@ -37,8 +37,12 @@ class PlayedProvider:
     port: int = 0
     sign_ins: list[str] = field(default_factory=list)
     connections: asyncio.Queue[Talk] = field(default_factory=asyncio.Queue)  # signed in
+    gate: asyncio.Event = field(default_factory=asyncio.Event)  # open: it answers a sign-in at once
     _server: asyncio.Server | None = None
     _open: list[asyncio.StreamWriter] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
@@ -60,6 +64,7 @@ class PlayedProvider:
                 writer.write(f"* ID NIL\r\n{tag} OK done\r\n".encode())
                 continue
             self.sign_ins.append(" ".join([verb, *words]))
+            await self.gate.wait()
             if self.refusal:
                 writer.write(f"{tag} {self.refusal}\r\n".encode())
                 continue
