@@ -106,7 +106,7 @@ class Dialogue(Connection):
         return form.extensions(self._desk.offers(self._address))
 
     def _may_sign_in(self) -> bool:
-        return not self._address and (self.secure or is_local(self._writer.get_extra_info("peername")))
+        return not self._address and (self.secure or is_local(self.transport.get_extra_info("peername")))
 
     async def _start_tls(self, argument: str) -> SmtpReply | None:
         if self.secure or self._starttls is None:
@@ -177,7 +177,7 @@ class Dialogue(Connection):
 
     async def _sign_in(self, user: bytes, password: bytes) -> SmtpReply:
         await self.send()
-        account = await self._desk.logins.check(user, password, ends_of(self._writer.transport))
+        account = await self._desk.logins.check(user, password, ends_of(self.transport))
         self.heard()
         if account is not None:
             self._address = account.address

@@ -76,3 +76,44 @@ async def test_a_handshake_that_fails_ends_the_connection(tmp_path: Path) -> Non
         again = await here.connect()  # and only that connection
         again.close()
         client.close()
+
+
+@pytest.mark.parametrize("limits", [(60.0, 0.05), (0.05, 0.1)], ids=["a shorter wait", "a longer one"])
+@on_the_loop
+async def test_the_latest_limit_of_silence_counts(limits: tuple[float, float], tmp_path: Path) -> None:
+    async with house(tmp_path) as here:
+        client = await here.connect()
+        [served] = here.relay._desk._connections
+        assert isinstance(served, connection.Connection)
+        loop = asyncio.get_running_loop()
+        for limit in limits:
+            served.heard(limit)
+        last = loop.time() + limits[-1]
+        async with asyncio.timeout(10):
+            assert (await client.hear()).startswith("421 4.4.2")
+        assert loop.time() >= last - 0.02  # the clock of the loop is that coarse
+
+
+@on_the_loop
+async def test_what_nobody_looks_at_is_not_read(tmp_path: Path) -> None:
+    """Of a flight behind a message that waits for its provider no more than asked for comes into memory."""
+    async with house(tmp_path) as here:
+        client = await here.signed_in()
+        [served] = here.relay._desk._connections
+        assert isinstance(served, connection.Connection)
+        here.provider.gate.clear()
+        await client.mail()
+        client.writer.write(b"Subject: x\r\n\r\nx\r\n.\r\n")
+        await here.provider.asked.wait()
+        noops = 40_000
+        client.writer.write(b"NOOP\r\n" * noops)
+        async with asyncio.timeout(10):
+            while served.transport.is_reading():
+                await asyncio.sleep(0)
+        assert connection.BLOCK < len(served._ahead) <= 8 * connection.BLOCK
+        here.provider.gate.set()
+        async with asyncio.timeout(30):
+            assert (await client.hear()).startswith("250 2.0.0 OK queued")
+            for _ in range(noops):
+                assert (await client.reader.readline()) == b"250 2.0.0 OK\r\n"
+        client.close()

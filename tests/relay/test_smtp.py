@@ -222,7 +222,7 @@ async def test_replies_leave_at_once(tmp_path: Path) -> None:
     async with house(tmp_path) as here:
         client = await here.connect()
         [connection] = here.relay._desk._connections
-        sock = connection._writer.get_extra_info("socket")  # type: ignore[attr-defined]
+        sock = connection.transport.get_extra_info("socket")  # type: ignore[attr-defined]
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         client.close()
 
