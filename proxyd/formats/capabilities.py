@@ -9,6 +9,7 @@ provider must work on the day it comes.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 
@@ -82,9 +83,16 @@ def rewritten(line: bytes) -> bytes:
     return code["before"] + octets(after_login(_words(code["tokens"]))) + line[code.end() - 1 :]
 
 
+@functools.lru_cache(maxsize=64)
+def folded(words: tuple[str, ...]) -> frozenset[str]:
+    """In upper case, for comparison."""
+    return frozenset(word.upper() for word in words)
+
+
 def octets(words: Iterable[str]) -> bytes:
     return " ".join(words).encode("latin-1")
 
 
+@functools.lru_cache(maxsize=64)  # the same few for thousands of connections that keep them
 def _words(octets: bytes) -> tuple[str, ...]:
     return tuple(octets.decode("latin-1").split())

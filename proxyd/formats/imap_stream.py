@@ -146,6 +146,7 @@ class Answer:
 # What a server sends in quantity, and the line end behind which it sends something else.
 _BULK = re.compile(rb"\* (?:\d|LIST |LSUB |STATUS |SEARCH )")
 _OTHER = re.compile(rb"\n(?!\* (?:\d|LIST |LSUB |STATUS |SEARCH ))")
+_FETCHED = re.compile(rb"\* \d+ FETCH .*\{(\d{1,%d})\}\r\n" % _HUGE)  # message data up to its first literal
 _BRACE = ord("}")
 _DATA = re.compile(rb"\* (?!(?:OK|NO|BAD|BYE|PREAUTH|CAPABILITY)[ \r\n])", re.IGNORECASE)
 
@@ -175,6 +176,9 @@ class AnswerReader:
         pieces: list[bytes | Answer] = []
         given, size = 0, len(octets)
         while at < size:
+            if not self._inside and (found := _FETCHED.match(octets, at)) is not None:
+                at = self._over_fetched(octets, found)
+                continue
             end = octets.find(b"\n", at) + 1
             if not end:
                 if size - at > LONG_LINE:
@@ -214,6 +218,18 @@ class AnswerReader:
         self._inside = True
         self._left = max(0, size - (len(octets) - end))
         return end + size
+
+    def _over_fetched(self, octets: bytes, found: re.Match[bytes] | None) -> int:
+        """A message's one literal was announced: where it and those that follow in the same form end."""
+        at = 0
+        while found is not None:
+            at = found.end() + int(found[1])
+            if not octets.startswith(b")\r\n", at):  # more behind the literal, or not here yet
+                self._inside, self._left = True, max(0, at - len(octets))
+                return at
+            at += 3
+            found = _FETCHED.match(octets, at)
+        return at
 
     @staticmethod
     def _over_bulk(octets: bytes, at: int) -> int:

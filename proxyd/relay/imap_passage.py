@@ -33,6 +33,8 @@ FAREWELL = 10.0  # seconds for what is still under way once one side has ended
 LOST = b"* BYE [UNAVAILABLE] The connection to the provider was lost; please connect again\r\n"
 STOPPING = b"* BYE [UNAVAILABLE] Closing, please connect again in a moment\r\n"
 
+_VIEW = memoryview(bytearray(256 * 1024))  # octets lie in it only until they are copied out, within one call
+
 log = structlog.get_logger()
 
 
@@ -50,7 +52,7 @@ class Passage:
 
     def __init__(self, desk: ImapDesk, account: Account, client: asyncio.Transport, signed_in: SignedIn) -> None:
         self.account = account
-        self.capabilities = frozenset(word.upper() for word in signed_in.capabilities)
+        self.capabilities = capabilities.folded(signed_in.capabilities)
         self._desk = desk
         self._client = client
         self._signed_in = signed_in
@@ -281,12 +283,17 @@ class _ClientSide(asyncio.Protocol):
         self._passage.client_lost()
 
 
-class _ServerSide(asyncio.Protocol):
+class _ServerSide(asyncio.BufferedProtocol):
+    """Reads into the one buffer of all: else asyncio asks for 256 KiB of memory for each TLS record."""
+
     def __init__(self, passage: Passage) -> None:
         self._passage = passage
 
-    def data_received(self, data: bytes) -> None:
-        self._passage.from_server(data)
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return _VIEW
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._passage.from_server(bytes(_VIEW[:nbytes]))
 
     def pause_writing(self) -> None:
         self._passage.server_full(True)
