@@ -105,10 +105,12 @@ _VIEW = memoryview(_BUFFER)
 
 
 def share_buffer(transport: asyncio.BaseTransport) -> None:
-    """Let a TLS connection read into the one buffer that all of them share; asyncio gives each 256 KiB of its own.
+    """Let a TLS connection read into the one buffer that all of them share; asyncio gives each 256 KiB of its own, and
+    keeps a reading of the other end's certificate that nobody asks for.
 
     Safe because octets lie in it only between two calls that the loop makes one behind the other.
     """
     protocol: Any = getattr(transport, "_ssl_protocol", None)  # asyncio has no public way to it
     if hasattr(protocol, "_ssl_buffer_view"):
         protocol._ssl_buffer, protocol._ssl_buffer_view = _BUFFER, _VIEW
+        protocol._extra.pop("peercert", None)

@@ -75,14 +75,6 @@ class Following:
         self.leaving = False  # LOGOUT was said
         self._own_commands = 0
         self._unanswered: dict[bytes, PassOn] = {}  # uploads that passed, by the command's tag
-        self._special: dict[str, Callable[[bytes, str, Line], Coroutine[Any, Any, None]]] = {
-            **dict.fromkeys(_REFUSED, self._refuse),
-            **dict.fromkeys(("SELECT", "EXAMINE", "CLOSE", "UNSELECT"), self._select),
-            "ID": self._id,
-            "IDLE": self._idle,
-            "APPEND": self._append,
-            "LOGOUT": self._logout,
-        }
 
     # --- what the client's side calls
 
@@ -131,9 +123,9 @@ class Following:
     async def _command(self, line: Line) -> None:
         tag, verb = tag_and_verb(line.octets)
         tag = tag or line.octets.split(b" ", 1)[0].rstrip()  # of something odd; the server may answer to it
-        special = self._special.get(verb) if line.first else None
+        special = _SPECIAL.get(verb) if line.first else None
         if special is not None:
-            await special(tag, verb, line)
+            await special(self, tag, verb, line)
         else:
             await self._pass(tag, line)
 
@@ -413,6 +405,16 @@ class Following:
             return
         code = b"" if uid is None else b"[APPENDUID %d %d] " % (uid.uidvalidity, uid.uid)
         self._server.insert(tag + b" OK " + code + b"APPEND completed\r\n")
+
+
+_SPECIAL: dict[str, Callable[[Following, bytes, str, Line], Coroutine[Any, Any, None]]] = {
+    **dict.fromkeys(_REFUSED, Following._refuse),
+    **dict.fromkeys(("SELECT", "EXAMINE", "CLOSE", "UNSELECT"), Following._select),
+    "ID": Following._id,
+    "IDLE": Following._idle,
+    "APPEND": Following._append,
+    "LOGOUT": Following._logout,
+}
 
 
 async def _done(verdict: PassOn, uid: AppendUid | None) -> None:

@@ -11,7 +11,6 @@ What we say ourselves is put in between two lines of the server's, never into on
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -61,12 +60,12 @@ class Passage:
         self._over_tls = client.get_extra_info("ssl_object") is not None
         self._answers = AnswerReader()
         self._inserts: list[bytes] = []  # our own lines, until the server is between two of its own
-        self._go_aheads: deque[_GoAhead] = deque()
+        self._go_aheads: list[_GoAhead] = []
         self._awaited: dict[bytes, Callable[[bytes], bool]] = {}
         self._room: asyncio.Future[None] | None = None  # towards the server; None: there is
         self._said_bye = False
         self._client_done = False
-        self._ended = asyncio.Event()
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._following = Following(self, desk.uploads(account))
 
     def begin(self, from_client: bytes, *, ended: bool) -> None:
@@ -105,7 +104,7 @@ class Passage:
     # --- from the client to the server
 
     def from_client(self, octets: bytes) -> None:
-        if not self._ended.is_set():
+        if not self._ended.done():
             self._following.feed(octets)
 
     def read_client(self, on: bool) -> None:
@@ -176,7 +175,7 @@ class Passage:
     def _continued(self, line: bytes) -> bytes:
         if not self._go_aheads:
             return line
-        due = self._go_aheads.popleft()
+        due = self._go_aheads.pop(0)
         if not due.came.done():
             due.came.set_result(True)
         return b"" if due.ours else line
@@ -211,20 +210,20 @@ class Passage:
     # --- the end
 
     async def over(self) -> None:
-        await self._ended.wait()
+        await asyncio.shield(self._ended)
 
     def client_ended(self) -> bool:
         """The client has said all; whether it may still want to listen."""
         self._client_done = True
         self._following.end()
-        return not self._over_tls and not self._ended.is_set()
+        return not self._over_tls and not self._ended.done()
 
     def client_lost(self) -> None:
         self._following.end()
         self._end()
 
     def server_ended(self, why: str) -> None:
-        if self._ended.is_set():
+        if self._ended.done():
             return
         if not self._said_bye and not self._following.leaving:
             self._lost(why)
@@ -238,9 +237,9 @@ class Passage:
 
     def _end(self) -> None:
         """What was written to either side is still sent, if the side takes it within FAREWELL."""
-        if self._ended.is_set():
+        if self._ended.done():
             return
-        self._ended.set()
+        self._ended.set_result(None)
         self._desk.left(self)
         self._signed_in.leave()
         self.server_full(False)
