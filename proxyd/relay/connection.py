@@ -32,6 +32,7 @@ IDLE_LIMIT = 300.0  # seconds, RFC 5321 section 4.5.3.2.7
 HANDSHAKE_LIMIT = 30.0  # seconds for STARTTLS
 BAD_COMMANDS = 3  # unknown commands, then the connection ends
 NAME = "localhost"  # what we call ourselves: the name in our certificate; no product, no version
+_GREETING = octets(reply(220, f"{NAME} ESMTP"))
 
 log = structlog.get_logger()
 
@@ -85,7 +86,10 @@ class Connection(asyncio.Protocol):
         keep_alive(transport.get_extra_info("socket"), PATIENCE_SMTP)
         self._desk.came(self)
         self.heard()
-        self._work = start(self._serve(), "smtp client")
+        crowded = self._desk.is_crowded
+        if not crowded:
+            transport.write(_GREETING)  # at once: it leaves with the last octets of the TLS handshake
+        self._work = start(self._serve(crowded), "smtp client")
 
     def data_received(self, data: bytes) -> None:
         self._ahead += data
@@ -136,13 +140,12 @@ class Connection(asyncio.Protocol):
             self._replies.clear()
             self.transport.close()
 
-    async def _serve(self) -> None:
+    async def _serve(self, crowded: bool) -> None:
         try:
-            if self._desk.is_crowded:
+            if crowded:
                 self._bye(reply(421, "4.3.2 Too many connections, please try again later"))
                 return
             self._desk.warm_up()
-            self.say(reply(220, f"{NAME} ESMTP"))
             while True:
                 await self._answer(await self.line())
         except (Ended, ConnectionError):

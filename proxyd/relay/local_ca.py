@@ -82,6 +82,7 @@ def server_context(chain: Path, key: Path) -> ssl.SSLContext:
     """The one context of all listeners. Raises ConfigError where the files are no certificate with its key."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.num_tickets = 1  # each resumption brings the next; a second one costs every new connection
     load(context, chain, key)
     return context
 
