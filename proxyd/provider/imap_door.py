@@ -140,7 +140,7 @@ class Door:
             raise Misconfigured("a user name or password with a NUL cannot be sent")
         introduced = _has(offered, "ID")
         if introduced:
-            wire.command(_ID)
+            wire.command(_ID, later=True)
         if _has(offered, "AUTH=PLAIN"):
             answer = await self._authenticate_plain(wire, password, initial=_has(offered, "SASL-IR"))
         elif _has(offered, "LOGINDISABLED"):
@@ -211,6 +211,7 @@ class _Wire(asyncio.Protocol):
         self._lost: ProxydError | None = None
         self._came: asyncio.Future[None] | None = None
         self._commands = 0
+        self._held = b""  # written with what comes next
 
     # --- what the loop calls
 
@@ -252,15 +253,18 @@ class _Wire(asyncio.Protocol):
         peer = str((self.transport.get_extra_info("peername") or ("",))[0])
         return ipaddress.ip_address(peer.partition("%")[0]).is_loopback
 
-    def command(self, line: bytes) -> bytes:
-        """Send a command; returns its tag."""
+    def command(self, line: bytes, *, later: bool = False) -> bytes:
+        """Send a command; returns its tag. `later`: with what is written next, as one segment and one TLS record."""
         self._commands += 1
         tag = b"p%d" % self._commands
-        self.write(tag + b" " + line)
+        self._held += tag + b" " + line
+        if not later:
+            self.write(b"")
         return tag
 
     def write(self, octets: bytes) -> None:
-        self.transport.write(octets)
+        self.transport.write(self._held + octets)
+        self._held = b""
 
     async def answer(self, tag: bytes, *, go_ahead: bool = False) -> _Answer:
         told: tuple[str, ...] | None = None
