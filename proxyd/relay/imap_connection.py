@@ -7,6 +7,7 @@ in `imap_dialogue`; once one of them has signed in, the transport is given to `i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from proxyd.workers import start
 LINE_LIMIT = 8 * 1024  # octets of a line, and of a literal
 COMMAND_LIMIT = 24 * 1024  # octets of all lines and literals of one command
 READ_AHEAD = 64 * 1024  # octets that may wait here unread
+HEARD_OUT = 1.0  # seconds that a client may still send after our last word
 BUFFER = 64 * 1024  # octets that may wait to be sent before whoever writes does
 BAD_COMMANDS = 3  # unknown or unreadable, then the connection ends
 
@@ -51,6 +53,7 @@ class ImapConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._ahead = bytearray()
         self._gone = False  # nothing more will come
+        self._ended = False  # we have said our last word
         self._came: asyncio.Future[None] | None = None
         self._answers: list[bytes] = []  # given and not yet sent
         self._timer: asyncio.TimerHandle | None = None
@@ -120,7 +123,8 @@ class ImapConnection(asyncio.Protocol):
 
     def _bye(self, last: bytes) -> None:
         if not self.transport.is_closing():
-            self.transport.write(b"".join(self._answers) + last)
+            if not self._ended:
+                self.transport.write(b"".join(self._answers) + last)
             self._answers.clear()
             self.transport.close()
 
@@ -136,6 +140,7 @@ class ImapConnection(asyncio.Protocol):
             return
         except (Ended, ConnectionError):
             self.send()
+            await self._hear_out()
         except Exception:
             log.exception("imap connection ended by a fault of ours")
             self._bye(b"* BYE A fault in proxyd, see its log; please try again\r\n")
@@ -144,6 +149,21 @@ class ImapConnection(asyncio.Protocol):
                 self._timer.cancel()
             self._desk.went(self)
         self.transport.close()
+
+    async def _hear_out(self) -> None:
+        """Read for a moment what the client still sends, and drop it: closed with octets unread, TCP takes back our
+        last word before the client has read it. TLS sees to that itself."""
+        if self._gone or self.transport.is_closing() or not self.transport.can_write_eof():
+            return
+        self._ended = True
+        self.transport.write_eof()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HEARD_OUT):
+                while not self._gone:
+                    self._ahead.clear()
+                    self.transport.resume_reading()
+                    self._came = asyncio.get_running_loop().create_future()
+                    await self._came
 
     async def _answer(self, command: Command) -> None:
         self.heard()
