@@ -183,11 +183,15 @@ def copy_fingerprint(header: bytes, *, hidden: Iterable[str] = ()) -> str:
     Made of Date, From, To, Cc and Subject as they read, not as they are written: names, order, folding and encoding
     may differ. log@crm.localhost and the `hidden` addresses (the dropbox) count as absent: not every copy holds them.
     """
-    said = heading(header)
+    return fingerprint_of(heading(header), hidden=hidden)
+
+
+def fingerprint_of(said: Heading, *, hidden: Iterable[str] = ()) -> str:
+    """`copy_fingerprint` of a message whose header section says this."""
     absent = _FOR_US | {mailbox_key(address) for address in hidden}
     people = (said.from_, said.to, said.cc)
     keys = (sorted({mailbox_key(one.address) for one in group} - absent) for group in people)
-    date = said.date.isoformat() if said.date else ""
+    date = said.date.replace(microsecond=0).isoformat() if said.date else ""
     subject = " ".join(unicodedata.normalize("NFC", said.subject).split())
     said_as_one = "\x1e".join([date, *("\x1f".join(group) for group in keys), subject])
     return hashlib.sha256(said_as_one.encode("utf-8", "surrogatepass")).hexdigest()

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from proxyd.config import Account
-from proxyd.formats.message import copy_fingerprint, message_ids, wire_form, without_recipients
+from proxyd.formats.message import fingerprint_of, message_ids, wire_form, without_recipients
 from proxyd.journal.entries import Hash, outgoing_entry
 from proxyd.journal.finding import alike
 from proxyd.journal.intake import Intake, KeptContent
@@ -149,7 +149,7 @@ def begin(
         state=State.SUBMITTING,
         fingerprint=hash(submission.fingerprint),
         message_id=submission.heading.message_id,
-        copy_fingerprint=copy_fingerprint(kept.header),
+        copy_fingerprint=fingerprint_of(submission.heading, hidden=[account.dropbox] if account.dropbox else []),
         envelope=envelope,
         tracked=isinstance(verdict, Tracked),
         because=verdict.because,
