@@ -19,6 +19,8 @@ PARTS = {"sending": sending.main, "reading": reading.main}
 
 if len(sys.argv) > 1 and sys.argv[1] in PARTS:
     PARTS[sys.argv.pop(1)]()
+elif len(sys.argv) > 1 and sys.argv[1] not in ("-h", "--help"):
+    sys.exit(f"python -m tests.bench [{'|'.join(PARTS)}] [arguments]: {sys.argv[1]!r} is neither of them")
 else:
     for part in PARTS.values():
         part()
