@@ -24,6 +24,7 @@ from proxyd.relay.imap_passage import Passage
 from proxyd.relay.peer import ends_of
 
 BAD_LOGINS = 3  # wrong passwords, then the connection ends
+VAIN_LOGINS = 3  # right ones that came to nothing at the provider, likewise: each may be a connection to it
 ID = b'* ID ("name" "proxyd")\r\n'
 
 log = structlog.get_logger()
@@ -42,6 +43,7 @@ class ImapDialogue(ImapConnection):
         super().__init__(desk, secure=tls is None)
         self._starttls = tls
         self._bad_logins = 0
+        self._vain_logins = 0
         self._commands: dict[str, Callable[[Command], Coroutine[Any, Any, bytes | None]]] = {
             "CAPABILITY": self._capability,
             "NOOP": self._noop,
@@ -181,7 +183,11 @@ class ImapDialogue(ImapConnection):
         signed_in = await self._desk.sign_in(account)
         self.heard()
         if isinstance(signed_in, str):
-            return b"NO " + one_line(signed_in).encode("ascii")
+            refused = b"NO " + one_line(signed_in).encode("ascii")
+            self._vain_logins += 1
+            if self._vain_logins >= VAIN_LOGINS:
+                self.end(tag + b" " + refused + b"\r\n* BYE [UNAVAILABLE] Please try again later\r\n")
+            return refused
         if self.transport.is_closing():
             signed_in.abort()
             raise Ended

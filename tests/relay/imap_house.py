@@ -57,6 +57,14 @@ class PlayedProvider:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.append(writer)
+        with contextlib.suppress(ConnectionError):
+            if await self._sign_in(reader, writer):
+                return
+        self._open.remove(writer)
+        writer.close()
+
+    async def _sign_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """False where the client goes."""
         writer.write(f"* OK [CAPABILITY {self.before}] here\r\n".encode())
         while line := (await reader.readline()).decode():
             tag, verb, *words = line.split()
@@ -70,7 +78,8 @@ class PlayedProvider:
                 continue
             writer.write(f"{tag} OK [CAPABILITY {self.after}] in\r\n".encode())
             self.connections.put_nowait(Talk(reader, writer))
-            return
+            return True
+        return False
 
 
 @dataclass
