@@ -79,8 +79,10 @@ async def test_there_is_none_at_all_until_another_device_leaves(tmp_path, make_p
             w.mailbox.start()
             await until(lambda: w.state() == "throttled" or None, "throttled: nothing of ours stands")
             assert "Maximum number of connections" in w.journal.condition(PERSON).evidence
-        await w.clock.advance(61)
-        await until(lambda: w.state() == "connected" or None, "connected")
+        async with asyncio.timeout(10):
+            while w.state() != "connected":  # Dovecot takes a moment to forget the device that left
+                await w.clock.advance(61)
+                await asyncio.sleep(0.25)
         await held(w, 1)
         await w.clock.advance(3601)
         await held(w, 1)
