@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from proxyd.cli.demo_provider import DemoProvider, Person
+from tests.servers.waiting import eventually
 
 WITHIN = 60.0  # seconds; it takes six on two busy cores
 
@@ -63,7 +64,7 @@ def test_once_plays_it_and_prints_the_record(folder: Path) -> None:
     assert err.count("✓") == 9
     assert "sister@family.example" not in out
     assert list(folder.iterdir()) == []
-    assert processes_of(folder) == []
+    eventually(lambda: processes_of(folder) == [], "every process to end")
 
 
 @pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
@@ -86,7 +87,7 @@ def test_it_stays_up_for_a_real_client_and_leaves_nothing_behind(folder: Path, e
     assert demo.returncode == 0
     assert "Re: Offer: one compiler" in " ".join(out.split())
     assert list(folder.iterdir()) == []
-    assert processes_of(folder) == []
+    eventually(lambda: processes_of(folder) == [], "every process to end")
 
 
 def test_ended_in_the_middle_it_leaves_nothing_and_claims_nothing(folder: Path) -> None:
@@ -97,7 +98,7 @@ def test_ended_in_the_middle_it_leaves_nothing_and_claims_nothing(folder: Path) 
     out, _ = demo.communicate(timeout=WITHIN)
     assert (demo.returncode, out) == (1, "")
     assert list(folder.iterdir()) == []
-    assert processes_of(folder) == []
+    eventually(lambda: processes_of(folder) == [], "every process to end")
 
 
 def test_what_is_not_seen_is_said_and_fails(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
