@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import sqlalchemy as sa
 
 from proxyd.model import MailboxPosition
@@ -40,8 +38,3 @@ def set_fact(connection: sa.Connection, account: str, key: str, value: str) -> N
 def every_fact(connection: sa.Connection) -> dict[tuple[str, str], str]:
     """By account and key."""
     return {(row.account, row.key): row.value for row in connection.execute(sa.select(facts))}
-
-
-def facts_of(connection: sa.Connection, key: str) -> Mapping[str, str]:
-    """One fact of every account, by account."""
-    return {row.account: row.value for row in connection.execute(sa.select(facts).where(facts.c.key == key))}
