@@ -13,6 +13,7 @@ class ManualClock:
         self._at = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
         self._elapsed = 0.0
         self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+        self._names: dict[asyncio.Future[None], str] = {}
         self._slept = asyncio.Event()
 
     def now(self) -> datetime:
@@ -27,8 +28,17 @@ class ManualClock:
             return
         wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sleepers.append((self._elapsed + seconds, wake))
+        task = asyncio.current_task()
+        self._names[wake] = task.get_name() if task else ""
         self._slept.set()
-        await wake
+        try:
+            await wake
+        finally:
+            del self._names[wake]
+
+    def sleeping(self, task: str) -> int:
+        """How many tasks of this name sleep now: only what sleeps already is woken by `advance`."""
+        return sum(name == task and not wake.done() for wake, name in self._names.items())
 
     async def sleeper(self) -> None:
         """Until somebody sleeps on this clock."""

@@ -24,14 +24,6 @@ async def held(w: Watched, count: int) -> None:
     await until(lambda: w.allowance.watchers == count or None, f"{count} connections of the watcher")
 
 
-async def as_time_passes(w: Watched, seconds: float, look: Callable[[], bool]) -> None:
-    """Turn the clock by `seconds` until it is so: what waits for it may begin to wait only after it was turned."""
-    async with asyncio.timeout(10):
-        while not look():
-            await w.clock.advance(seconds)
-            await asyncio.sleep(0.25)
-
-
 @on_the_loop
 async def test_with_one_connection_replies_are_logged_and_copies_settled(tmp_path, provider: Provider):
     async with watched(tmp_path, provider, connections=CAP) as w:
@@ -44,13 +36,13 @@ async def test_with_one_connection_replies_are_logged_and_copies_settled(tmp_pat
         await until(lambda: len(w.timeline()) == 2 or None, "the reply in the log")
         assert (await w.ripened(id))["by"] == "proxyd"
         provider.dovecot.append(PERSON, "Sent", message("More", id="d2@phone"))
-        await as_time_passes(w, CHECK + 1, lambda: len(w.timeline()) == 3)
+        await w.as_time_passes(CHECK + 1, lambda: len(w.timeline()) == 3)
         assert w.allowance.told == "by one connection: 3 client connections"
         assert w.allowance.watchers == 1
         for place in places:
             place.leave()
         await asyncio.sleep(0)
-        await as_time_passes(w, BACK_AFTER + 1, lambda: w.allowance.watchers == 2)
+        await w.as_time_passes(BACK_AFTER + 1, lambda: w.allowance.watchers == 2)
         await w.parked(2)
 
 
@@ -63,7 +55,7 @@ async def test_with_none_there_are_short_looks(tmp_path, provider: Provider):
         id = await w.sent(message())
         provider.dovecot.deliver(PERSON, reply())
         assert len(w.timeline()) == 1
-        await as_time_passes(w, LOOK + 1, lambda: len(w.timeline()) == 2)
+        await w.as_time_passes(LOOK + 1, lambda: len(w.timeline()) == 2)
         await held(w, 0)
         assert (await w.ripened(id))["by"] == "proxyd"
         await held(w, 0)
@@ -72,7 +64,7 @@ async def test_with_none_there_are_short_looks(tmp_path, provider: Provider):
         for place in places:
             place.leave()
         await asyncio.sleep(0)
-        await as_time_passes(w, BACK_AFTER + 1, lambda: w.allowance.watchers == 2)
+        await w.as_time_passes(BACK_AFTER + 1, lambda: w.allowance.watchers == 2)
 
 
 @on_the_loop
@@ -83,7 +75,7 @@ async def test_there_is_none_at_all_until_another_device_leaves(tmp_path, make_p
             w.mailbox.start()
             await until(lambda: w.state() == "throttled" or None, "throttled: nothing of ours stands")
             assert "Maximum number of connections" in w.journal.condition(PERSON).evidence
-        await as_time_passes(w, 61, lambda: w.state() == "connected")  # Dovecot forgets who left a moment later
+        await w.as_time_passes(61, lambda: w.state() == "connected")  # Dovecot forgets who left a moment later
         await held(w, 1)
         await w.clock.advance(3601)
         await held(w, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
@@ -27,7 +26,7 @@ def copies(provider: Provider, folder: str = "Sent"):
 async def waited_for(w: Watched) -> None:
     """Until the watcher knows of the due copy and sleeps until then."""
     await until(lambda: w.mailbox._copies._until or None, "the wait for the client's own copy")
-    await until(lambda: idling(w.provider) >= 2 or None, "parked")
+    await w.parked()
 
 
 @on_the_loop
@@ -190,13 +189,8 @@ async def test_an_append_of_unknown_outcome_is_looked_for_first(
         await w.clock.advance(21)
         await until(lambda: w.copy(id)["appending_since"], "the APPEND on record")
         await until(lambda: w.state() == "unreachable" or None, "the cut")
-        await w.clock.advance(2)
-        await until(lambda: w.state() == "connected" or None, "back")
-        for _ in range(10):
-            if w.copy(id)["state"] != "waiting":
-                break
-            await asyncio.sleep(0.1)
-            await w.clock.advance(5)
+        await w.as_time_passes(2, lambda: w.state() == "connected", "back")
+        await w.as_time_passes(5, lambda: w.copy(id)["state"] != "waiting", "settled")
         row = await w.settled(id)
         (copy,) = copies(provider)
         assert (row["by"], row["appended_uid"], row["state"]) == ("proxyd", copy.uid, "present")
@@ -214,7 +208,7 @@ async def test_killed_between_record_and_append(tmp_path, provider: Provider):
         await w.clock.advance(25)
         await w.journal.record(CopyAppending(id, "Sent", w.clock.now()))
         w.mailbox.start()
-        await until(lambda: w.mailbox._copies._until or None, "a wait")
+        await waited_for(w)
         assert copies(provider) == []
         await w.clock.advance(15)
         await w.settled(id)
@@ -228,10 +222,7 @@ async def test_out_of_reach_and_back(tmp_path, provider: Provider):
         provider.dovecot.stop()
         await until(lambda: w.state() == "unreachable" or None, "unreachable")
         id = await w.sent(message())
-        for _ in range(8):
-            await asyncio.sleep(0.05)
-            await w.clock.advance(10)
-        assert await until(lambda: w.copy(id)["error"], "a word of it")
+        await w.as_time_passes(10, lambda: w.copy(id)["error"], "a word of it")
         assert w.copy(id)["state"] == "waiting"
         provider.dovecot.start()
         await w.mailbox.retry_now()
@@ -304,7 +295,7 @@ async def test_an_unknown_outcome_not_found_waits_for_the_provider_then_says_so(
             with w.database.reading() as connection:
                 return submissions.get(connection, begun.id).looked_at
 
-        await asyncio.sleep(0.5)
+        await w.parked()
         assert looked_at() is None
         await w.clock.advance(21)
         await until(looked_at, "the look on record")

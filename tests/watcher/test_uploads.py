@@ -53,6 +53,7 @@ async def upload(w: Watched, octets: bytes = message(), *, flags: str = "\\Seen"
 
 async def pass_time(w: Watched, seconds: float) -> None:
     """Time passes, and the watcher has had a look at what is due."""
+    await w.parked()
     before = commands(w.provider).count("IDLE")
     await w.clock.advance(seconds)
     await until(lambda: commands(w.provider).count("IDLE") > before or None, "another IDLE")
@@ -220,8 +221,7 @@ async def test_it_comes_after_our_append_was_cut_and_had_arrived(
         await until(lambda: w.state() == "unreachable" or None, "the cut")
         theirs = await upload(w, message(more=BCC))
         assert len(copies(provider)) == 2
-        await w.clock.advance(2)
-        await until(lambda: w.copy(id)["by"] == "client" or None, "theirs on record")
+        await w.as_time_passes(2, lambda: w.copy(id)["by"] == "client", "theirs on record")
         assert only(provider).uid == theirs
         assert w.copy(id)["copies"] == 1
 

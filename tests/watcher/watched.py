@@ -26,6 +26,7 @@ from tests.servers.mailprovider import CUSTOMER, PERSON, Provider
 
 T = TypeVar("T")
 
+PARKED = "parking: time is over"  # the task that ends a parked connection's wait
 TAKEN = SmtpReply(250, ("2.0.0 OK queued as 4711",))
 THREE_FIELDS = "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID IN-REPLY-TO REFERENCES)]"
 
@@ -51,8 +52,24 @@ class Watched(Desk):
         return begun.id
 
     async def parked(self, connections: int = 2) -> None:
-        """Until so many connections wait in IDLE."""
-        await until(lambda: idling(self.provider) - self.gone == connections or None, f"{connections} in IDLE")
+        """Until so many connections wait in IDLE, and sleep on the clock: now it may be turned."""
+        for _ in range(10):  # a nudge that was given is heard
+            await asyncio.sleep(0)
+
+        def there() -> bool:
+            asleep = self.clock.sleeping(PARKED) if isinstance(self.clock, ManualClock) else connections
+            return asleep >= connections and idling(self.provider) - self.gone == connections
+
+        await until(lambda: there() or None, f"{connections} in IDLE")
+
+    async def as_time_passes(self, seconds: float, look: Callable[[], Any], what: str = "") -> None:
+        """Turn the clock by `seconds` until it is so: what waits for it may begin to wait only after it was turned."""
+        for _ in range(60):
+            if look():
+                return
+            await self.clock.advance(seconds)
+            await asyncio.sleep(0.25)
+        raise AssertionError(what or "not as time passes")
 
     async def settled(self, id: str) -> dict[str, Any]:
         """The record of the Sent copy of submission `id`, once it does not wait any more."""
