@@ -256,7 +256,8 @@ class HealthCause(StrEnum):
     """What happened on a connection to the provider."""
 
     SIGNED_IN = "signed_in"
-    UNREACHABLE = "unreachable"  # name, route, refused port, timeout, connection lost
+    UNREACHABLE = "unreachable"  # route, refused port, timeout, connection lost, no answer from the DNS
+    NO_SUCH_NAME = "no_such_name"  # the DNS says that there is no such host
     THROTTLED = "throttled"  # "not now": 421, 4xx, [LIMIT], too many connections
     SIGN_IN_REFUSED = "sign_in_refused"  # the credentials were refused in so many words
     MISCONFIGURED = "misconfigured"  # certificate, TLS, no such AUTH, a missing secret: a person must edit

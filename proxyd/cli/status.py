@@ -67,12 +67,17 @@ def _show(document: dict[str, Any]) -> None:
     if not document["accounts"]:
         out.print("No account yet.")
         return
-    shown = table("Account", "State", "Since", "Last seen", "Waiting")
+    shown = table("Account", "State", "Since", "Last seen", "Waiting", "Cure")
     for account in document["accounts"]:
         colour = COLOURS.get(account["state"], "red")
         state = f"[{colour}]{plain(account['state'])}[/]"
         shown.add_row(
-            plain(account["address"]), state, local(account["since"]), local(account["last_seen"]), _waiting(account)
+            plain(account["address"]),
+            state,
+            local(account["since"]),
+            local(account["last_seen"]),
+            _waiting(account),
+            plain(account.get("cure") or "-"),
         )
     out.print(shown)
     for account in document["accounts"]:

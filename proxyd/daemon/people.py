@@ -24,6 +24,8 @@ from proxyd.watcher.mailbox import Mailbox
 from proxyd.workers import Clock, Workers, start
 
 CONNECTIONS = "connections"  # under this name the journal remembers what the provider said of their number
+SIGNED_IN_WITH = "refused_sign_in"  # and under this one a keyed hash of what the provider refused last
+PASSWORD_LIMIT = 30.0  # seconds that a password's source may take, where an account that was refused is started
 
 log = structlog.get_logger()
 
@@ -52,6 +54,7 @@ class People:
         self._mailboxes: dict[str, Mailbox] = {}
         self.allowances = Allowances(self.accounts, clock, self._remember)
         self._attending: dict[str, asyncio.Task[None]] = {}
+        journal.on_health.append(self._remember_refused)
 
     def accounts(self) -> Mapping[str, Account]:
         return self._accounts
@@ -81,16 +84,18 @@ class People:
         }
         for address in before.keys() - same:
             await self._stop(address)
-        for address, account in self._accounts.items():
-            if address not in same:
-                await self._start(address, account)
+            self._journal.afresh(address)
+        # At once, for a password's source that hangs is one person's trouble.
+        await asyncio.gather(
+            *(self._start(address, account) for address, account in self._accounts.items() if address not in same)
+        )
 
     async def stop(self) -> None:
         for address in list(self._submitters):
             await self._stop(address)
 
     async def _start(self, address: str, account: Account) -> None:
-        self._journal.afresh(address)
+        await self._believe_what_was(address, account)
         try:
             imap, smtp = self._context(account, "imap"), self._context(account, "smtp")
         except ConfigError as error:
@@ -106,7 +111,12 @@ class People:
             may_sign_in=functools.partial(self._may_sign_in, address),
             workers=self._workers,
         )
-        submitter.warm()  # what clients are offered, and whether the sign-in works, is known before the first mail
+        before = self._journal.condition(address)
+        if connection.rest(before, "SMTP", self._clock.now()):
+            submitter.leave_alone(HealthEvent(HealthCause.SIGN_IN_REFUSED, "SMTP", before.side("SMTP").evidence))
+            self._attend_soon(address)
+        else:
+            submitter.warm()  # what clients are offered, and whether the sign-in works, is known before the first mail
         allowance = self.allowances.of(address)
         allowance.know(learned_of(await self._journal.learned(address, CONNECTIONS)))
         mailbox = self._mailboxes[address] = Mailbox(
@@ -120,6 +130,32 @@ class People:
             allowance,
         )
         mailbox.start()
+
+    async def _believe_what_was(self, address: str, account: Account) -> None:
+        """What was refused before a restart is left alone, unless what we sign in with is another by now."""
+        if not connection.refused(self._journal.condition(address)):
+            return
+        if await self._signing_in_with(account) != self._journal.known(address, SIGNED_IN_WITH):
+            self._journal.afresh(address)
+
+    def _remember_refused(self, address: str, event: HealthEvent, condition: connection.Condition) -> None:
+        account = self._accounts.get(address)
+        if event.cause is HealthCause.SIGN_IN_REFUSED and account is not None:
+            start(self._learn_refused(address, account), "what was refused")
+
+    async def _learn_refused(self, address: str, account: Account) -> None:
+        what = await self._signing_in_with(account)
+        if what != self._journal.known(address, SIGNED_IN_WITH):
+            await self._journal.learn(address, SIGNED_IN_WITH, what, durable=False)
+
+    async def _signing_in_with(self, account: Account) -> str:
+        """A keyed hash of servers, users and password: to tell, after a restart, that somebody has mended them."""
+        try:
+            async with asyncio.timeout(PASSWORD_LIMIT):
+                secret = await self._workers.run(read_secret, account.sign_in.password, account.address)
+        except (ConfigError, TimeoutError):
+            secret = ""
+        return self._journal.hash(f"{account.provider!r} {account.sign_in!r} {secret}")
 
     def _context(self, account: Account, role: str) -> Any:
         server: Server = getattr(account.provider, role)
@@ -146,7 +182,11 @@ class People:
 
     async def _note(self, address: str, event: HealthEvent) -> None:
         await self._journal.health(address, event)
-        if event.cause is not HealthCause.SIGNED_IN and address not in self._attending:
+        if event.cause is not HealthCause.SIGNED_IN:
+            self._attend_soon(address)
+
+    def _attend_soon(self, address: str) -> None:
+        if address not in self._attending:
             task = start(self._attend(address), f"smtp of {address}")
             self._attending[address] = task
             task.add_done_callback(lambda ended: self._attended(address, ended))

@@ -55,6 +55,10 @@ from proxyd.workers import Clock, Workers, start
 
 T = TypeVar("T")
 
+HEALTH = "health"  # under this name the store remembers an account's condition
+
+HealthListener = Callable[[str, HealthEvent, health_rules.Condition], None]
+
 
 class Journal:
     """Called on the event loop. What is awaited is durable when it returns, unless it says otherwise."""
@@ -73,6 +77,7 @@ class Journal:
         self._outcomes: dict[str, list[asyncio.Future[tuple[State, SmtpReply | None]]]] = defaultdict(list)
         self._conditions: dict[str, health_rules.Condition] = {}
         self._last_seen: dict[str, datetime] = {}
+        self.on_health: list[HealthListener] = []  # each hears of every event and the condition after it
         self._facts: dict[tuple[str, str], str] = {}  # (account, key) → what was learned, as it stands in the store
         self.wakes = Wakes()
         self.uploads = Uploads(clock)
@@ -82,6 +87,9 @@ class Journal:
         """After a start: nothing is on its way any more; what says *submitting* is unknown and will be looked for."""
         now = self._clock.now()
         self._facts = await self._read(mailboxes.every_fact)
+        for (account, key), text in self._facts.items():
+            if key == HEALTH and (condition := health_rules.restored(text, account, now)) is not None:
+                self._conditions[account] = condition
         for account in await self._database.write(functools.partial(sending.after_start, now=now)):
             self.wakes.copies(account).set()
         self.wakes.outbox.set()
@@ -321,9 +329,13 @@ class Journal:
         """As `learned`, without asking the store: for who cannot wait."""
         return self._facts.get((account, key))
 
-    async def learn(self, account: str, key: str, value: str) -> None:
-        await self._database.write(lambda c: mailboxes.set_fact(c, account, key, value))
+    async def learn(self, account: str, key: str, value: str, *, durable: bool = True) -> None:
         self._facts[account, key] = value
+        await self._database.write(lambda c: mailboxes.set_fact(c, account, key, value), durable=durable)
+
+    def hash(self, text: str) -> str:
+        """A keyed hash, by which it can be told whether something is what it was."""
+        return self._database.hash_id(text)
 
     # --- the CRM's side ----------------------------------------------------------------------------------------
 
@@ -338,11 +350,17 @@ class Journal:
     # --- health ------------------------------------------------------------------------------------------------
 
     async def health(self, account: str, event: HealthEvent) -> health_rules.Condition:
-        """What happened on a connection; the rule says what it means, `status` shows it."""
-        condition = health_rules.step(self.condition(account), event, self._clock.now())
+        """What happened on a connection; the rule says what it means, `status` shows it. It is there after a restart,
+        so that no mailbox is locked by restarts; not durable at once, for nobody waits for it."""
+        before = self.condition(account)
+        condition = health_rules.step(before, event, self._clock.now())
         self._conditions[account] = condition
         if event.cause is HealthCause.SIGNED_IN:
             self._last_seen[account] = self._clock.now()
+        for listener in self.on_health:
+            listener(account, event, condition)
+        if health_rules.differs(before, condition):
+            start(self.learn(account, HEALTH, health_rules.kept(condition), durable=False), "health kept")
         return condition
 
     def heard(self, account: str) -> None:
@@ -351,14 +369,15 @@ class Journal:
 
     def afresh(self, account: str) -> None:
         """After a new configuration: what was refused before says nothing of it."""
-        self._conditions.pop(account, None)
+        if self._conditions.pop(account, None) is not None:
+            start(self.learn(account, HEALTH, "", durable=False), "health forgotten")
 
     def last_seen(self, account: str) -> datetime | None:
         """When the account's provider last answered us."""
         return self._last_seen.get(account)
 
     def condition(self, account: str) -> health_rules.Condition:
-        return self._conditions.get(account) or health_rules.Condition(since=self._clock.now())
+        return self._conditions.get(account) or health_rules.Condition(since=self._clock.now(), account=account)
 
     # --- reading ------------------------------------------------------------------------------------------------
 

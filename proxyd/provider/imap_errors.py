@@ -18,6 +18,7 @@ from proxyd.errors import ConfigError, ProxydError, Refused, SignInRefused, TryL
 from proxyd.model import HealthCause, HealthEvent
 from proxyd.provider import tls
 from proxyd.provider.imap_lines import UnsafeValue
+from proxyd.rules.refusals import policy
 
 EVIDENCE = 400  # characters of a server's words that are kept
 
@@ -31,6 +32,10 @@ _CREDENTIALS = re.compile(r"\[(AUTHENTICATIONFAILED|AUTHORIZATIONFAILED|EXPIRED)
 
 class Unreachable(TryLater):
     """No connection, or the one that stood is gone: name, route, timeout, reset, or a server that breaks protocol."""
+
+
+class NoSuchName(Unreachable):
+    """The DNS says that there is no such host."""
 
 
 class Throttled(TryLater):
@@ -50,6 +55,8 @@ def health_of(error: ProxydError) -> HealthEvent:
     cause = HealthCause.UNREACHABLE
     if isinstance(error, SignInRefused):
         cause = HealthCause.SIGN_IN_REFUSED
+    elif isinstance(error, NoSuchName):
+        cause = HealthCause.NO_SUCH_NAME
     elif isinstance(error, Throttled | Refused):
         cause = HealthCause.THROTTLED
     elif isinstance(error, ConfigError):
@@ -82,7 +89,8 @@ def translated(what: str, *, login: bool = False, at: tuple[str, int] | None = N
         cause, said = tls.failure(error, *at)
         if cause is HealthCause.MISCONFIGURED:
             raise Misconfigured(said, said) from error
-        raise Unreachable(said, evidence=said) from error
+        kind = NoSuchName if cause is HealthCause.NO_SUCH_NAME else Unreachable
+        raise kind(said, evidence=said) from error
     except (ValueError, LookupError, TypeError) as error:
         # out of the parsers of imapclient and imaplib, over an answer that breaks the protocol
         raise Unreachable(f"the server's answer cannot be read ({what})", evidence=one_line(str(error))) from error
@@ -90,6 +98,8 @@ def translated(what: str, *, login: bool = False, at: tuple[str, int] | None = N
 
 def refusal(what: str, said: str, *, login: bool, at: bool) -> ProxydError:
     """What a NO, a BAD or a greeting of BYE means."""
+    if login and policy(said):
+        return Misconfigured(f"the provider does not allow it: {said}", said)
     if login and _CREDENTIALS.search(said):
         return SignInRefused("the provider refused the user name or password", said)
     if _NOT_NOW.search(said):

@@ -90,6 +90,12 @@ class Submitter:
             else:
                 self._come(self._probe(session), "smtp probe")
 
+    def leave_alone(self, event: HealthEvent) -> None:
+        """Before the first sign-in: it was refused when the daemon ran last. Nothing is tried until `may_sign_in`, or
+        `sign_in` is called."""
+        self._refusal = NotReady(event.cause, event.evidence)
+        self._refused_at = -REST
+
     def sign_in(self) -> None:
         """See whether signing in works; what comes of it is told by `on_health`."""
         if not self._idle and not self._coming:

@@ -31,6 +31,7 @@ from proxyd.model import (
 )
 from proxyd.provider import tls
 from proxyd.provider.smtp_wire import PIECE, Lost, Wire, uptime
+from proxyd.rules.refusals import policy
 
 SMALL = 64 * 1024  # octets of content that are sent with one write
 SURE = 5.0  # seconds since the server was last heard, within which a connection is believed to stand
@@ -199,9 +200,12 @@ def _redacted(reply: SmtpReply, secrets: tuple[bytes, bytes, bytes, bytes]) -> S
 
 
 def _sign_in_cause(reply: SmtpReply) -> HealthCause:
-    """RFC 4954 section 6: 4yz is for later; 535, 534 and 5.7.z are about the credentials; the rest is about us."""
+    """RFC 4954 section 6: 4yz is for later; 535, 534 and 5.7.z are about the credentials, unless the words tell of a
+    policy; the rest is about us."""
     if not reply.permanent:
         return HealthCause.THROTTLED
+    if policy(reply.text):
+        return HealthCause.MISCONFIGURED
     if reply.code in (534, 535):
         return HealthCause.SIGN_IN_REFUSED
     if reply.code != 538 and form.enhanced_code(reply).startswith("5.7."):

@@ -83,7 +83,13 @@ def failure(error: BaseException, host: str, port: int) -> tuple[HealthCause, st
         reason = error.reason or "unknown reason"
         known = _HANDSHAKE.get(reason, f"the TLS handshake failed: {reason.replace('_', ' ').lower()}")
         return HealthCause.MISCONFIGURED, f"{where}: {known}"
-    return HealthCause.UNREACHABLE, f"{where}: {_network(error)}"
+    cause = HealthCause.NO_SUCH_NAME if _no_such_name(error) else HealthCause.UNREACHABLE
+    return cause, f"{where}: {_network(error)}"
+
+
+def _no_such_name(error: BaseException) -> bool:
+    """The DNS has answered, and says no; where nobody answered it is EAI_AGAIN."""
+    return isinstance(error, socket.gaierror) and error.errno in (socket.EAI_NONAME, socket.EAI_NODATA)
 
 
 def _network(error: BaseException) -> str:

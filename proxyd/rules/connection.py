@@ -7,6 +7,9 @@ One refused sign-in does not mean that the password is wrong: large providers re
 refusals over at least two minutes, and no success between them, do. Until then it is tried again once a minute; after
 that once an hour, so that we do not lock the mailbox, until a new configuration or `again`.
 
+A name that the DNS says does not exist is a typing error where nobody ever signed in there, and the network's doing
+where somebody did (a hotel, a router): misconfigured | unreachable.
+
     state \\ what happens   signed in   unreachable        throttled        refused            misconfigured
     connecting             connected   unreachable        throttled        (judged)           misconfigured
     connected              connected   unreachable        throttled        (judged)           misconfigured
@@ -21,11 +24,12 @@ that once an hour, so that we do not lock the mailbox, until a new configuration
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
 
 from proxyd.model import Health, HealthCause, HealthEvent
-from proxyd.rules import retry
+from proxyd.rules import refusals, retry
 
 REFUSALS = 3
 REFUSED_FOR = timedelta(seconds=120)
@@ -63,9 +67,12 @@ _WORST = (
 )
 NEEDS_A_PERSON = frozenset(_WORST[:3])
 
-_CURE = (
-    "Correct the password where the account's file says it is kept, then reload (systemctl reload proxyd, or SIGHUP)."
-)
+# The one command by which a person heals it; what only time heals has none.
+_CURES = {
+    Health.PASSWORD_REFUSED: "proxyd reconnect {account}",
+    Health.ACCESS_REVOKED: "proxyd reconnect {account}",
+    Health.MISCONFIGURED: "proxyd reload",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +86,17 @@ class Side:
     evidence: str = ""
     refusals: int = 0
     first_refusal: datetime | None = None
+    proven: bool = False  # somebody has signed in by these settings
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """An account's health: `state` since `since`. A side is there once something has happened on it."""
+    """An account's health: `state` since `since`. A side is there once something has happened on it. `account` is its
+    address, for the cure."""
 
     since: datetime
     sides: tuple[Side, ...] = field(default=())
+    account: str = "ADDRESS"
 
     @property
     def worst(self) -> Side:
@@ -113,6 +123,11 @@ class Condition:
         return _because(self.worst)
 
     @property
+    def cure(self) -> str:
+        """The one command that heals it, "" where nothing but time does."""
+        return _CURES.get(self.state, "").format(account=self.account)
+
+    @property
     def sentence(self) -> str:
         """For a person, in this machine's local time."""
         return told(self)
@@ -132,9 +147,16 @@ def step(condition: Condition, event: HealthEvent, now: datetime) -> Condition:
     return replace(changed, since=changed.worst.since)
 
 
+def differs(before: Condition, after: Condition) -> bool:
+    """In more than the time of the last event."""
+    return [replace(side, at=before.since) for side in before.sides] != [
+        replace(side, at=before.since) for side in after.sides
+    ]
+
+
 def again(condition: Condition, now: datetime) -> Condition:
     """After a new configuration, or when a person says so: everything is tried afresh."""
-    return Condition(since=now)
+    return Condition(since=now, account=condition.account)
 
 
 def _step_side(side: Side, event: HealthEvent, now: datetime) -> Side:
@@ -143,12 +165,16 @@ def _step_side(side: Side, event: HealthEvent, now: datetime) -> Side:
         refusals, first = refusals + 1, first or now
     elif event.cause in (HealthCause.SIGNED_IN, HealthCause.MISCONFIGURED):
         refusals, first = 0, None
-    state = TABLE[side.state][event.cause] or _judged(side.state, refusals, first or now, now)
+    cause = event.cause
+    if cause is HealthCause.NO_SUCH_NAME:
+        cause = HealthCause.UNREACHABLE if side.proven else HealthCause.MISCONFIGURED
+    state = TABLE[side.state][cause] or _judged(side.state, refusals, first or now, now)
     since = side.since if state is side.state else now
     if state is Health.PASSWORD_REFUSED and side.state is not state:
         since = first or now
     evidence = "" if event.cause is HealthCause.SIGNED_IN else event.evidence
-    return Side(side.protocol, state, since, now, evidence, refusals, first)
+    proven = side.proven or event.cause is HealthCause.SIGNED_IN
+    return Side(side.protocol, state, since, now, evidence, refusals, first, proven)
 
 
 def _judged(state: Health, refusals: int, first: datetime, now: datetime) -> Health:
@@ -181,11 +207,77 @@ def may_sign_in(condition: Condition, protocol: str, now: datetime) -> bool:
     return side.state not in _STUCK or now - side.at >= timedelta(seconds=PROBE)
 
 
+def refused(condition: Condition) -> bool:
+    """Was a sign-in refused, and none has worked since?"""
+    return any(side.refusals or side.state in _STUCK for side in condition.sides)
+
+
+def rest(condition: Condition, protocol: str, now: datetime) -> float:
+    """Seconds that a daemon which has just started leaves the account alone: it must not be locked by restarts."""
+    side = condition.side(protocol)
+    between = PROBE if side.state in _STUCK else NEXT_SIGN_IN if side.refusals else 0.0
+    return max(0.0, between - (now - side.at).total_seconds()) if between else 0.0
+
+
+# --- kept over a restart --------------------------------------------------------------------------------------
+
+
+def kept(condition: Condition) -> str:
+    """As it is written down."""
+    sides = [
+        {
+            "protocol": side.protocol,
+            "state": side.state,
+            "since": side.since.isoformat(),
+            "at": side.at.isoformat(),
+            "evidence": side.evidence,
+            "refusals": side.refusals,
+            "first_refusal": side.first_refusal.isoformat() if side.first_refusal else None,
+            "proven": side.proven,
+        }
+        for side in condition.sides
+    ]
+    return json.dumps({"since": condition.since.isoformat(), "sides": sides})
+
+
+def restored(text: str, account: str, now: datetime) -> Condition | None:
+    """What `kept` wrote, after a restart: who was connected is connecting; what was wrong is wrong until it is not.
+    None where it cannot be read."""
+    try:
+        written = json.loads(text)
+        sides = tuple(_restored_side(each, now) for each in written["sides"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    condition = Condition(now, sides, account)
+    return replace(condition, since=condition.worst.since)
+
+
+def _restored_side(written: dict[str, object], now: datetime) -> Side:
+    state = Health(str(written["state"]))
+    connected = state is Health.CONNECTED
+    first = written["first_refusal"]
+    return Side(
+        str(written["protocol"]),
+        Health.CONNECTING if connected else state,
+        now if connected else datetime.fromisoformat(str(written["since"])),
+        datetime.fromisoformat(str(written["at"])),
+        str(written["evidence"]),
+        int(str(written["refusals"])),
+        datetime.fromisoformat(str(first)) if first else None,
+        bool(written["proven"]),
+    )
+
+
+# --- in words --------------------------------------------------------------------------------------------------
+
+
 def told(condition: Condition, zone: tzinfo | None = None) -> str:
     """The condition in one sentence and its cure, times in `zone` (None: this machine's)."""
     side = condition.worst
     when = _when(side.since, side.at, zone)
     words = f": {side.evidence}" if side.evidence else ""
+    ended = f"{words.rstrip('.')}." if words else "."
+    run = f"Run: {condition.cure}"
     match side.state:
         case Health.CONNECTED:
             refused = next((each for each in condition.sides if each.refusals), None)
@@ -197,12 +289,12 @@ def told(condition: Condition, zone: tzinfo | None = None) -> str:
         case Health.THROTTLED:
             return f"Provider refuses {side.protocol} for now, since {when}; nothing is lost{words}"
         case Health.PASSWORD_REFUSED:
-            ended = f"{words.rstrip('.')}." if words else "."
-            return f"Signing in to {side.protocol} failed since {when}: password changed or wrong{ended} {_CURE}"
+            return f"Signing in to {side.protocol} failed since {when}: password changed or wrong{ended} {run}"
         case Health.ACCESS_REVOKED:
-            return f"Access by {side.protocol} was withdrawn at the provider, since {when}{words}"
+            return f"Access by {side.protocol} was withdrawn at the provider, since {when}{ended} {run}"
         case Health.MISCONFIGURED:
-            return f"The settings for {side.protocol} do not work, since {when}{words}"
+            ask = refusals.policy(side.evidence) or "Correct what it names."
+            return f"The settings for {side.protocol} do not work, since {when}{ended} {ask} Then: {condition.cure}"
 
 
 def _because(side: Side) -> str:

@@ -100,7 +100,8 @@ class Door:
         self._one_at_a_time = asyncio.Lock()
         self._hurry = asyncio.Event()
         self._failures = 0  # in a row
-        self._not_before = 0.0  # on the clock's monotonic scale
+        # On the clock's monotonic scale; what was refused before a restart keeps its wait.
+        self._not_before = clock.monotonic() + rules.rest(journal.condition(account.address), "IMAP", clock.now())
 
     async def open(
         self,

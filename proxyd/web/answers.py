@@ -283,6 +283,7 @@ def _account_document(account: AccountState) -> Document:
         "because": condition.because,
         "evidence": condition.evidence,
         "sentence": condition.sentence,
+        "cure": condition.cure or None,  # the one command; None where nothing is to be done, or only time heals
         "last_seen": timestamp(account.last_seen) if account.last_seen else None,
     } | ({} if account.connections is None else _connections_document(account.connections))
 

@@ -8,11 +8,18 @@ import pytest
 
 from proxyd.model import Health, HealthCause, HealthEvent
 from proxyd.rules.connection import (
+    NEXT_SIGN_IN,
+    PROBE,
     TABLE,
     Condition,
     Side,
     again,
+    differs,
+    kept,
     may_sign_in,
+    refused,
+    rest,
+    restored,
     retry_after,
     step,
     told,
@@ -25,6 +32,7 @@ UNREACHABLE = HealthCause.UNREACHABLE
 THROTTLED = HealthCause.THROTTLED
 REFUSED = HealthCause.SIGN_IN_REFUSED
 MISCONFIGURED = HealthCause.MISCONFIGURED
+NO_SUCH_NAME = HealthCause.NO_SUCH_NAME
 
 
 def after(*events: tuple[float, HealthCause] | tuple[float, HealthCause, str]) -> Condition:
@@ -53,6 +61,10 @@ def test_the_table_answers_every_event_in_every_state() -> None:
         pytest.param([(1, SIGNED_IN), (2, THROTTLED)], Health.THROTTLED, 2, id="not now is not a wrong password"),
         pytest.param([(1, MISCONFIGURED)], Health.MISCONFIGURED, 1, id="a certificate that is not trusted"),
         pytest.param([(1, MISCONFIGURED), (2, UNREACHABLE)], Health.UNREACHABLE, 2, id="the latest fact counts"),
+        pytest.param([(1, NO_SUCH_NAME)], Health.MISCONFIGURED, 1, id="a name that does not exist, from the first"),
+        pytest.param(
+            [(1, SIGNED_IN), (2, NO_SUCH_NAME)], Health.UNREACHABLE, 2, id="a name that existed yesterday: the network"
+        ),
         pytest.param([(1, REFUSED)], Health.CONNECTING, 0, id="one refusal at the start proves nothing"),
         pytest.param([(1, SIGNED_IN), (2, REFUSED)], Health.CONNECTED, 1, id="nor does one while connected"),
         pytest.param([(1, UNREACHABLE), (2, REFUSED)], Health.CONNECTING, 2, id="who refuses is there"),
@@ -136,8 +148,8 @@ def test_two_protocols(events: list[tuple[float, HealthCause, str]], state: Heal
         ),
         pytest.param(
             [(0, REFUSED), (60, REFUSED), (120, REFUSED)],
-            "Signing in to IMAP failed since 10:00: password changed or wrong: words of sign_in_refused. Correct the "
-            "password where the account's file says it is kept, then reload (systemctl reload proxyd, or SIGHUP).",
+            "Signing in to IMAP failed since 10:00: password changed or wrong: words of sign_in_refused. "
+            "Run: proxyd reconnect ADDRESS",
             id="a refused password comes with its cure",
         ),
         pytest.param(
@@ -159,7 +171,8 @@ def test_two_protocols(events: list[tuple[float, HealthCause, str]], state: Heal
         ),
         pytest.param(
             [(0, MISCONFIGURED, "SMTP")],
-            "The settings for SMTP do not work, since 10:00: words of misconfigured",
+            "The settings for SMTP do not work, since 10:00: words of misconfigured. Correct what it names. "
+            "Then: proxyd reload",
             id="misconfigured",
         ),
         pytest.param(
@@ -203,7 +216,9 @@ def test_withdrawn_access_stays_until_a_success() -> None:
     side = Side("IMAP", Health.ACCESS_REVOKED, START, START, "invalid_grant")
     revoked = Condition(START, (side,))
     assert revoked.because == "IMAP access withdrawn at the provider"
-    assert told(revoked, UTC) == "Access by IMAP was withdrawn at the provider, since 10:00: invalid_grant"
+    assert told(revoked, UTC) == (
+        "Access by IMAP was withdrawn at the provider, since 10:00: invalid_grant. Run: proxyd reconnect ADDRESS"
+    )
     assert step(revoked, HealthEvent(REFUSED, "IMAP", "no"), START).state is Health.ACCESS_REVOKED
     assert step(revoked, HealthEvent(SIGNED_IN, "IMAP"), START).state is Health.CONNECTED
     assert retry_after(revoked, 0, 0.0) == 3600
@@ -253,3 +268,76 @@ def test_a_new_configuration_starts_afresh() -> None:
     fresh = again(after((0, REFUSED), (60, REFUSED), (120, REFUSED)), START)
     assert fresh.state is Health.CONNECTING
     assert fresh.side("IMAP").refusals == 0
+
+
+ILL = [(0, REFUSED), (60, REFUSED), (120, REFUSED)]
+
+
+@pytest.mark.parametrize(
+    ("events", "cure"),
+    [
+        pytest.param([], "", id="connecting"),
+        pytest.param([(0, SIGNED_IN)], "", id="connected"),
+        pytest.param([(0, UNREACHABLE)], "", id="only time heals"),
+        pytest.param([(0, THROTTLED)], "", id="throttled"),
+        pytest.param([(0, MISCONFIGURED)], "proxyd reload", id="after editing"),
+        pytest.param(ILL, "proxyd reconnect ADDRESS", id="another password"),
+    ],
+)
+def test_the_one_command_that_heals(events: list[tuple[float, HealthCause]], cure: str) -> None:
+    assert after(*events).cure == cure
+
+
+def test_a_policys_refusal_says_what_to_ask_for() -> None:
+    said = "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant."
+    condition = step(Condition(START), HealthEvent(MISCONFIGURED, "SMTP", said), START)
+    assert "please allow authenticated SMTP" in told(condition, UTC)
+
+
+@pytest.mark.parametrize(
+    ("events", "state"),
+    [
+        pytest.param([(0, SIGNED_IN)], Health.CONNECTING, id="who was connected is connecting"),
+        pytest.param([(0, UNREACHABLE)], Health.UNREACHABLE, id="unreachable"),
+        pytest.param([(0, REFUSED), (60, REFUSED)], Health.CONNECTING, id="refusals are counted on"),
+        pytest.param(ILL, Health.PASSWORD_REFUSED, id="refused stays refused"),
+        pytest.param([*ILL, (121, SIGNED_IN, "SMTP")], Health.PASSWORD_REFUSED, id="two sides"),
+    ],
+)
+def test_over_a_restart(events: list[tuple[float, HealthCause]], state: Health) -> None:
+    before, later = after(*events), START + timedelta(seconds=600)
+    again = restored(kept(before), "ada@example.test", later)
+    assert again is not None
+    assert again.state is state
+    assert again.refusals == before.refusals
+    assert again.account == "ada@example.test"
+    assert all(side.proven == before.side(side.protocol).proven for side in again.sides)
+    assert again.since == (later if before.state is Health.CONNECTED else before.since)
+
+
+def test_what_cannot_be_read_after_a_restart_is_nothing() -> None:
+    for text in ("", "[]", "{}", '{"sides": [{}]}', '{"sides": [{"protocol": "IMAP", "state": "odd"}]}'):
+        assert restored(text, "ada@example.test", START) is None
+
+
+@pytest.mark.parametrize(
+    ("events", "at", "seconds"),
+    [
+        pytest.param([(0, SIGNED_IN)], 1, 0, id="well"),
+        pytest.param([(0, UNREACHABLE)], 1, 0, id="unreachable is tried at once"),
+        pytest.param([(0, REFUSED)], 10, NEXT_SIGN_IN - 10, id="refused a moment ago"),
+        pytest.param([(0, REFUSED)], 100, 0, id="refused a while ago"),
+        pytest.param(ILL, 130, PROBE - 10, id="the password counts as wrong"),
+    ],
+)
+def test_a_restart_locks_nobody_out(events: list[tuple[float, HealthCause]], at: float, seconds: float) -> None:
+    condition = after(*events)
+    assert rest(condition, "IMAP", START + timedelta(seconds=at)) == seconds
+    assert refused(condition) == any(cause is REFUSED for _, cause, *_ in events)
+
+
+def test_what_is_worth_writing_down() -> None:
+    first = after((0, SIGNED_IN))
+    assert not differs(first, step(first, HealthEvent(SIGNED_IN, "IMAP", ""), START + timedelta(seconds=300)))
+    assert differs(first, step(first, HealthEvent(REFUSED, "IMAP", "no"), START))
+    assert differs(Condition(START), first)
