@@ -15,7 +15,7 @@ from proxyd.cli.client_settings import settings_document, show_settings
 from proxyd.cli.demo_house import DemoHouse
 from proxyd.cli.demo_story import Story
 from proxyd.cli.showing import console, plain, print_json
-from proxyd.cli.timeline import timeline_table
+from proxyd.cli.timeline import timeline_shown
 from proxyd.errors import ProxydError
 from proxyd.relay import local_ca
 
@@ -86,7 +86,7 @@ def _show(house: DemoHouse, as_json: bool) -> None:
         return
     out = console()
     out.print(f"[bold]The record of {house.grace.name}[/], as proxyd timeline {house.grace.address} shows it:\n")
-    out.print(timeline_table(record["messages"]))
+    out.print(timeline_shown(record["messages"], out.width))
 
 
 def _stay(house: DemoHouse) -> None:

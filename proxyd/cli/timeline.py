@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import click
+from rich.console import Group
 from rich.table import Table
 
 from proxyd.cli.daemon_link import records
@@ -14,6 +15,7 @@ from proxyd.cli.showing import console, local, person, plain, print_json, table
 from proxyd.config import Places
 
 EXCERPT = 160  # characters of a text that the table shows
+NARROW = 70  # columns; with fewer a table would break every word
 _MESSAGE_ID = re.compile(r"<[^<>]+@[^<>]+>")  # long, and `explain` has them
 
 EPILOG = """\b
@@ -42,25 +44,40 @@ def timeline(places: Places, contact: str | None, account: str | None, limit: in
     elif not document["messages"]:
         click.echo(f"Nothing is logged{f' with {contact}' if contact else ''} yet.")
     else:
-        console().print(timeline_table(document["messages"]))
+        out = console()
+        out.print(timeline_shown(document["messages"], out.width))
+
+
+def timeline_shown(messages: list[dict[str, Any]], width: int) -> Table | Group:
+    """Newest first, as the document has them: a table, or one below the other where the terminal is narrow."""
+    return timeline_table(messages) if width >= NARROW else timeline_list(messages)
+
+
+def timeline_list(messages: list[dict[str, Any]]) -> Group:
+    shown: list[str] = []
+    for each in messages:
+        head = f"{local(each['date'])} {_arrow(each)} {_others(each)}"
+        shown += [head, _what(each), _state(each), ""]
+    return Group(*shown[:-1])
 
 
 def timeline_table(messages: list[dict[str, Any]]) -> Table:
-    """Newest first, as the document has them."""
     shown = table("When", "", "With", "What", "State")
     shown.columns[0].no_wrap = shown.columns[1].no_wrap = True
     shown.columns[3].ratio = 1
     for each in messages:
-        outgoing = each["direction"] == "outgoing"
-        others = [*each["to"], *each["cc"], *each["bcc"]] if outgoing else [each["from"]]
-        shown.add_row(
-            local(each["date"]),
-            "[cyan]→[/]" if outgoing else "[green]←[/]",
-            plain(", ".join(map(person, others))),
-            _what(each),
-            _state(each),
-        )
+        shown.add_row(local(each["date"]), _arrow(each), _others(each), _what(each), _state(each))
     return shown
+
+
+def _arrow(message: dict[str, Any]) -> str:
+    return "[cyan]→[/]" if message["direction"] == "outgoing" else "[green]←[/]"
+
+
+def _others(message: dict[str, Any]) -> str:
+    outgoing = message["direction"] == "outgoing"
+    others = [*message["to"], *message["cc"], *message["bcc"]] if outgoing else [message["from"]]
+    return plain(", ".join(map(person, others)))
 
 
 def _what(message: dict[str, Any]) -> str:

@@ -50,12 +50,14 @@ async def test_the_daemon_and_the_store_tell_the_same(tmp_path: Path) -> None:
 async def test_the_table_fits_the_terminal_and_hides_nothing(tmp_path: Path, width: int) -> None:
     async with served(tmp_path) as s:
         await sent(s)
+        while not (await typed_beside("timeline", "--json", folder=tmp_path)).json["messages"][0]["text"]:
+            pass  # it is read a moment after it was logged
         seen = await typed_beside("timeline", folder=tmp_path, width=width)
         assert seen.code == 0
         assert max(map(len, seen.out.splitlines())) <= width
         assert "\x1b" not in seen.out
         packed = "".join(seen.out.split())
-        for word in ("Offer", "[/]", ":you:", "sent"):
+        for word in ("Offer", "[/]", ":you:", "sent", "Grace"):
             assert word in packed
         if width > 60:
             assert ADA not in seen.out  # whose mailbox it is, the person knows
