@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from proxyd.cli.client_settings import settings_document, show_settings
-from proxyd.cli.demo_house import DemoHouse
+from proxyd.cli.demo_house import DemoHouse, Ended
 from proxyd.cli.demo_story import Story
 from proxyd.cli.showing import console, plain, print_json
 from proxyd.cli.timeline import timeline_shown
@@ -38,19 +38,19 @@ Examples:
 @click.pass_context
 def demo(ctx: click.Context, once: bool, as_json: bool) -> None:
     """Show all of it on this machine: a provider, a sent message, the reply, the record."""
-    _signals(signal.default_int_handler)  # whatever ends it, everything is cleaned up
     played = False
+    ended = threading.Event()
+    _signals(lambda *_: ended.set())  # whatever ends it, everything is cleaned up
     try:
-        with DemoHouse() as house:
-            try:
-                played = _play(house)
-                if played:
-                    _show(house, as_json or once)
-                if played and not once:
-                    _stay(house)
-            finally:
-                _signals(signal.SIG_IGN)  # a second Ctrl-C must not end the cleaning up
-    except KeyboardInterrupt:
+        with DemoHouse(ended) as house:
+            played = _play(house)
+            if played:
+                _show(house, as_json or once)
+            if played and not once:
+                _stay(house)
+    except Ended:
+        pass
+    if ended.is_set():
         console(error=True).print("\nStopped; nothing is left of it.")
     ctx.exit(0 if played else EXIT_NOT_SEEN)
 
@@ -67,6 +67,7 @@ def _play(house: DemoHouse) -> bool:
     begun = monotonic()
     for what, step in Story(house).steps:
         before = monotonic()
+        house.go_on()
         try:
             seen = step()
         except (ProxydError, OSError, EOFError, ValueError, imaplib.IMAP4.error, smtplib.SMTPException) as error:
@@ -108,4 +109,4 @@ def _stay(house: DemoHouse) -> None:
     out.print(f"{grace.name} reads on localhost, IMAP port {port}, and sends on SMTP port {house.provider.smtp_port}.")
     out.print(f"See the record grow: proxyd timeline --data {house.folder} --config {house.folder}", soft_wrap=True)
     out.print("\n[bold]It stays up until Ctrl-C.[/]")
-    threading.Event().wait()
+    house.ended.wait()

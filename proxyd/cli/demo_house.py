@@ -48,22 +48,19 @@ class NotSeen(ProxydError):
     """Something that was to happen was looked for and not found."""
 
 
-def until(seconds: float, what: str, look: Callable[[], T | None]) -> T:
-    """Look until there is something to see; raises NotSeen after `seconds`."""
-    pause, end = Event(), monotonic() + seconds
-    while True:
-        found = look()
-        if found:
-            return found
-        if monotonic() > end:
-            raise NotSeen(f"{what}: not seen within {seconds:g} s")
-        pause.wait(0.02)
+class Ended(Exception):
+    """Somebody wants it to end."""
 
 
 class DemoHouse:
-    """Ada's account at the demo's provider, served by a daemon of its own. Leaves nothing behind when it is left."""
+    """Ada's account at the demo's provider, served by a daemon of its own. Leaves nothing behind when it is left.
 
-    def __init__(self) -> None:
+    `ended` is set by a signal and looked at between two steps and in every wait: an exception out of a signal handler
+    could strike anywhere, also while the daemon is being started or something is being put away.
+    """
+
+    def __init__(self, ended: Event | None = None) -> None:
+        self.ended = ended or Event()
         self.ada = Person("ada@proxyd.example", "Ada Lovelace", secrets.token_urlsafe(12))
         self.grace = Person("grace@customer.example", "Grace Hopper", secrets.token_urlsafe(12))
         self.provider = DemoProvider((self.ada, self.grace))
@@ -80,6 +77,23 @@ class DemoHouse:
             each.callback(self.provider.stop)
             each.callback(self._stop_daemon)
 
+    def go_on(self) -> None:
+        """Raises Ended where it shall not."""
+        if self.ended.is_set():
+            raise Ended
+
+    def until(self, seconds: float, what: str, look: Callable[[], T | None]) -> T:
+        """Look until there is something to see; raises NotSeen after `seconds`, and Ended."""
+        end = monotonic() + seconds
+        while True:
+            found = look()
+            if found:
+                return found
+            self.go_on()
+            if monotonic() > end:
+                raise NotSeen(f"{what}: not seen within {seconds:g} s")
+            self.ended.wait(0.02)
+
     # --- the daemon ------------------------------------------------------------------------------------------
 
     def start_daemon(self) -> None:
@@ -94,7 +108,7 @@ class DemoHouse:
                 stderr=log,
                 start_new_session=True,
             )
-        until(15, "the daemon answers on its control socket", self._answers)
+        self.until(15, "the daemon answers on its control socket", self._answers)
 
     def _write_config(self) -> None:
         (self.folder / "accounts.d").mkdir()

@@ -12,7 +12,7 @@ from email.utils import formatdate, make_msgid
 from time import monotonic
 from typing import Any
 
-from proxyd.cli.demo_house import DemoHouse, NotSeen, until
+from proxyd.cli.demo_house import DemoHouse, NotSeen
 from proxyd.cli.demo_provider import HOST, Person
 
 SISTER = "sister@family.example"
@@ -60,7 +60,7 @@ class Story:
 
     def _daemon(self) -> str:
         self._house.start_daemon()
-        status = until(10, "status says connected", self._connected)
+        status = self._house.until(10, "status says connected", self._connected)
         listening = status["daemon"]["listening"]
         return f"{self._house.ada.address} is connected; mail is taken on {listening['smtp']} and {listening['smtps']}"
 
@@ -80,7 +80,7 @@ class Story:
     def _send_offer(self) -> str:
         answer = self._send(self._offer, self._house.grace.address)
         self._arrived(self._house.grace, self._offer)
-        (sent,) = until(5, "the timeline shows the offer", lambda: self._house.record()["messages"])
+        (sent,) = self._house.until(5, "the timeline shows the offer", lambda: self._house.record()["messages"])
         _expect(sent["state"] == "sent", "the timeline says that the offer was sent")
         _expect([each["name"] for each in sent["attachments"]] == ["offer.pdf"], "the record has offer.pdf")
         return f"the provider said {answer}; logged because {sent['because']}"
@@ -94,7 +94,7 @@ class Story:
         for message in (self._offer, self._private):
             what = f"Sent copy of {message['Subject']!r}"
             self._arrived(self._house.ada, message, "Sent")
-            until(5, f"explain tells of the {what}", functools.partial(self._settled, message))
+            self._house.until(5, f"explain tells of the {what}", functools.partial(self._settled, message))
             _expect(self._count(self._house.ada, "Sent", message) == 1, f"exactly one {what}")
         return "one each, filed by proxyd, because neither the client nor the provider did"
 
@@ -119,7 +119,7 @@ class Story:
             smtp.login(house.grace.address, house.grace.password)
             smtp.sendmail(house.grace.address, [house.ada.address], _dated(self._reply))
         arrived = monotonic()
-        newest = until(10, "the timeline shows the reply", self._reply_record)
+        newest = self._house.until(10, "the timeline shows the reply", self._reply_record)
         waited = monotonic() - arrived
         (offer,) = [each for each in self._house.record()["messages"] if each["direction"] == "outgoing"]
         _expect(newest["thread"] == offer["thread"], "the reply is in the offer's thread")
@@ -165,7 +165,7 @@ class Story:
     def _arrived(self, person: Person, message: EmailMessage, folder: str = "INBOX") -> None:
         with self._mailbox(person, folder) as imap:
             what = f"{message['Subject']!r} in {person.name}'s {folder}"
-            until(10, what, lambda: imap.noop() and _search(imap, message))
+            self._house.until(10, what, lambda: imap.noop() and _search(imap, message))
 
     def _count(self, person: Person, folder: str, message: EmailMessage) -> int:
         with self._mailbox(person, folder) as imap:
