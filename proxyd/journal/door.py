@@ -257,6 +257,10 @@ class Journal:
     async def position(self, account: str, folder: str) -> MailboxPosition | None:
         return await self._read(lambda c: mailboxes.position(c, account, folder))
 
+    async def last_look(self, account: str) -> datetime | None:
+        """When any of the account's folders was last read to its end; None where there is no position at all."""
+        return await self._read(lambda c: mailboxes.last_look(c, account))
+
     async def tracked(self, account: str, ids: Iterable[str]) -> dict[str, KnownMessage]:
         """The logged messages that carry any of these Message-IDs, by that id."""
         rows: dict[str, timeline.Logged] = {}

@@ -92,6 +92,12 @@ class Messages(Link):
         when = values.get(b"INTERNALDATE")
         return Facts(as_number(values[b"RFC822.SIZE"]), aware(when) if isinstance(when, datetime) else None)
 
+    def arrived(self, uids: Sequence[int]) -> dict[int, datetime]:
+        """INTERNALDATE of each of these messages that is there."""
+        found = self._fetch(uids, ["INTERNALDATE"]) if uids else {}
+        dates = {uid: values.get(b"INTERNALDATE") for uid, values in found.items()}
+        return {uid: aware(when) for uid, when in dates.items() if isinstance(when, datetime)}
+
     def flags(self, uid: int) -> frozenset[str] | None:
         """None = there is no such message (any more)."""
         values = self._fetch([uid], ["FLAGS"]).get(uid, {}).get(b"FLAGS")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import sqlalchemy as sa
 
 from proxyd.model import MailboxPosition
@@ -13,6 +15,14 @@ def position(connection: sa.Connection, account: str, folder: str) -> MailboxPos
         sa.select(positions).where(positions.c.account == account, positions.c.folder == folder)
     ).one_or_none()
     return None if row is None else MailboxPosition(row.uidvalidity, row.uidnext, row.seen_at)
+
+
+def last_look(connection: sa.Connection, account: str) -> datetime | None:
+    """When any of the account's folders was last looked at; None = none was, or nobody knows any more."""
+    at: datetime | None = connection.scalar(
+        sa.select(sa.func.max(positions.c.seen_at)).where(positions.c.account == account)
+    )
+    return at
 
 
 def set_position(connection: sa.Connection, account: str, folder: str, position: MailboxPosition) -> None:

@@ -4,9 +4,10 @@ Privacy is decided here, in this order. Of every new UID only the fields that na
 the account's settings ask for: To and Cc of the person's own sent mail, From for `incoming: contacts`). Only of those
 that the rules may log are the people read; only of those that they do log, the message. Nothing else is requested.
 
-The position in a folder is what was read, never what was announced: a UID that the server shows and does not deliver
-holds the position back, and is asked for again. What is found is committed before or with the position behind it, so
-that a crash in between finds it a second time, and the log takes nothing twice.
+The position in a folder (`watcher.positions`) is what was read, never what was announced: a UID that the server shows
+and does not deliver holds the position back, and is asked for again. What is found is committed before or with the
+position behind it, so that a crash in between finds it a second time, and the log takes nothing twice. The time of the
+position is that of the last look that saw everything: in the middle of a long way it stays what it was.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -34,6 +35,7 @@ from proxyd.model import (
 )
 from proxyd.provider.imap import PART, Connection, Opened, Unreachable
 from proxyd.rules import threads, tracking
+from proxyd.watcher.positions import Positions
 from proxyd.watcher.sent_copy import SentCopies
 from proxyd.watcher.session import Session
 from proxyd.workers import Clock
@@ -51,7 +53,6 @@ INSIST = (0.5, 1.0, 2.0)  # seconds between requests for what was announced and 
 TRIES = 3  # at logging a message that our own code stumbles over
 FAULTS = (ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError)
 GIVE_UP = timedelta(hours=1)  # after which an undeliverable UID is passed over, loudly
-BACK = timedelta(days=2)  # how far before the last look the search starts once the UIDs count no more
 
 
 class MailboxContent:
@@ -100,6 +101,7 @@ class CatchUp:
         self._journal = journal
         self._clock = clock
         self._copies = copies
+        self._positions = Positions(account.address, journal, clock)
         self._own = frozenset(mailbox_key(each) for each in (account.address, *account.aliases))
         self._rules = tracking.TrackingSettings(
             address=account.address,
@@ -117,34 +119,23 @@ class CatchUp:
 
         Returns how many new messages were read, and whether everything that was announced was delivered.
         """
-        position = await self._position(session, opened)
+        position = await self._positions.of(session, opened)
+        if position is None:
+            return 0, False
         count = 0
         while True:
+            at = self._clock.now()
             uids = await session.do(Connection.uids_from, position.uidnext)
             for batch in _batches(uids, BATCH):
-                position, whole = await self._read_batch(session, opened, batch, position, sent=sent, logged=logged)
+                seen_at = at if batch[-1] == uids[-1] else None
+                position, whole = await self._read_batch(
+                    session, opened, batch, position, sent=sent, logged=logged, seen_at=seen_at
+                )
                 if not whole:
                     return count, False
                 count += len(batch)
             if not session.take_news():
                 return count, True
-
-    async def _position(self, session: Session, opened: Opened) -> MailboxPosition:
-        """Where to read on. The first time: the end. Where the UIDs count no more: two days before the last look."""
-        before = await self._journal.position(self._address, opened.name)
-        if before is not None and before.uidvalidity == opened.uidvalidity:
-            return before
-        now = self._clock.now()
-        end = opened.uidnext
-        if not end:  # the server did not say
-            end = max(await session.do(Connection.uids_from, 1), default=0) + 1
-        if before is not None:
-            since = (before.seen_at or now) - BACK
-            end = min(await session.do(Connection.uids_since, since.date()), default=end)
-            log.warning("folder renumbered", account=self._address, uidvalidity=opened.uidvalidity)
-        position = MailboxPosition(opened.uidvalidity, end, now if before is None else before.seen_at)
-        await self._journal.set_position(self._address, opened.name, position)
-        return position
 
     async def _read_batch(
         self,
@@ -155,9 +146,11 @@ class CatchUp:
         *,
         sent: bool,
         logged: bool,
+        seen_at: datetime | None,
     ) -> tuple[MailboxPosition, bool]:
+        """`seen_at`: when the server named these UIDs, where they are the last ones; None where more follow."""
         if not sent and self._account.incoming == "nothing":
-            return await self._moved(opened, position, uids[-1] + 1), True
+            return await self._moved(opened, position, uids[-1] + 1, seen_at=seen_at), True
         fields, withheld = await self._fields(session, opened, uids, self._names(sent))
         rest = {uid: read_heading(octets) for uid, octets in sorted(fields.items())}
         if sent:  # copies of what went through us are for `copies`
@@ -178,13 +171,20 @@ class CatchUp:
             # One of the others may answer what is in the log only now.
             await self._moved(opened, position, position.uidnext, seen)
             seen = []
-        return await self._moved(opened, position, min(withheld, default=uids[-1] + 1), seen), not withheld
+        end, at = min(withheld, default=uids[-1] + 1), None if withheld else seen_at
+        return await self._moved(opened, position, end, seen, seen_at=at), not withheld
 
     async def _moved(
-        self, opened: Opened, before: MailboxPosition, end: int, seen: Sequence[Seen] = ()
+        self,
+        opened: Opened,
+        before: MailboxPosition,
+        end: int,
+        seen: Sequence[Seen] = (),
+        *,
+        seen_at: datetime | None = None,
     ) -> MailboxPosition:
         """Every UID below `end` was looked at: the new position, durable together with what was found."""
-        after = MailboxPosition(opened.uidvalidity, max(before.uidnext, end), self._clock.now())
+        after = MailboxPosition(opened.uidvalidity, max(before.uidnext, end), seen_at or before.seen_at)
         try:
             await self._journal.set_position(self._address, opened.name, after, seen)
         except FAULTS:

@@ -1,0 +1,125 @@
+"""Where reading a folder goes on, whatever the server did to its UIDs meanwhile.
+
+A position counts as long as the folder's UIDVALIDITY is the same and its UIDs have not gone back. They go back where a
+server is restored from a backup: it then gives the same UIDs anew, to other messages. In both cases the UIDs say
+nothing, so reading goes on by time: two days before the last look that saw everything. What was read before is read a
+second time, its few fields only, and the log takes nothing twice.
+
+A folder that is seen for the first time in an account that is read already may have been made while nobody looked, by
+a rule that files answers into it: it is read from the last look on as well. The very first look at an account begins
+at the end of every folder, and so does the first one after the positions were lost; that is remembered, for `status`
+to say, because what lies before it is for `proxyd backfill`.
+
+Some servers change UIDVALIDITY all the time. Such a folder is read again at once twice; from then on with growing
+pauses, up to an hour, and never not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from proxyd.journal import Journal
+from proxyd.model import MailboxPosition
+from proxyd.provider.imap import Connection, Opened
+from proxyd.watcher.session import Session
+from proxyd.workers import Clock
+
+log = structlog.get_logger()
+
+BACK = timedelta(days=2)  # how far before the last look reading begins where the UIDs say nothing
+BEGINNING = timedelta(minutes=10)  # in which every folder of a new account is seen for the first time
+AT_ONCE = 2  # times that a folder may lose its UIDs within a day before reading it again has to wait
+PAUSE, LONGEST = 60.0, 3600.0  # seconds
+DAY = 86400.0
+
+READ_FROM = "read_from"  # under these names the journal remembers since when an account's mail is read without a gap,
+LOST = "positions_lost"  # and that there was something before, which was lost
+
+
+class Positions:
+    """One account's."""
+
+    def __init__(self, address: str, journal: Journal, clock: Clock) -> None:
+        self._address = address
+        self._journal = journal
+        self._clock = clock
+        self._one_first = asyncio.Lock()  # two connections look at a new account at once: to the second it is known
+        self._opened: dict[str, Opened] = {}  # the answer to the newest EXAMINE of each folder that was looked at
+        self._lost: dict[str, tuple[int, float]] = {}  # folder → how often its UIDs were lost, when last
+
+    async def of(self, session: Session, opened: Opened) -> MailboxPosition | None:
+        """Where to read on in the open folder; None = not now, it has lost its UIDs too often."""
+        position = await self._journal.position(self._address, opened.name)
+        if position is None:
+            async with self._one_first:
+                return await self._first(session, opened)
+        # UIDNEXT is of the moment in which the folder was opened: while it stays open, we read on past it.
+        fresh = self._opened.get(opened.name) is not opened
+        back = fresh and 0 < opened.uidnext < position.uidnext
+        if position.uidvalidity != opened.uidvalidity or back:
+            if not self._may_read_again(opened.name):
+                return None
+            why = "UIDs went back" if back else "UIDVALIDITY changed"
+            log.warning("folder is read again", account=self._address, why=why, uidvalidity=opened.uidvalidity)
+            seen_at = position.seen_at or self._clock.now()
+            uid = await self._since(session, opened, seen_at)
+            position = await self._keep(opened, replace(position, uidvalidity=opened.uidvalidity, uidnext=uid))
+        self._opened[opened.name] = opened
+        return position
+
+    async def _first(self, session: Session, opened: Opened) -> MailboxPosition:
+        now = self._clock.now()
+        last = await self._journal.last_look(self._address)
+        began = await self._began(now, last)
+        if last is None or now - began < BEGINNING:
+            uid = await self._end(session, opened)
+        else:
+            uid = await self._since(session, opened, last, not_before=began)
+        self._opened[opened.name] = opened
+        return await self._keep(opened, MailboxPosition(opened.uidvalidity, uid, now if last is None else last))
+
+    async def _began(self, now: datetime, last: datetime | None) -> datetime:
+        """Since when the account is read: now, where none of its folders was looked at, or nobody knows how far."""
+        fact = await self._journal.learned(self._address, READ_FROM)
+        began = datetime.fromisoformat(fact) if fact else None
+        if began is not None and (last is not None or now - began < BEGINNING):
+            return began
+        if began is not None:
+            log.warning("positions lost, reading begins anew", account=self._address)
+            await self._journal.learn(self._address, LOST, now.isoformat())
+        await self._journal.learn(self._address, READ_FROM, now.isoformat())
+        return now
+
+    async def _keep(self, opened: Opened, position: MailboxPosition) -> MailboxPosition:
+        await self._journal.set_position(self._address, opened.name, position)
+        return position
+
+    async def _end(self, session: Session, opened: Opened) -> int:
+        """Behind the last message; UIDNEXT, where the server says it."""
+        return opened.uidnext or max(await session.do(Connection.uids_from, 1), default=0) + 1
+
+    async def _since(
+        self, session: Session, opened: Opened, seen_at: datetime, not_before: datetime | None = None
+    ) -> int:
+        """The first UID that came later than BACK before `seen_at`, but not before `not_before`."""
+        at = max(seen_at - BACK, not_before or seen_at - BACK)
+        # SEARCH SINCE knows days alone, and each server its own midnight.
+        uids = await session.do(Connection.uids_since, (at - timedelta(days=1)).date())
+        if not_before is not None:
+            arrived = await session.do(Connection.arrived, uids)
+            uids = [uid for uid in uids if (when := arrived.get(uid)) is None or when >= at]
+        return min(uids, default=await self._end(session, opened))
+
+    def _may_read_again(self, folder: str) -> bool:
+        now = self._clock.monotonic()
+        count, last = self._lost.get(folder, (0, now))
+        if now - last > DAY:
+            count = 0
+        if count >= AT_ONCE and now - last < min(PAUSE * 2.0 ** (count - AT_ONCE), LONGEST):
+            return False
+        self._lost[folder] = (count + 1, now)
+        return True
