@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -122,7 +122,10 @@ def log_seen(connection: sa.Connection, account: Account | None, arrived: Arrive
     arrived.intake.finish(connection)
     own = frozenset(mailbox_key(each) for each in (account.address, *account.aliases)) if account else frozenset()
     known = contacts.known(connection, set(seen_people(seen.heading)) - own)
-    timeline.insert(connection, seen_entry(seen, arrived.id, message_id, own, known))
+    entry = seen_entry(seen, arrived.id, message_id, own, known)
+    if seen.match is None and (thread := timeline.answered_by(connection, seen.account, (message_id, *entry.ids))):
+        entry = replace(entry, thread=thread)  # what answers it was found before it
+    timeline.insert(connection, entry)
     outbox.deliver_locally(connection, arrived.id)
     names = (message_id, *seen.heading.original_ids)
     submissions.add_hashes(connection, seen.account, map(hash, names), arrived.id)
@@ -150,7 +153,7 @@ def copy_present(connection: sa.Connection, event: CopyPresent, hash: Hash) -> N
     submissions.add_hashes(connection, row.account, map(hash, event.ids), event.id)
     message = timeline.of_submission(connection, event.id)
     if message is not None:
-        timeline.add_ids(connection, row.account, message, event.ids)
+        timeline.name(connection, row.account, message, event.ids)
     if not row.tracked:
         submissions.empty(connection, event.id)
 

@@ -209,7 +209,7 @@ def sent(connection: sa.Connection, accounts: Mapping[str, Account], event: Sent
         submissions.add_hashes(connection, row.account, map(hash, renamed), row.id)
     message = timeline.set_state(connection, event.id, State.SENT) if row.tracked else None
     if message is not None:
-        timeline.add_ids(connection, row.account, message, renamed)
+        timeline.name(connection, row.account, message, renamed)
         outbox.deliver_locally(connection, message)
     owed = _owe_sent_copy(connection, account, row, event.at)
     if row.tracked and account is not None:

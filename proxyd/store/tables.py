@@ -107,7 +107,10 @@ messages = Table(
     Column("submission", String(26)),  # the newest submission of it, where it went through us
     Column("content", String(26), nullable=False),  # owner of its octets in chunks
     Column("body", JSON),  # model.Body; null until it was read
+    Column("mail", String(26), nullable=False, server_default=""),  # the same in every account's record of one mail
     UniqueConstraint("account", "message_id"),
+    Index("ix_messages_account_in_reply_to", "account", "in_reply_to"),
+    Index("ix_messages_mail", "mail"),
     Index("ix_messages_date", "date"),
     Index("ix_messages_thread", "thread"),
     Index("ix_messages_submission", "submission"),
@@ -120,6 +123,7 @@ message_ids = Table(
     Column("message_id", String, primary_key=True),
     Column("message", String(26), ForeignKey("messages.id", ondelete="CASCADE"), nullable=False),
     Index("ix_message_ids_message", "message"),
+    Index("ix_message_ids_message_id", "message_id"),
 )
 
 participants = Table(

@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from proxyd.model import Body, Direction, Kind, MailAddress, Source, State
+from proxyd.store import same_mail
 from proxyd.store.tables import (
     crm_entries,
     dropbox_copies,
@@ -29,6 +30,15 @@ _KNOWN = (
         message_ids.c.account == sa.bindparam("account"),
         message_ids.c.message_id.in_(sa.bindparam("ids", expanding=True)),
     )
+)
+_ANSWERS = (
+    sa.select(messages.c.thread)
+    .where(
+        messages.c.account == sa.bindparam("account"),
+        messages.c.in_reply_to.in_(sa.bindparam("ids", expanding=True)),
+    )
+    .order_by(messages.c.id)
+    .limit(1)
 )
 _INSERT = messages.insert()
 _INSERT_ID = message_ids.insert()
@@ -114,6 +124,7 @@ def insert(connection: sa.Connection, entry: Entry) -> None:
     add_ids(connection, entry.account, entry.id, (entry.message_id, *entry.ids))
     if entry.people:
         connection.execute(_INSERT_PARTICIPANT, [{"message": entry.id, "key": key} for key in sorted(entry.people)])
+    same_mail.share(connection, entry.id)
 
 
 def add_ids(connection: sa.Connection, account: str, message: str, ids: Iterable[str]) -> None:
@@ -123,6 +134,18 @@ def add_ids(connection: sa.Connection, account: str, message: str, ids: Iterable
     rows = [{"account": account, "message_id": each, "message": message} for each in wanted if each not in taken]
     if rows:
         connection.execute(_INSERT_ID, rows)
+
+
+def name(connection: sa.Connection, account: str, message: str, ids: Iterable[str]) -> None:
+    """As `add_ids`, for a record that stands: under its new names it may be known in another account."""
+    add_ids(connection, account, message, ids)
+    same_mail.share(connection, message)
+
+
+def answered_by(connection: sa.Connection, account: str, ids: Iterable[str]) -> str | None:
+    """The thread of a message that is logged already and answers one of `ids`; None where there is none."""
+    thread: str | None = connection.scalar(_ANSWERS, {"account": account, "ids": list(ids)})
+    return thread
 
 
 def resubmitted(connection: sa.Connection, message: str, submission: str) -> None:
@@ -218,6 +241,7 @@ def _document(row: Any, names: list[str], copy: Any, dropbox: Any, crms: list[An
         "message_id": bracketed(row.message_id),
         "other_ids": [bracketed(each) for each in sorted(names) if each != row.message_id],
         "thread": row.thread,
+        "mail": row.mail,
         "in_reply_to": bracketed(row.in_reply_to) if row.in_reply_to else None,
         "date": timestamp(row.date),
         "from": row.heading["from"],
