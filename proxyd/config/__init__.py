@@ -4,6 +4,7 @@
 surprises is a `Problem` at its line and column, and every problem of every file is told at once.
 """
 
+from proxyd.config.alerting import Alert, AlertCommand, AlertWebhook
 from proxyd.config.fields import Endpoint, duration, duration_text, is_loopback, size
 from proxyd.config.loading import load
 from proxyd.config.places import Places, find_places, is_system_service
@@ -20,26 +21,24 @@ from proxyd.config.settings import (
     Account,
     CertificateFiles,
     Client,
-    Command,
-    Credential,
     Daemon,
-    Env,
     Keep,
-    KeyringEntry,
     Listen,
     Provider,
-    SecretFile,
     Sending,
     SentCopy,
     Server,
     Settings,
     SignIn,
-    Source,
     Watch,
 )
+from proxyd.config.sources import Command, Credential, Env, KeyringEntry, SecretFile, Source
 
 __all__ = [
     "Account",
+    "Alert",
+    "AlertCommand",
+    "AlertWebhook",
     "CertificateFiles",
     "Client",
     "Command",

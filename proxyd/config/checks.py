@@ -6,9 +6,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from proxyd.config.alerting import AlertWebhook
 from proxyd.config.private_files import open_private, open_regular
 from proxyd.config.sentences import Loc
-from proxyd.config.settings import AccountFile, CertificateFiles, Daemon, ProviderSetting, SecretFile
+from proxyd.config.settings import AccountFile, CertificateFiles, Daemon, ProviderSetting
+from proxyd.config.sources import SecretFile
 from proxyd.errors import ConfigError
 
 
@@ -27,6 +29,9 @@ def account_files(account: AccountFile) -> Iterator[tuple[Loc, str]]:
         yield from _private(["sign_in", "password", "file"], source.file)
     if isinstance(source := account.client.password, SecretFile) and os.path.lexists(source.file):
         yield from _private(["client", "password", "file"], source.file)
+    for n, alert in enumerate(account.alerts):
+        if isinstance(alert, AlertWebhook) and isinstance(alert.secret, SecretFile):
+            yield from _private(["alerts", n, "secret", "file"], alert.secret.file)
     if account.dropbox is not None and account.dropbox.lower() in (account.address, *account.aliases):
         yield ["dropbox"], "dropbox: this is the account's own address; accepted: the CRM's BCC address, or none"
 

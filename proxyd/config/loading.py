@@ -17,23 +17,8 @@ from proxyd.config.fields import Origin
 from proxyd.config.private_files import open_regular
 from proxyd.config.problems import START, ConfigErrors, Mark, Problem, shown
 from proxyd.config.sentences import SECRET_SECTIONS, Loc, preset_unknown, sentences, value_mark
-from proxyd.config.settings import (
-    Account,
-    AccountFile,
-    Choices,
-    Client,
-    Command,
-    Credential,
-    Daemon,
-    Env,
-    KeyringEntry,
-    Provider,
-    SecretFile,
-    Section,
-    Settings,
-    SignIn,
-    Source,
-)
+from proxyd.config.settings import Account, AccountFile, Choices, Client, Daemon, Provider, Settings, SignIn
+from proxyd.config.sources import Command, Credential, Env, KeyringEntry, SecretFile, Section, Source
 from proxyd.config.tree import FILE_LIMIT, Node, Scalar, Table, read_tree, values
 from proxyd.errors import ConfigError
 

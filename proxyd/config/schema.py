@@ -15,7 +15,8 @@ from pydantic_core import core_schema
 
 from proxyd.config import preset
 from proxyd.config.fields import Endpoint, duration_text
-from proxyd.config.settings import AccountFile, Daemon, Section
+from proxyd.config.settings import AccountFile, Daemon
+from proxyd.config.sources import Section
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from proxyd.config import desktop_keyring
 from proxyd.config.private_files import create_private, open_private, replace_private
 from proxyd.config.problems import shown
-from proxyd.config.settings import Account, Command, Credential, Env, KeyringEntry, SecretFile, Source
+from proxyd.config.settings import Account
+from proxyd.config.sources import Command, Credential, Env, KeyringEntry, SecretFile, Source
 from proxyd.config.store_key import make_key_file, store_key
 from proxyd.errors import ConfigError
 

@@ -1,7 +1,7 @@
 """pydantic's errors to sentences at their place in the file.
 
 A sentence says which key, what is wrong with it and what is accepted, and names the nearest thing that is. Below
-`sign_in` and `client` nothing of the file is quoted: what stands there by mistake may be a password.
+`sign_in`, `client` and `alerts` nothing of the file is quoted: what stands there by mistake may be a password.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from pydantic_core import ErrorDetails
 
 from proxyd.config import preset
 from proxyd.config.problems import START, Mark, NotAccepted, shown
-from proxyd.config.settings import NOT_YET, SOURCES, Section
+from proxyd.config.settings import NOT_YET
+from proxyd.config.sources import SOURCES, Section
 from proxyd.config.tree import Broken, Kind, Listing, Node, Scalar, Table, described
 
-SECRET_SECTIONS = ("sign_in", "client")
+SECRET_SECTIONS = ("sign_in", "client", "alerts")
+_SECRETS = ("password", "secret")  # keys whose value says where a secret lies
+_SOURCES_OF = [[key] for key in _SECRETS]
 
 # Keys of the settings to come: to ignore one would break its promise.
 _KEYS_NOT_YET = {
@@ -87,7 +90,7 @@ def _refusal(details: ErrorDetails, loc: Loc, node: Node, model: type[Section]) 
 
 def _about_secrets(loc: Loc, node: Node, accepted: str) -> str:
     """Nothing that stands here is repeated."""
-    if len(loc) == 2 and loc[1] == "password":
+    if loc[-1] in _SECRETS:
         if isinstance(node, Scalar) and node.kind is not Kind.EMPTY:
             return f"a secret may not stand in this file; accepted: {SOURCES}"
         return f"this is not where a secret can lie; accepted: {SOURCES}"
@@ -116,10 +119,10 @@ def _unknown_key(loc: Loc, root: Node, model: type[Section]) -> str:
     if loc[0] in SECRET_SECTIONS:
         # `{hunter2}` is a key without a value; only what is nearly a key, and has a value, was meant as one.
         value = _walk(root, loc)[0]
-        meant = guess and loc[-2:-1] != ["password"] and not (isinstance(value, Scalar) and value.kind is Kind.EMPTY)
+        meant = guess and loc[-2:-1] not in _SOURCES_OF and not (isinstance(value, Scalar) and value.kind is Kind.EMPTY)
         named, guess = (named, guess) if meant else ("this key", "")
     place = f" in {dotted(loc[:-1])}" if len(loc) > 1 else ""
-    accepted = SOURCES if loc[-2:-1] == ["password"] else ", ".join(keys)
+    accepted = SOURCES if loc[-2:-1] in _SOURCES_OF else ", ".join(keys)
     return f"{named} is unknown{place}{guess}; accepted: {accepted}"
 
 

@@ -11,13 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
-    Discriminator,
     Field,
     PlainValidator,
     Tag,
@@ -26,6 +23,7 @@ from pydantic import (
     field_validator,
 )
 
+from proxyd.config.alerting import Alert
 from proxyd.config.fields import (
     DURATION_SCHEMA,
     KEYS_TAG,
@@ -33,7 +31,6 @@ from proxyd.config.fields import (
     WORD_TAG,
     Address,
     Connections,
-    CredentialName,
     Dropbox,
     Endpoint,
     FilePath,
@@ -50,14 +47,14 @@ from proxyd.config.fields import (
     word_or,
 )
 from proxyd.config.problems import NotAccepted, shown
+from proxyd.config.sources import (
+    SOURCES,
+    Section,
+    Source,
+    SourceSetting,
+)
 
 NOT_YET = "not available in this version"
-
-
-class Section(BaseModel):
-    """A mapping of the configuration: frozen, no unknown key, nothing converted in silence."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 # --- proxyd.yaml -------------------------------------------------------------------------------------------
@@ -125,72 +122,6 @@ class Daemon(Section):
         | Annotated[CertificateFiles, Tag(KEYS_TAG)],
         word_or(KEYS_TAG, _CERTIFICATE),
     ] = Field(default="auto", description="The TLS listeners' certificate: auto = made by proxyd's own local CA.")
-
-
-# --- password sources --------------------------------------------------------------------------------------
-
-
-class Env(Section):
-    """A secret in an environment variable of the daemon."""
-
-    env: Word = Field(description="The variable's name.")
-
-
-class SecretFile(Section):
-    """A secret that is the one line of a file, which nobody but the daemon's user may read (mode 0600)."""
-
-    file: FilePath = Field(description="The file; a relative path is meant from the configuration's folder.")
-
-
-class Command(Section):
-    """A secret that is the first line a program prints."""
-
-    command: tuple[Word, ...] = Field(
-        min_length=1, description="The program and its arguments, as a list; no shell is involved."
-    )
-
-
-class Credential(Section):
-    """A secret that systemd hands over (LoadCredential=, LoadCredentialEncrypted=)."""
-
-    credential: CredentialName = Field(description="The credential's name.")
-
-
-@dataclass(frozen=True, slots=True)
-class KeyringEntry:
-    """A secret in the desktop's keyring, e.g. user `ada@example.com/mail`."""
-
-    user: str
-    service: str = "proxyd"
-
-
-Source = KeyringEntry | Env | SecretFile | Command | Credential
-
-SOURCES = "keyring, {env: NAME}, {file: FILE}, {command: [PROGRAM, ARGUMENT]} or {credential: NAME}"
-_SOURCE_KEYS = ("env", "file", "command", "credential")
-
-
-def _source_kind(value: Any) -> str | None:
-    if isinstance(value, str):
-        return WORD_TAG
-    if isinstance(value, dict):
-        return next((f"\0{key}" for key in _SOURCE_KEYS if key in value), None)
-    return next((f"\0{key}" for key in _SOURCE_KEYS if hasattr(value, key)), None)
-
-
-SourceSetting = Annotated[
-    Annotated[Literal["keyring"], Tag(WORD_TAG)]
-    | Annotated[Env, Tag("\0env")]
-    | Annotated[SecretFile, Tag("\0file")]
-    | Annotated[Command, Tag("\0command")]
-    | Annotated[Credential, Tag("\0credential")],
-    Discriminator(
-        _source_kind,
-        custom_error_type="shape",
-        custom_error_message="{accepted}",
-        custom_error_context={"accepted": SOURCES},
-    ),
-]
 
 
 # --- a provider --------------------------------------------------------------------------------------------
@@ -376,13 +307,6 @@ def _visible_to(value: object) -> str:
     raise NotAccepted("team", f"owner is {NOT_YET}" if value == "owner" else "")
 
 
-def _alert(value: object) -> str:
-    if value == "desktop":
-        return "desktop"
-    kind = next(iter(value), "") if isinstance(value, dict) else value
-    raise NotAccepted("desktop", f"{kind} is {NOT_YET}" if kind in ("inbox", "command", "webhook") else "")
-
-
 def _forever(value: object) -> str:
     if value == "forever":
         return "forever"
@@ -396,7 +320,6 @@ def _adapter(value: object) -> str:
     raise NotAccepted("local", f"the adapter {shown(kind)} is {NOT_YET}" if isinstance(kind, str) else "")
 
 
-Alert = Annotated[str, PlainValidator(_alert), WithJsonSchema({"const": "desktop"})]
 Forever = Annotated[str, PlainValidator(_forever), WithJsonSchema({"const": "forever"})]
 Adapter = Annotated[str, PlainValidator(_adapter), WithJsonSchema({"const": "local"})]
 
@@ -441,7 +364,10 @@ class Choices(Section):
         "daemon's own user; for a system service, everyone on the machine.",
     )
     alerts: tuple[Alert, ...] = Field(
-        default=("desktop",), description="Where trouble is to be told. This version shows it in `proxyd status` only."
+        default=("desktop",),
+        description="Where trouble with the account is told, once, then once a day until it is over, and when it is: "
+        "desktop = a notification | inbox = a mail into the person's own INBOX | a program | a webhook. [] = nowhere "
+        "but in `proxyd status`.",
     )
     keep: Keep = Field(default=Keep(), description="How long what was logged is kept.")
     visible_to: Annotated[str, PlainValidator(_visible_to), WithJsonSchema({"const": "team"})] = Field(

@@ -62,6 +62,9 @@ class People:
     def submitter(self, account: str) -> Submitter | None:
         return self._submitters.get(account)
 
+    def mailbox(self, account: str) -> Mailbox | None:
+        return self._mailboxes.get(account)
+
     def provider(self, account: str) -> Submitter:
         """The submitter of an account that is served. Raises TryLater in the moment that it is replaced."""
         submitter = self._submitters.get(account)

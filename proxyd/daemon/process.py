@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 from proxyd import __version__
 from proxyd.config import ConfigErrors, Endpoint, Listen, Places, Settings, is_system_service, load
 from proxyd.crm.delivery import Delivery
+from proxyd.daemon.alerts import Alerts
 from proxyd.daemon.awake import Awake
 from proxyd.daemon.exit_codes import EX_CONFIG, EX_OK, EX_UNAVAILABLE
 from proxyd.daemon.imap_doors import imap_door
@@ -118,6 +119,8 @@ class Daemon:
         self._tasks.append(start(Awake(self._clock, self._people.awake).watch(), "awake"))
         self._tasks.append(start(self._notify.feed(self._commits, self._status_line, self._clock), "watchdog"))
         self._tasks.append(start(self._every_day(), "every day"))
+        alerts = Alerts(self._people.accounts, self._journal, self._workers, self._clock, self._people.mailbox)
+        self._tasks.append(start(alerts.run(), "alerts"))
         gc.freeze()  # what was built until now lives as long as the process: the collector need not walk it again
         self._notify.ready(self._status_line())
         log.info("ready", version=__version__, accounts=len(self._settings.accounts))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import structlog
 
 from proxyd.config import Account, read_secret
-from proxyd.config.settings import Source
+from proxyd.config.sources import Source
 from proxyd.errors import ConfigError
 from proxyd.relay.peer import Admission, Ends, known_at_once, user_at
 from proxyd.workers import Clock, Workers

@@ -130,6 +130,17 @@ class Mailbox:
                 log.info("mailbox connection does not answer", account=self._address)
                 session.drop()
 
+    async def put_into_inbox(self, octets: bytes) -> None:
+        """A message of our own for the person, unread. Raises ProxydError where it could not be put there."""
+        session = await self._door.once()
+        try:
+            await session.do(Connection.append_begin, INBOX, len(octets), (), self._clock.now())
+            await session.do(Connection.append_octets, octets)
+            await session.do(Connection.append_end)
+        finally:
+            session.drop()
+            await session.close()
+
     def _stir(self) -> None:
         """There may be something to do that no server tells of."""
         self._stirred.set()

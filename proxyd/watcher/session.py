@@ -129,6 +129,12 @@ class Door:
             if on_failure is not None:
                 await on_failure(failure)
 
+    async def once(self) -> Session:
+        """A signed-in session now, whatever was to be waited for. Raises ProxydError; it is tried once, and nothing is
+        said of the account's health: for what can wait."""
+        async with self._one_at_a_time:
+            return await self._sign_in()
+
     def _too_many(self, error: ProxydError) -> bool:
         """The provider finds our connections too many, while others stand: no trouble, but a place less for us."""
         share = self._allowance.share

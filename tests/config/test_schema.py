@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 
 from proxyd.config import Settings, load
 from proxyd.config.schema import SCHEMAS, account_schema, daemon_schema, text, write
-from proxyd.config.settings import AccountFile, Choices, Daemon, Section, ServerSetting, SignInSetting
+from proxyd.config.settings import AccountFile, Choices, Daemon, ServerSetting, SignInSetting
+from proxyd.config.sources import Section
 from proxyd.config.tree import read_tree, values
 
 SAMPLES = Path(__file__).parents[2] / "config"

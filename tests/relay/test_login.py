@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxyd.config import Account
-from proxyd.config.settings import Source
+from proxyd.config.sources import Source
 from proxyd.errors import ConfigError
 from proxyd.relay.login import FIRST_DELAY, FORGIVEN_AFTER, LONGEST_DELAY, REMEMBERED_FOR, Logins
 from proxyd.workers import Workers
