@@ -66,7 +66,7 @@ class Rig:
                 [sys.executable, "-m", "proxyd", "run"], env=self.environment, stderr=log, stdout=log
             )
         if wait:
-            eventually(self._ready, f"the daemon to be ready, it says: {self.log.read_text()[-3000:]}", within=20)
+            eventually(self._ready, f"the daemon to be ready, it says: {self.log.read_text()[-3000:]}", within=60)
 
     def _ready(self) -> bool:
         assert self._daemon is not None
