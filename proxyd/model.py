@@ -185,10 +185,14 @@ class SmtpReply:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A forward-path and its RCPT parameters as the client gave them (RFC 3461), e.g. `NOTIFY=NEVER`."""
+    """A forward-path and its RCPT parameters as the client gave them (RFC 3461), e.g. `NOTIFY=NEVER`.
+
+    `optional`: the person did not name it, and its refusal does not keep the message from the others.
+    """
 
     address: str
     parameters: tuple[str, ...] = ()
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +218,13 @@ class Content(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The provider took the message for every recipient; `reply` is its answer to the final dot."""
+    """The provider took the message for every recipient; `reply` is its answer to the final dot.
+
+    `without`: the optional recipients that it refused, each with its reply.
+    """
 
     reply: SmtpReply
+    without: tuple[tuple[str, SmtpReply], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,11 +348,15 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The provider took submission `id`, or the message was found where only a taken message can be."""
+    """The provider took submission `id`, or the message was found where only a taken message can be.
+
+    `without`: as of `Accepted`.
+    """
 
     id: str
     reply: SmtpReply
     at: datetime
+    without: tuple[tuple[str, SmtpReply], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

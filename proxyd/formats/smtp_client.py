@@ -206,6 +206,7 @@ class Plan:
     mail: bytes
     rcpts: tuple[bytes, ...]
     addresses: tuple[str, ...]
+    optional: frozenset[str]  # of `addresses`
     pipelined: bool
     chunked: bool
 
@@ -264,17 +265,22 @@ def _commands(envelope: Envelope, parameters: tuple[str, ...], offer: Offer, chu
         return NotAccepted(SmtpReply(554, ("5.5.1 No recipients",)))
     chunked = chunking and len(rcpts) == 1 and offer.chunking and offer.pipelining
     named = tuple(recipient.address for recipient in envelope.recipients)
-    return Plan(first, tuple(rcpts), named, offer.pipelining, chunked)
+    optional = frozenset(recipient.address for recipient in envelope.recipients if recipient.optional)
+    return Plan(first, tuple(rcpts), named, optional, offer.pipelining, chunked)
 
 
-def refusal(mail_reply: SmtpReply, rcpt_replies: Iterable[tuple[str, SmtpReply]]) -> NotAccepted | None:
-    """All or none: why the transaction must not go on, or None if MAIL and every RCPT were taken.
+def refusal(
+    mail_reply: SmtpReply, rcpt_replies: Iterable[tuple[str, SmtpReply]], optional: frozenset[str] = frozenset()
+) -> NotAccepted | None:
+    """All or none: why the transaction must not go on, or None if MAIL and every RCPT but the `optional` were taken.
 
     The reply that speaks for all is the first refusal, the first permanent one where both kinds came.
     """
     if mail_reply.code // 100 != 2:
         return NotAccepted(mail_reply)
-    refused = tuple((address, reply) for address, reply in rcpt_replies if reply.code // 100 != 2)
+    refused = tuple(
+        (address, reply) for address, reply in rcpt_replies if reply.code // 100 != 2 and address not in optional
+    )
     if not refused:
         return None
     speaking = next((reply for _, reply in refused if reply.permanent), refused[0][1])

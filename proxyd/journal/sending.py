@@ -23,6 +23,7 @@ from proxyd.model import (
     Envelope,
     Heading,
     LookedFor,
+    NotAccepted,
     NotSent,
     SendUnknown,
     Sent,
@@ -33,8 +34,8 @@ from proxyd.model import (
     Tracked,
     mailbox_key,
 )
-from proxyd.rules import dropbox, threads, tracking
-from proxyd.store import contacts, content, outbox, sent_copies, submissions, timeline
+from proxyd.rules import dropbox, sent_copy, threads, tracking
+from proxyd.store import contacts, content, mailboxes, outbox, sent_copies, submissions, timeline
 from proxyd.store.submissions import Submitted
 
 SAME_AGAIN = timedelta(hours=24)  # how long after an unclear answer the same mail finds its first outcome
@@ -143,6 +144,8 @@ def begin(
         intake.replace_header(without_recipients(intake.kept().header, hidden))
     intake.finish(connection)
     kept = intake.kept()
+    habit = sent_copy.habit(account.provider.files_sent, mailboxes.fact(connection, submission.account, "files_sent"))
+    envelope = dropbox.with_copy(tracking_settings(account), verdict, envelope, habit)
     row = Submitted(
         id=intake.id,
         account=submission.account,
@@ -213,10 +216,24 @@ def sent(connection: sa.Connection, accounts: Mapping[str, Account], event: Sent
         outbox.deliver_locally(connection, message)
     owed = _owe_sent_copy(connection, account, row, event.at)
     if row.tracked and account is not None:
-        went_to = [each.address for each in row.envelope.recipients]
-        for address in dropbox.copies(tracking_settings(account), Tracked(row.because), went_to):
-            outbox.add_dropbox(connection, event.id, row.account, address, event.at)
+        _owe_dropbox_copy(connection, account, row, event)
     return Taken(row.account if owed else None, message, nothing_owed=not row.tracked and not owed)
+
+
+def _owe_dropbox_copy(connection: sa.Connection, account: Account, row: Submitted, event: Sent) -> None:
+    """The CRM's copy: to be sent, or what became of it where it was part of the person's own transaction."""
+    refused = {mailbox_key(address): reply for address, reply in event.without}
+    went_to = [each.address for each in row.envelope.recipients if not each.optional]
+    in_it = {mailbox_key(each.address) for each in row.envelope.recipients if each.optional}
+    for address in dropbox.copies(tracking_settings(account), Tracked(row.because), went_to):
+        outbox.add_dropbox(connection, event.id, row.account, address, event.at)
+        reply = refused.get(mailbox_key(address))
+        if reply is not None:
+            wait = dropbox.next_try(NotAccepted(reply), 1, 0.5)
+            due = None if wait is None else event.at + timedelta(seconds=wait)
+            dropbox_event(connection, DropboxPostponed(event.id, reply.text, due, event.at))
+        elif mailbox_key(address) in in_it:
+            dropbox_event(connection, DropboxSent(event.id, event.reply, event.at))
 
 
 def _owe_sent_copy(connection: sa.Connection, account: Account | None, row: Submitted, at: datetime) -> bool:

@@ -443,7 +443,8 @@ class _Transfer:
     def _refusal(self) -> NotAccepted | None:
         if not self._answers:
             return None
-        return form.refusal(self._answers[0], zip(self._plan.addresses, self._answers[1:], strict=False))
+        answers = zip(self._plan.addresses, self._answers[1:], strict=False)
+        return form.refusal(self._answers[0], answers, self._plan.optional)
 
     def _no(self, reply: SmtpReply) -> SmtpReply:
         """A refusal where 354 was hoped for; anything else means that the two sides have lost step."""
@@ -464,7 +465,8 @@ class _Transfer:
         except Lost as lost:
             return self._unknown(lost.why)
         if reply.code // 100 == 2:
-            return Accepted(reply)
+            answers = zip(self._plan.addresses, self._answers[1:], strict=False)
+            return Accepted(reply, tuple((address, no) for address, no in answers if no.code // 100 != 2))
         if reply.code // 100 == 3:
             return self._unknown(f"the server answered out of turn: {printable(reply.text)}")
         self._session.untidy = True

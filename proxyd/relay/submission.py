@@ -155,9 +155,9 @@ class Submissions:
         match outcome:
             case Accepted():
                 answer = answers.accepted(outcome)
-                return Known(begun.id, State.SENT, answer), Sent(begun.id, outcome.reply, at)
+                return Known(begun.id, State.SENT, answer), Sent(begun.id, outcome.reply, at, outcome.without)
             case NotAccepted():
-                answer = answers.not_accepted(outcome, len(begun.envelope.recipients))
+                answer = answers.not_accepted(outcome, sum(not each.optional for each in begun.envelope.recipients))
                 return Known(begun.id, State.REFUSED, answer), NotSent(begun.id, answer, at, outcome.reply.text)
             case NotHandedOver():
                 condition = connection.step(self._journal.condition(account), outcome.event, at)

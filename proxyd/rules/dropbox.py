@@ -1,7 +1,12 @@
 """Which dropbox gets a copy of a message, and how (BCC logging).
 
 The copy goes in a transaction of its own after the provider took the message, so the dropbox is in nobody else's
-envelope, even where the person typed it.
+envelope, even where the person typed it, and its refusal is never the person's.
+
+Where the provider files what it sends, a second transaction would be filed as a second Sent copy, which is nobody's to
+remove (Gmail merges two of one Message-ID, Exchange does not). There the dropbox is one more recipient of the person's
+own transaction, an optional one: where it is refused the message goes to the others all the same, and the copy is tried
+alone later, or given up, as everywhere.
 """
 
 from __future__ import annotations
@@ -23,10 +28,20 @@ from proxyd.model import (
     mailbox_key,
 )
 from proxyd.rules import retry
+from proxyd.rules.sent_copy import FilesSent
 from proxyd.rules.tracking import TrackingSettings
 
 LONGEST_WAIT = retry.LONGEST  # seconds between two tries
 TRIES = 200  # about two days of trying, then a person must look
+
+
+def with_copy(account: TrackingSettings, verdict: Verdict, envelope: Envelope, files_sent: FilesSent) -> Envelope:
+    """`envelope` as it goes upstream, with the dropbox where it is to be in the person's own transaction."""
+    sent_to = [each.address for each in envelope.recipients]
+    if files_sent != "yes" or not sent_to:
+        return envelope
+    more = tuple(Recipient(each, ("NOTIFY=NEVER",), optional=True) for each in copies(account, verdict, sent_to))
+    return replace(envelope, recipients=(*envelope.recipients, *more))
 
 
 def copies(account: TrackingSettings, verdict: Verdict, sent_to: Iterable[str] = ()) -> tuple[str, ...]:

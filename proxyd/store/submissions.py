@@ -71,14 +71,16 @@ def envelope_document(envelope: Envelope) -> dict[str, Any]:
     return {
         "sender": envelope.sender,
         "parameters": list(envelope.parameters),
-        "recipients": [[each.address, list(each.parameters)] for each in envelope.recipients],
+        "recipients": [[each.address, list(each.parameters), each.optional] for each in envelope.recipients],
     }
 
 
 def _envelope(document: dict[str, Any] | None) -> Envelope:
     if document is None:
         return Envelope("", ())
-    recipients = tuple(Recipient(address, tuple(parameters)) for address, parameters in document["recipients"])
+    recipients = tuple(
+        Recipient(address, tuple(parameters), *optional) for address, parameters, *optional in document["recipients"]
+    )
     return Envelope(document["sender"], recipients, tuple(document["parameters"]))
 
 

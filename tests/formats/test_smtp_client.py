@@ -226,7 +226,9 @@ def planned(envelope: Envelope, offer: Offer, size: int = 10) -> Plan:
 
 def test_one_flight_for_one_recipient() -> None:
     plan = planned(ONE, ALL)
-    assert plan == Plan(b"MAIL FROM:<ada@a> SIZE=10\r\n", (b"RCPT TO:<bob@b>\r\n",), ("bob@b",), True, True)
+    assert plan == Plan(
+        b"MAIL FROM:<ada@a> SIZE=10\r\n", (b"RCPT TO:<bob@b>\r\n",), ("bob@b",), frozenset(), True, True
+    )
     assert not planned(TWO, ALL).chunked
     assert not planned(ONE, BARE).chunked
     for lacking in ("PIPELINING", "CHUNKING"):

@@ -281,6 +281,29 @@ async def test_the_dropbox_gets_its_copy_and_nobody_sees_it(tmp_path):
         assert d.timeline()[0]["state"] == "sent"
 
 
+@pytest.mark.parametrize(
+    ("refused", "state", "again"),
+    [
+        ((), {"state": "sent"}, 0),
+        ((SmtpReply(550, ("no",)),), {"state": "failed", "error": "550 no"}, 0),
+        ((SmtpReply(451, ("not now",)),), {"state": "waiting", "error": "451 not now"}, 1),
+    ],
+    ids=["taken", "refused", "not now: alone, later"],
+)
+@on_the_loop
+async def test_where_the_provider_files_it_the_dropbox_is_in_the_one_transaction(tmp_path, refused, state, again):
+    box = "4711@bcc.crm.test"
+    async with desk(tmp_path, f"dropbox: {box}\n") as d:
+        await d.add_contact(GRACE)
+        await d.journal.learn(ADA, "files_sent", "yes")
+        begun = await d.begin(message(more=f"Bcc: {box}\r\n"), [GRACE, box])
+        assert [(each.address, each.optional) for each in begun.envelope.recipients] == [(GRACE, False), (box, True)]
+        assert box.encode() not in await octets(begun.content)
+        await d.journal.record(Sent(begun.id, TAKEN, d.clock.now(), tuple((box, each) for each in refused)))
+        assert d.timeline()[0]["dropbox"] == {"address": box} | state
+        assert len(await d.journal.due_dropboxes()) == again
+
+
 @on_the_loop
 async def test_a_dropbox_copy_interrupted_by_a_kill_is_not_sent_twice(tmp_path):
     async with desk(tmp_path, "dropbox: 4711@bcc.crm.test\ntrack: everything\n") as d:

@@ -11,10 +11,12 @@ import pytest
 
 from proxyd.model import (
     Accepted,
+    Envelope,
     HealthCause,
     NotAccepted,
     NotHandedOver,
     OutcomeUnknown,
+    Recipient,
 )
 from proxyd.provider.smtp import Limits
 from proxyd.workers import start
@@ -183,6 +185,29 @@ async def test_one_of_three_refused_and_nothing_is_sent_to_anybody() -> None:
         assert [(who, reply.code) for who, reply in outcome.about] == [("b@b", 450), ("c@c", 550)]
         await server.ended.get()
         assert isinstance(await ada.submit(), Accepted)
+
+
+@pytest.mark.parametrize("offer", [OFFER, ("AUTH PLAIN",), CHUNKING], ids=["pipelined", "step by step", "BDAT offered"])
+@on_the_loop
+async def test_the_refusal_of_an_optional_recipient_keeps_it_from_nobody(offer: tuple[str, ...]) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet(offer)
+        answers = {"MAIL": "250 ok", "bob": "250 ok", "box": "552 5.2.3 too big", "DATA": "354 go"}
+        for word in answers:
+            assert word in await peer.line()
+            if offer is not OFFER and offer is not CHUNKING:
+                await peer.say(answers[word])
+        if offer is OFFER or offer is CHUNKING:
+            await peer.say(*answers.values())
+        assert await peer.until_dot() == LETTER
+        await peer.say("250 taken")
+        await peer.hear("QUIT")
+
+    async with scripted(script) as server, client(server) as ada:
+        recipients = (Recipient("bob@b"), Recipient("box@crm", ("NOTIFY=NEVER",), optional=True))
+        outcome = await ada.submitter.submit(Envelope("ada@a", recipients), Octets(LETTER))
+        assert isinstance(outcome, Accepted)
+        assert [(who, reply.code) for who, reply in outcome.without] == [("box@crm", 552)]
 
 
 @pytest.mark.parametrize("offer", [OFFER, ("AUTH PLAIN",), CHUNKING], ids=["pipelined", "step by step", "BDAT"])

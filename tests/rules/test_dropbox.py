@@ -19,7 +19,8 @@ from proxyd.model import (
     Tracked,
     Verdict,
 )
-from proxyd.rules.dropbox import LONGEST_WAIT, TRIES, copies, next_try, upstream_envelope
+from proxyd.rules.dropbox import LONGEST_WAIT, TRIES, copies, next_try, upstream_envelope, with_copy
+from proxyd.rules.sent_copy import FilesSent
 from proxyd.rules.tracking import LOG_ADDRESS, TrackingSettings
 
 DROPBOX = "4711@bcc.crm.example"
@@ -58,6 +59,24 @@ def test_upstream_envelope(recipients: list[str], left: list[str]) -> None:
     assert [each.address for each in sent.recipients] == left
     assert all(each.parameters == ("NOTIFY=NEVER",) for each in sent.recipients)
     assert sent.parameters == envelope.parameters
+
+
+@pytest.mark.parametrize(
+    ("files_sent", "verdict", "recipients", "more"),
+    [
+        pytest.param("yes", Tracked("x"), [GRACE], [DROPBOX], id="one transaction, so that one Sent copy is filed"),
+        pytest.param("no", Tracked("x"), [GRACE], [], id="its own transaction"),
+        pytest.param("unknown", Tracked("x"), [GRACE], [], id="its own, as long as nobody knows"),
+        pytest.param("yes", NotTracked("x"), [GRACE], [], id="not tracked: no copy leaves"),
+        pytest.param("yes", Tracked("x"), [DROPBOX], [], id="it has it"),
+        pytest.param("yes", Tracked("x"), [], [], id="for the log alone"),
+    ],
+)
+def test_with_copy(files_sent: FilesSent, verdict: Verdict, recipients: list[str], more: list[str]) -> None:
+    envelope = Envelope("ada@example.com", tuple(map(Recipient, recipients)))
+    sent = with_copy(TrackingSettings("ada@example.com", dropbox=DROPBOX), verdict, envelope, files_sent)
+    assert sent.recipients[: len(recipients)] == envelope.recipients
+    assert [each.address for each in sent.recipients if each.optional] == more
 
 
 LOST = NotHandedOver("no connection", HealthEvent(HealthCause.UNREACHABLE, "SMTP"))

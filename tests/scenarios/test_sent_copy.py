@@ -138,6 +138,24 @@ def test_the_dropbox_gets_its_copy_and_is_in_nobody_elses(make_rig, sent) -> Non
     assert len(rig.inbox_of(box, message_id(sent))) == 1
 
 
+def test_the_dropbox_copy_is_not_filed_as_a_second_sent_copy(make_rig, sent) -> None:
+    """A provider that files what it sends files each transaction of its own."""
+    box = "4711@bcc.crm.test"
+    rig = make_rig(files_sent=True, start=False)
+    account = {"client_password": rig.client_password, "files_sent": "yes", "more": f"dropbox: {box}\n"}
+    rig.write_account(rig.provider.account_yaml(**account))
+    rig.start()
+    rig.add_contact()
+    rig.connected()
+    rig.send(sent)
+    eventually(lambda: rig.inbox_of(box, message_id(sent)), "the dropbox copy")
+    recorded(rig, message_id(sent), state="present", by="provider", copies=1)
+    assert rig.timeline()[0]["dropbox"] == {"address": box, "state": "sent"}
+    for copy in (*rig.sent(message_id(sent)), *rig.inbox_of(CUSTOMER, message_id(sent))):
+        assert box.encode() not in copy.octets
+    assert len(rig.sent(message_id(sent))) == 1
+
+
 def test_what_was_sent_from_another_device_is_logged(make_rig, sent) -> None:
     rig = make_rig()
     rig.add_contact()
