@@ -10,12 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from proxyd.config import Account, load
 from proxyd.formats.message import filed_form, heading, split_header
 from proxyd.journal import Begun, Joined, Journal, Logged, Submission
 from proxyd.model import Envelope, Recipient
 from proxyd.store import contacts, timeline
 from proxyd.store.database import Database
+from proxyd.store.tables import messages
 from proxyd.workers import Workers
 from tests.clock import ManualClock
 
@@ -77,8 +80,10 @@ class Desk:
         await self.database.write(lambda connection: None)
 
     def timeline(self) -> list[dict[str, Any]]:
+        """Every record of every account."""
         with self.database.reading() as connection:
-            return timeline.documents(connection, timeline.of_contact(connection, None, None, 100))
+            newest_first = sa.select(messages.c.id).order_by(messages.c.date.desc(), messages.c.id.desc())
+            return timeline.documents(connection, list(connection.scalars(newest_first)))
 
     def rows(self, table: Any) -> list[Mapping[str, Any]]:
         with self.database.reading() as connection:

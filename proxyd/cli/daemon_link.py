@@ -50,6 +50,12 @@ class Records(Protocol):
 
     def import_contacts(self, octets: bytes, kind: str) -> Document: ...
 
+    def tokens(self) -> Document: ...
+
+    def make_token(self, name: str, person: str | None, may: str) -> Document: ...
+
+    def revoke_token(self, name: str) -> None: ...
+
 
 class DaemonLink:
     """One connection to the daemon; the methods raise NotRunning, TryLater or Answered."""
@@ -94,6 +100,15 @@ class DaemonLink:
 
     def import_contacts(self, octets: bytes, kind: str) -> Document:
         return self._ask("POST", "contacts/import", params={"kind": kind}, content=octets, timeout=IMPORT_TIMEOUT)
+
+    def tokens(self) -> Document:
+        return self.get("tokens")
+
+    def make_token(self, name: str, person: str | None, may: str) -> Document:
+        return self._ask("POST", "tokens", json={"name": name, "person": person, "may": may})
+
+    def revoke_token(self, name: str) -> None:
+        self._ask("DELETE", f"tokens/{quote(name, safe='')}")
 
     def _ask(self, method: str, path: str, **more: Any) -> Document:
         try:

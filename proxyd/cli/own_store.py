@@ -9,7 +9,7 @@ from datetime import datetime
 from proxyd.config import Places, store_key
 from proxyd.errors import ConfigError
 from proxyd.store.database import Database
-from proxyd.web import answers
+from proxyd.web import answers, answers_tokens
 from proxyd.web.answers import Document
 
 
@@ -34,6 +34,16 @@ class OwnStore:
 
     def import_contacts(self, octets: bytes, kind: str) -> Document:
         return answers.import_contacts(self._database, octets, kind)
+
+    def tokens(self) -> Document:
+        return answers_tokens.every(self._database)
+
+    def make_token(self, name: str, person: str | None, may: str) -> Document:
+        return answers_tokens.make(self._database, name, person, may, self._now())
+
+    def revoke_token(self, name: str) -> None:
+        if not answers_tokens.revoke(self._database, name):
+            raise answers.Unacceptable("there is no token of this name")
 
 
 @contextmanager

@@ -93,6 +93,13 @@ class People:
             *(self._start(address, account) for address, account in self._accounts.items() if address not in same)
         )
 
+    async def reconnect(self, address: str) -> None:
+        """Sign the account in anew, whatever was refused before. Nothing happens where it is configured no longer."""
+        account = self._accounts.get(address)
+        if account is not None:
+            await self._stop(address)
+            await self._start(address, account)
+
     async def stop(self) -> None:
         for address in list(self._submitters):
             await self._stop(address)

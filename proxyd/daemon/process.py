@@ -36,6 +36,8 @@ from proxyd.relay.peer import Admission
 from proxyd.relay.smtp import SmtpRelay
 from proxyd.store.database import Database
 from proxyd.web.answers import AccountState, DaemonState
+from proxyd.web.answers_tokens import Tokens
+from proxyd.web.api import Api
 from proxyd.web.control import Control
 from proxyd.web.public import Public
 from proxyd.workers import SystemClock, Workers, start
@@ -68,9 +70,11 @@ class Daemon:
         self._relay: SmtpRelay | None = None
         self._imap_relay: ImapRelay | None = None
         self._delivery = Delivery(self._journal, self._people.submitter, self._clock, random.random)
-        self._control = Control(self._journal, database, self._workers, self.state, self.reload)
+        self._tokens = Tokens(database, self._people.accounts)
+        api = Api(self._journal, database, self._workers, self._clock, self.state, self._people.reconnect)
+        self._control = Control(api, self._tokens, database, self._workers, self.state, self.reload)
         self._control_port: Any = None
-        self._public = Public(self._people.accounts, database, self._workers, self.state)
+        self._public = Public(api, self._tokens, self._people.accounts, database, self._workers, self.state)
         self._tasks: list[asyncio.Task[Any]] = []
 
     def run(self, reactor: Any) -> None:
@@ -91,6 +95,7 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, lambda: start(self.reload(), "reload"))
         self._database.start_writing(loop)
         await self._journal.open()
+        await self._workers.run(self._tokens.load)
         await self._people.serve(self._settings)
         given = handed_over(os.environ)
         admission = Admission(everyone=is_system_service())

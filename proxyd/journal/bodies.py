@@ -13,6 +13,7 @@ from collections import deque
 import structlog
 
 from proxyd.formats.mime import BodyReader
+from proxyd.journal.changes import Changes, What
 from proxyd.model import Body
 from proxyd.store import content, timeline
 from proxyd.store.database import Database
@@ -33,9 +34,10 @@ def read_body(database: Database, owner: str) -> Body:
 class Bodies:
     """Reads what is logged and unread."""
 
-    def __init__(self, database: Database, workers: Workers) -> None:
+    def __init__(self, database: Database, workers: Workers, changes: Changes) -> None:
         self._database = database
         self._workers = workers
+        self._changes = changes
         self._unread: deque[tuple[str, str]] = deque()
         self._more = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -65,6 +67,7 @@ class Bodies:
             body = await self._workers.run(read_body, self._database, owner)
             job = functools.partial(timeline.set_body, message=message, content=owner, body=body)
             await self._database.write(job, durable=False)
+            self._changes.tell(What.MESSAGE, message)
         except Exception:  # whoever looks at the record reads it then, and a new start tries again
             log.exception("body not read", message=message)
 

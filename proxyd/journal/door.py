@@ -16,6 +16,7 @@ from ulid import ULID
 from proxyd.config import Account
 from proxyd.journal import finding, sending
 from proxyd.journal.bodies import Bodies
+from proxyd.journal.changes import Changes, What
 from proxyd.journal.finding import Arrived, DueCopy, UnknownSubmission
 from proxyd.journal.forwarding import forwarded_in
 from proxyd.journal.intake import Intake, KeptContent
@@ -80,8 +81,9 @@ class Journal:
         self.on_health: list[HealthListener] = []  # each hears of every event and the condition after it
         self._facts: dict[tuple[str, str], str] = {}  # (account, key) → what was learned, as it stands in the store
         self.wakes = Wakes()
+        self.changes = Changes()
         self.uploads = Uploads(clock)
-        self.bodies = Bodies(database, workers)
+        self.bodies = Bodies(database, workers, self.changes)
 
     async def open(self) -> None:
         """After a start: nothing is on its way any more; what says *submitting* is unknown and will be looked for."""
@@ -125,6 +127,8 @@ class Journal:
         begun = await self._database.write(job)
         if isinstance(begun, Joined):
             await intake.abandon()
+        else:
+            self.changes.tell(What.MESSAGE, begun.id)
         return begun
 
     async def _log_only(self, account: Account, intake: Intake, submission: Submission, at: datetime) -> Logged:
@@ -174,6 +178,9 @@ class Journal:
             case Told():
                 # Not durable by itself: were it lost in a crash, the same octets would find their first outcome again.
                 await self._database.write(lambda c: submissions.told(c, event.id, event.reply.code), durable=False)
+                return  # nothing that anybody is shown
+        if not isinstance(event, Seen):
+            self.changes.tell(What.MESSAGE, event.id)
 
     async def _sent(self, event: Sent) -> None:
         hash = self._database.hash_id
@@ -234,6 +241,7 @@ class Journal:
         for message in await self._database.write(job):
             self.wakes.outbox.set()
             self.bodies.add(message, message)
+            self.changes.tell(What.MESSAGE, message)
 
     async def _take_in(self, seen: Seen) -> Arrived:
         intake = self.intake(seen.account)
@@ -359,6 +367,8 @@ class Journal:
         before = self.condition(account)
         condition = health_rules.step(before, event, self._clock.now())
         self._conditions[account] = condition
+        if condition.state is not before.state:
+            self.changes.tell(What.ACCOUNT, account)
         if event.cause is HealthCause.SIGNED_IN:
             self._last_seen[account] = self._clock.now()
         for listener in self.on_health:

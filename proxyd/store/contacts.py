@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -46,12 +46,17 @@ def known(connection: sa.Connection, keys: Iterable[str]) -> frozenset[str]:
     return frozenset(connection.scalars(_KNOWN, {"keys": list(keys)}))
 
 
-def every(connection: sa.Connection) -> list[tuple[Contact, int, datetime | None]]:
-    """Each contact, how many messages are logged with it, and the newest one's date."""
+def every(
+    connection: sa.Connection, accounts: Collection[str] | None = None
+) -> list[tuple[Contact, int, datetime | None]]:
+    """Each contact, how many messages of `accounts` (None: of all) are logged with it, and the newest one's date."""
+    seen = messages.c.id == participants.c.message
+    if accounts is not None:
+        seen = sa.and_(seen, messages.c.account.in_(sorted(accounts)))
     rows = connection.execute(
-        sa.select(contacts, sa.func.count(messages.c.id), sa.func.max(messages.c.date))
+        sa.select(contacts, sa.func.count(messages.c.mail.distinct()), sa.func.max(messages.c.date))
         .outerjoin(participants, participants.c.key == contacts.c.key)
-        .outerjoin(messages, messages.c.id == participants.c.message)
+        .outerjoin(messages, seen)
         .group_by(*contacts.c)
         .order_by(contacts.c.key)
     )

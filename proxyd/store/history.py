@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -43,11 +43,13 @@ class History:
     crm: tuple[Any, ...]
 
 
-def of_hash(connection: sa.Connection, id_hash: str) -> History | None:
-    """The history of the newest message that answers to this hashed Message-ID, in whichever account."""
-    rows = connection.execute(
-        sa.select(hashed_ids).where(hashed_ids.c.id_hash == id_hash).order_by(hashed_ids.c.owner.desc())
-    ).all()
+def of_hash(connection: sa.Connection, id_hash: str, accounts: Collection[str] | None = None) -> History | None:
+    """The history of the newest message that answers to this hashed Message-ID, in whichever of `accounts` (None: of
+    all)."""
+    query = sa.select(hashed_ids).where(hashed_ids.c.id_hash == id_hash).order_by(hashed_ids.c.owner.desc())
+    if accounts is not None:
+        query = query.where(hashed_ids.c.account.in_(sorted(accounts)))
+    rows = connection.execute(query).all()
     if not rows:
         return None
     account = rows[0].account
@@ -83,10 +85,12 @@ def steps_of(connection: sa.Connection, owners: Iterable[str]) -> tuple[Step, ..
     return tuple(Step(row.at, row.what, row.detail) for row in rows)
 
 
-def contents(connection: sa.Connection, ids: Iterable[str]) -> dict[str, str]:
-    """Who owns the octets of each of these logged messages."""
-    rows = connection.execute(sa.select(messages.c.id, messages.c.content).where(messages.c.id.in_(list(ids))))
-    return {row.id: row.content for row in rows}
+def contents(connection: sa.Connection, ids: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """(who owns the octets, whose account it is in) of each of these logged messages."""
+    rows = connection.execute(
+        sa.select(messages.c.id, messages.c.content, messages.c.account).where(messages.c.id.in_(list(ids)))
+    )
+    return {row.id: (row.content, row.account) for row in rows}
 
 
 def unread(connection: sa.Connection, ids: Iterable[str]) -> dict[str, str]:

@@ -229,3 +229,13 @@ steps = Table(
     Column("detail", Text, nullable=False, default=""),  # emptied with its submission
     Index("ix_steps_owner", "owner"),
 )
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("digest", String, nullable=False, unique=True),  # keyed hash of the token
+    Column("person", String),  # an account's address; null: it sees everything
+    Column("may", String, nullable=False),
+    Column("at", Instant, nullable=False),
+)

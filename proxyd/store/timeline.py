@@ -5,7 +5,7 @@ Exactly once by the unique key (account, Message-ID): a second sighting complete
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -186,14 +186,75 @@ def set_body(connection: sa.Connection, message: str, content: str, body: Body) 
     )
 
 
-def of_contact(connection: sa.Connection, key: str | None, account: str | None, limit: int) -> list[str]:
-    """Record ids, newest first; `key` is a mailbox key."""
-    query = sa.select(messages.c.id).order_by(messages.c.date.desc(), messages.c.id.desc()).limit(limit)
-    if key is not None:
-        query = query.join(participants, participants.c.message == messages.c.id).where(participants.c.key == key)
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page of messages ends: the next one begins behind it."""
+
+    date: datetime
+    id: str
+
+
+def of_contact(
+    connection: sa.Connection,
+    key: str | None,
+    account: str | None,
+    limit: int,
+    *,
+    accounts: Collection[str] | None = None,
+    behind: Place | None = None,
+) -> list[str]:
+    """Record ids, newest first; `key` is a mailbox key, `accounts` those that may be seen (None: all of them).
+
+    A message that several of them have is named once: by the record that was made first.
+    """
+    query = sa.select(messages.c.id).where(~earlier_record(accounts, account))
+    if accounts is not None:
+        query = query.where(messages.c.account.in_(sorted(accounts)))
     if account is not None:
         query = query.where(messages.c.account == account)
-    return list(connection.scalars(query))
+    if key is not None:
+        query = query.join(participants, participants.c.message == messages.c.id).where(participants.c.key == key)
+    if behind is not None:
+        same = sa.and_(messages.c.date == behind.date, messages.c.id < behind.id)
+        query = query.where(messages.c.date <= behind.date, sa.or_(messages.c.date < behind.date, same))
+    return list(connection.scalars(query.order_by(messages.c.date.desc(), messages.c.id.desc()).limit(limit)))
+
+
+def earlier_record(accounts: Collection[str] | None, account: str | None = None) -> sa.Exists:
+    """Has another of these accounts the message of this row of `messages` on an earlier record?"""
+    other = messages.alias("other")
+    query = sa.select(other.c.id).where(other.c.mail == messages.c.mail, other.c.id < messages.c.id)
+    if accounts is not None:
+        query = query.where(other.c.account.in_(sorted(accounts)))
+    if account is not None:
+        query = query.where(other.c.account == account)
+    return sa.exists(query).correlate(messages)
+
+
+def places(connection: sa.Connection, ids: Sequence[str]) -> dict[str, Place]:
+    rows = connection.execute(sa.select(messages.c.id, messages.c.date).where(messages.c.id.in_(ids)))
+    return {row.id: Place(row.date, row.id) for row in rows}
+
+
+def accounts_of(
+    connection: sa.Connection, mails: Iterable[str], accounts: Collection[str] | None
+) -> dict[str, list[str]]:
+    """The accounts that have each of these mails (`messages.mail`), as far as `accounts` may be seen; the earliest
+    record's first."""
+    query = sa.select(messages.c.mail, messages.c.account).where(messages.c.mail.in_(list(mails)))
+    found: dict[str, list[str]] = {}
+    for row in connection.execute(query.order_by(messages.c.id)):
+        if accounts is None or row.account in accounts:
+            found.setdefault(row.mail, []).append(row.account)
+    return found
+
+
+def of_record(connection: sa.Connection, id: str) -> tuple[str, str] | None:
+    """(record, account) by the id of a logged message or of a submission of it."""
+    row = connection.execute(
+        sa.select(messages.c.id, messages.c.account).where(sa.or_(messages.c.id == id, messages.c.submission == id))
+    ).first()
+    return None if row is None else (row.id, row.account)
 
 
 def documents(connection: sa.Connection, ids: Sequence[str]) -> list[dict[str, Any]]:

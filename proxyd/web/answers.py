@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from proxyd.errors import ProxydError
 from proxyd.formats.address_book import one_line, read_address_book, usable_address
 from proxyd.formats.mime import attachment as decoded_attachment
+from proxyd.formats.signature import signature
 from proxyd.journal.bodies import read_body
 from proxyd.journal.sending import KEPT_UNKNOWN
 from proxyd.model import mailbox_key
@@ -27,10 +28,12 @@ from proxyd.store import timeline as log
 from proxyd.store.contacts import Contact
 from proxyd.store.database import Database
 from proxyd.store.timeline import bracketed, timestamp
+from proxyd.web.viewer import OWNER, Viewer
 
 Document = dict[str, Any]
 
 MOST_MESSAGES = 10_000  # in one answer
+MOST_CONTACTS = 100_000
 
 
 class Unacceptable(ProxydError):
@@ -40,22 +43,65 @@ class Unacceptable(ProxydError):
 # --- what is logged ------------------------------------------------------------------------------------------
 
 
-def timeline(database: Database, contact: str | None, account: str | None, limit: int) -> Document:
-    """`{"messages": […]}`, newest first; `contact` and `account` are addresses, None = all."""
+def timeline(
+    database: Database,
+    contact: str | None,
+    account: str | None,
+    limit: int,
+    viewer: Viewer = OWNER,
+    cursor: str | None = None,
+) -> Document:
+    """`{"messages": […], "next"}`, newest first; `contact` and `account` are addresses, None = all. `next` is the
+    `cursor` of the page that follows, None where none does. Raises Unacceptable for a cursor that is none of ours."""
     key = mailbox_key(contact) if contact else None
+    limit = max(0, min(limit, MOST_MESSAGES))
+    behind = _place(cursor) if cursor else None
     with database.reading() as connection:
-        ids = log.of_contact(connection, key, account.lower() if account else None, max(0, min(limit, MOST_MESSAGES)))
-        documents = log.documents(connection, ids)
+        ids = log.of_contact(
+            connection,
+            key,
+            account.lower() if account else None,
+            limit + 1,
+            accounts=viewer.accounts,
+            behind=behind,
+        )
+        more, ids = len(ids) > limit, ids[:limit]
+        documents = told(connection, ids, viewer)
         unread = history.unread(connection, ids)
-    return {"messages": [_with_body(database, each, unread) for each in documents]}
+        next = _cursor(log.places(connection, ids[-1:])[ids[-1]]) if more and ids else None
+    return {"messages": [_complete(database, each, unread) for each in documents], "next": next}
 
 
-def message(database: Database, id: str) -> Document | None:
-    """One logged message by our record's id."""
+def _cursor(place: log.Place) -> str:
+    return f"{round(place.date.timestamp() * 1_000_000)}.{place.id}"
+
+
+def _place(cursor: str) -> log.Place:
+    micros, _, id = cursor.partition(".")
+    try:
+        return log.Place(datetime.fromtimestamp(0, UTC) + timedelta(microseconds=int(micros)), id)
+    except (ValueError, OverflowError):
+        raise Unacceptable("the cursor is none that was handed out; accepted: `next` of the page before") from None
+
+
+def told(connection: sa.Connection, ids: Sequence[str], viewer: Viewer) -> list[Document]:
+    """The logged messages, each with all the accounts that have it as far as the viewer sees them."""
+    documents = log.documents(connection, ids)
+    having = log.accounts_of(connection, [each["mail"] for each in documents], viewer.accounts)
+    return [each | {"accounts": having.get(each["mail"], [])} for each in documents]
+
+
+def message(database: Database, id: str, viewer: Viewer = OWNER) -> Document | None:
+    """One logged message by our record's id; None where the viewer sees none."""
     with database.reading() as connection:
-        documents = log.documents(connection, [id])
+        documents = [each for each in told(connection, [id], viewer) if viewer.sees(each["account"])]
         unread = history.unread(connection, [id])
-    return _with_body(database, documents[0], unread) if documents else None
+    return _complete(database, documents[0], unread) if documents else None
+
+
+def _complete(database: Database, document: Document, unread: Mapping[str, str]) -> Document:
+    read = _with_body(database, document, unread)
+    return read | {"signature": signature(read["new_text"])}
 
 
 def _with_body(database: Database, document: Document, unread: Mapping[str, str]) -> Document:
@@ -64,24 +110,25 @@ def _with_body(database: Database, document: Document, unread: Mapping[str, str]
     return document if owner is None else document | asdict(read_body(database, owner))
 
 
-def raw(database: Database, id: str) -> Iterator[bytes] | None:
+def raw(database: Database, id: str, viewer: Viewer = OWNER) -> Iterator[bytes] | None:
     """The octets of a logged message as it was filed, in chunks; None where there is none."""
-    owner = _owner(database, id)
+    owner = _owner(database, id, viewer)
     return None if owner is None else _octets(database, owner)
 
 
-def attachment(database: Database, id: str, n: int) -> tuple[Document, Iterator[bytes]] | None:
+def attachment(database: Database, id: str, n: int, viewer: Viewer = OWNER) -> tuple[Document, Iterator[bytes]] | None:
     """The nth attachment (from 0) as `messages/ID` lists them: what is said of it there, and its decoded octets."""
-    found = message(database, id)
-    owner = _owner(database, id)
+    found = message(database, id, viewer)
+    owner = _owner(database, id, viewer)
     if found is None or owner is None or not 0 <= n < len(found["attachments"]):
         return None
     return found["attachments"][n], decoded_attachment(_octets(database, owner), n)
 
 
-def _owner(database: Database, id: str) -> str | None:
+def _owner(database: Database, id: str, viewer: Viewer) -> str | None:
     with database.reading() as connection:
-        return history.contents(connection, [id]).get(id)
+        owner, account = history.contents(connection, [id]).get(id, (None, ""))
+    return owner if viewer.sees(account) else None
 
 
 def _octets(database: Database, owner: str) -> Iterator[bytes]:
@@ -100,14 +147,14 @@ def _chunk(database: Database, owner: str, seq: int) -> bytes | None:
 # --- why ---------------------------------------------------------------------------------------------------
 
 
-def explain(database: Database, message_id: str, now: datetime) -> Document | None:
+def explain(database: Database, message_id: str, now: datetime, viewer: Viewer = OWNER) -> Document | None:
     """Why a message was or was not logged and what became of it; None where nothing is known under this Message-ID.
 
     The steps end with what is true `now` of its copies and entries.
     """
     bare = message_id.strip().removeprefix("<").removesuffix(">").strip()
     with database.reading() as connection:
-        known = history.of_hash(connection, database.hash_id(bare))
+        known = history.of_hash(connection, database.hash_id(bare), viewer.accounts)
     if known is None:
         return None
     first = known.steps[0].at if known.steps else None
@@ -148,17 +195,26 @@ def _step(what: str, detail: str) -> Document:
 # --- contacts ------------------------------------------------------------------------------------------------
 
 
-def contacts(database: Database, q: str = "") -> Document:
-    """`{"contacts": […]}` by address; `q` is looked for in address, name and company."""
+def contacts(
+    database: Database, q: str = "", viewer: Viewer = OWNER, limit: int = MOST_CONTACTS, cursor: str | None = None
+) -> Document:
+    """`{"contacts": […], "next"}` by address; `q` is looked for in address, name and company."""
     wanted = q.strip().casefold()
     with database.reading() as connection:
-        rows = contact_rows.every(connection)
+        rows = contact_rows.every(connection, viewer.accounts)
+    found = [
+        each
+        for each in rows
+        if wanted in f"{each[0].email}\n{each[0].name}\n{each[0].company}".casefold()
+        and (cursor is None or each[0].key > cursor)
+    ]
+    page = found[:limit]
     return {
         "contacts": [
             _contact_document(contact) | {"messages": count, "last": timestamp(last) if last else None}
-            for contact, count, last in rows
-            if wanted in f"{contact.email}\n{contact.name}\n{contact.company}".casefold()
-        ]
+            for contact, count, last in page
+        ],
+        "next": page[-1][0].key if page and len(found) > len(page) else None,
     }
 
 
@@ -270,8 +326,8 @@ def status(database: Database, state: DaemonState, now: datetime) -> Document:
     }
 
 
-def accounts(state: DaemonState) -> Document:
-    return {"accounts": [_account_document(each) for each in state.accounts]}
+def accounts(state: DaemonState, viewer: Viewer = OWNER) -> Document:
+    return {"accounts": [_account_document(each) for each in state.accounts if viewer.sees(each.address)]}
 
 
 def _account_document(account: AccountState) -> Document:

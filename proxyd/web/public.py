@@ -1,33 +1,56 @@
-"""What the `web` listener answers without a token: a mail client's settings, and whether the daemon is well.
+"""What the `web` listener answers: the HTTP API to whoever has a token; without one a mail client's settings, and
+whether the daemon is well.
 
 Any program on this machine can ask, and so can any web page that a browser on it shows. A page cannot read the answer
 (no CORS header allows it), unless its own host name was made to mean 127.0.0.1 (DNS rebinding): so the Host field must
-name this machine. What is posted is never kept: nothing here takes it.
+name this machine. A token travels in a header that no page can make a browser send to us, so that nothing can be done
+in another's name. What is posted without a token is not kept.
 """
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
 from typing import Any
 
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
-from twisted.web.server import Request as TwistedRequest
 from twisted.web.server import Site
 
 from proxyd.config import Account
 from proxyd.store.database import Database
 from proxyd.web import autoconfig
 from proxyd.web.answers import DaemonState, Document
-from proxyd.web.control import answer_faults, answered, argument, store_answers
+from proxyd.web.answers_tokens import Tokens
+from proxyd.web.api import Api
+from proxyd.web.control import MOST_POSTED, store_answers
 from proxyd.web.problems import Problem, Request, not_found, unacceptable, write_problem
+from proxyd.web.routes import PREFIX, answer_faults, serve, written
+from proxyd.web.streaming import bounded
+from proxyd.web.viewer import Viewer
 from proxyd.workers import Workers
 
 # Section 4.2 of RFC 9110, section 3.2.2 of RFC 3986; any port, as it may be forwarded.
 OURSELVES = re.compile(rb"(?i)(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
+
+
+def answered(handler: Callable[..., Coroutine[Any, Any, Document | bytes]]) -> Callable[..., Deferred[bytes]]:
+    """A coroutine method as klein takes it."""
+
+    @functools.wraps(handler)
+    def respond(self: Any, request: Request, **parts: Any) -> Deferred[bytes]:
+        return Deferred.fromFuture(asyncio.ensure_future(written(request, handler(self, request, **parts))))
+
+    return respond
+
+
+def argument(request: Request, name: str) -> str | None:
+    values = request.args.get(name.encode())
+    return values[0].decode("utf-8", "replace") if values else None
 
 
 class Public:
@@ -37,21 +60,44 @@ class Public:
 
     def __init__(
         self,
+        api: Api,
+        tokens: Tokens,
         accounts: Callable[[], Mapping[str, Account]],
         database: Database,
         workers: Workers,
         state: Callable[[], DaemonState],
     ) -> None:
+        self._tokens = tokens
         self._accounts = accounts
         self._database = database
         self._workers = workers
         self._state = state
+        self._api = Klein()
+        serve(api, self._api, self._asking)
 
     def site(self) -> Site:
-        site = Site(ThisMachineOnly(self.app.resource()), requestFactory=BodilessRequest)  # type: ignore[no-untyped-call]
+        resource = ThisMachineOnly(self.app.resource(), self._api.resource())
+        site = Site(resource, requestFactory=bounded(self._room))  # type: ignore[no-untyped-call]
         site.displayTracebacks = False
         site.noisy = False
         return site
+
+    def _viewer(self, request: Request) -> Viewer | None:
+        """Whose token the request carries."""
+        said = request.requestHeaders.getRawHeaders(b"authorization") or []
+        scheme, _, token = said[0].decode("latin-1").strip().partition(" ") if len(said) == 1 else ("", "", "")
+        return self._tokens.viewer(token.strip()) if scheme.lower() == "bearer" else None
+
+    def _asking(self, request: Request) -> Viewer:
+        viewer = self._viewer(request)
+        if viewer is None:
+            request.setHeader("www-authenticate", 'Bearer realm="proxyd"')
+            raise Problem(HTTPStatus.UNAUTHORIZED, "a token is needed; `proxyd token` makes one")
+        return viewer
+
+    def _room(self, request: Request) -> int:
+        """How much of a body is kept: nothing of a stranger's."""
+        return MOST_POSTED if self._viewer(request) is not None else 0
 
     @app.route("/healthz", methods=["GET"])
     @answered
@@ -85,9 +131,10 @@ class ThisMachineOnly(Resource):
 
     isLeaf = True
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, api: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._inner = inner
+        self._api = api
 
     def render(self, request: Request) -> bytes | int | Deferred[bytes]:
         request.setHeader("x-content-type-options", "nosniff")
@@ -96,12 +143,6 @@ class ThisMachineOnly(Resource):
         if len(hosts) != 1 or not OURSELVES.fullmatch(hosts[0]):
             detail = "this address is answered to localhost, 127.0.0.1 and [::1] only"
             return write_problem(request, Problem(HTTPStatus.MISDIRECTED_REQUEST, detail))
-        answer: bytes | int | Deferred[bytes] = self._inner.render(request)
+        of_api = request.path.startswith(f"{PREFIX}/".encode())
+        answer: bytes | int | Deferred[bytes] = (self._api if of_api else self._inner).render(request)
         return answer
-
-
-class BodilessRequest(TwistedRequest):
-    """A request whose body is dropped as it comes: Twisted would keep it whole, on disk where it is long."""
-
-    def handleContentChunk(self, data: bytes) -> None:
-        pass

@@ -33,7 +33,7 @@ def test_every_command_explains_itself_with_examples_and_takes_both_folders(word
     assert code == 0
     assert "Example" in out
     assert f"  proxyd {' '.join(words)}" in out
-    if words not in [("contact",), ("trust",), ("demo",)]:
+    if words not in [("contact",), ("trust",), ("token",), ("demo",)]:
         assert "--config DIR" in out
         assert "--data DIR" in out
 

@@ -15,7 +15,8 @@ def test_a_contact_is_added_listed_and_completed(tmp_path: Path) -> None:
     again = typed("contact", "add", GRACE.upper(), "--company", "Navy", folder=tmp_path)
     assert again.out == f"Completed {GRACE} (Grace Hopper, Navy)\n"
     assert typed("contact", "list", "--json", folder=tmp_path).json == {
-        "contacts": [{"email": GRACE, "name": "Grace Hopper", "company": "Navy", "messages": 0, "last": None}]
+        "contacts": [{"email": GRACE, "name": "Grace Hopper", "company": "Navy", "messages": 0, "last": None}],
+        "next": None,
     }
 
 

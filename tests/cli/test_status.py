@@ -26,7 +26,7 @@ def test_a_socket_that_a_killed_daemon_left_behind_is_no_daemon(tmp_path: Path) 
         left.bind(str(tmp_path / "data/control.sock"))
     assert typed("status", folder=tmp_path).code == 69
     assert typed("reload", folder=tmp_path).code == 69
-    assert typed("timeline", "--json", folder=tmp_path).json == {"messages": []}
+    assert typed("timeline", "--json", folder=tmp_path).json == {"messages": [], "next": None}
 
 
 @on_the_loop

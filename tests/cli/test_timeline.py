@@ -24,7 +24,7 @@ async def sent(s: Served) -> None:
 def test_nothing_is_logged_yet(tmp_path: Path) -> None:
     assert typed("timeline", folder=tmp_path).out == "Nothing is logged yet.\n"
     assert typed("timeline", GRACE, folder=tmp_path).out == f"Nothing is logged with {GRACE} yet.\n"
-    assert typed("timeline", "--json", folder=tmp_path).json == {"messages": []}
+    assert typed("timeline", "--json", folder=tmp_path).json == {"messages": [], "next": None}
 
 
 @on_the_loop
@@ -41,7 +41,7 @@ async def test_the_daemon_and_the_store_tell_the_same(tmp_path: Path) -> None:
         key.write_text(bytes(range(32)).hex())
         assert await typed_beside("timeline", GRACE, "--json", folder=tmp_path) == told
         nobody = await typed_beside("timeline", "--account", "else@example.test", "--json", folder=tmp_path)
-        assert nobody.json == {"messages": []}
+        assert nobody.json == {"messages": [], "next": None}
         (tmp_path / "data/away.sock").rename(tmp_path / "data/control.sock")
 
 

@@ -17,7 +17,10 @@ from twisted.internet.defer import maybeDeferred
 from proxyd.model import HealthCause, HealthEvent
 from proxyd.rules import connection
 from proxyd.web.answers import AccountState, DaemonState
+from proxyd.web.answers_tokens import Tokens
+from proxyd.web.api import Api
 from proxyd.web.control import Control
+from proxyd.web.public import Public
 from tests.rigged import ADA, Desk, desk
 
 SIGNED_IN = HealthEvent(HealthCause.SIGNED_IN, "IMAP", "")
@@ -32,6 +35,8 @@ class Served:
     config_problem: str | None = None
     broken: bool = False
     event: HealthEvent = SIGNED_IN
+    web: str = ""
+    reconnected: list[str] = field(default_factory=list)
     listening: dict[str, str] = field(default_factory=lambda: {"smtp": "127.0.0.1:1587"})
 
     def state(self) -> DaemonState:
@@ -41,6 +46,16 @@ class Served:
         condition = connection.step(connection.Condition(since=now), self.event, now)
         account = AccountState(ADA, condition, now)
         return DaemonState("0.1.0", now, self.listening, [account], self.config_problem)
+
+    async def reconnect(self, address: str) -> None:
+        self.reconnected.append(address)
+
+    async def token(self, name: str = "crm", person: str | None = ADA, may: str = "send") -> httpx.AsyncClient:
+        """A client of the `web` listener that carries a new token; to be closed by whoever asks."""
+        asked = {"name": name, "person": person, "may": may}
+        secret = (await self.client.post("/api/v1/tokens", json=asked)).json()["token"]
+        headers = {"authorization": f"Bearer {secret}"}
+        return httpx.AsyncClient(base_url=self.web, headers=headers, trust_env=False)
 
     async def reload(self) -> list[str]:
         return self.problems
@@ -57,9 +72,15 @@ async def served(folder: Path) -> AsyncIterator[Served]:
         transport = httpx.AsyncHTTPTransport(uds=str(socket))
         async with httpx.AsyncClient(transport=transport, base_url="http://proxyd", trust_env=False) as client:
             made = Served(d, socket, client)
-            control = Control(d.journal, d.database, d.workers, made.state, made.reload)
+            tokens = Tokens(d.database, lambda: d.accounts)
+            api = Api(d.journal, d.database, d.workers, d.clock, made.state, made.reconnect)
+            control = Control(api, tokens, d.database, d.workers, made.state, made.reload)
+            public = Public(api, tokens, lambda: d.accounts, d.database, d.workers, made.state)
             port = reactor.listenUNIX(str(socket), control.site(), mode=0o600)
+            web = reactor.listenTCP(0, public.site(), interface="127.0.0.1")
+            made.web = f"http://127.0.0.1:{web.getHost().port}"
             try:
                 yield made
             finally:
-                await maybeDeferred(port.stopListening).asFuture(asyncio.get_running_loop())
+                for each in (port, web):
+                    await maybeDeferred(each.stopListening).asFuture(asyncio.get_running_loop())

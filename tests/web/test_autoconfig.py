@@ -18,6 +18,8 @@ from twisted.internet.defer import maybeDeferred
 
 from proxyd.web import autoconfig
 from proxyd.web.answers import DaemonState
+from proxyd.web.answers_tokens import Tokens
+from proxyd.web.api import Api
 from proxyd.web.public import Public
 from tests.looping import on_the_loop
 from tests.rigged import ADA, account, desk
@@ -54,6 +56,10 @@ class Asked:
             writer.close()
 
 
+async def never(address: str) -> None:
+    raise AssertionError(f"nobody asked that {address} be signed in anew")
+
+
 @asynccontextmanager
 async def asked(folder: Path) -> AsyncIterator[Asked]:
     async with desk(folder) as d, httpx.AsyncClient(trust_env=False) as client:
@@ -64,7 +70,9 @@ async def asked(folder: Path) -> AsyncIterator[Asked]:
                 raise KeyError("a secret")
             return DaemonState("0.1.0", d.clock.now(), made.listening, [])
 
-        public = Public(lambda: d.accounts, d.database, d.workers, state)
+        tokens = Tokens(d.database, lambda: d.accounts)
+        api = Api(d.journal, d.database, d.workers, d.clock, state, never)
+        public = Public(api, tokens, lambda: d.accounts, d.database, d.workers, state)
         port = reactor.listenTCP(0, public.site(), interface="127.0.0.1")
         made.port = port.getHost().port
         client.base_url = httpx.URL(f"http://localhost:{made.port}")
@@ -136,7 +144,7 @@ async def test_everything_else_is_a_problem_document(tmp_path: Path) -> None:
             (f"{PATH}?emailaddress=%00%ff", 404),
             (PATH, 422),
             ("/", 404),
-            ("/api/v1/accounts", 404),
+            ("/api/v1/accounts", 401),
             ("/api/v1/status", 404),
         ):
             response = await a.client.get(path)

@@ -1,0 +1,168 @@
+"""The HTTP API under /api/v1/: the same on the control socket and on the `web` listener, for whoever is asking.
+
+Each handler says in its signature what it takes (`proxyd.web.routes`); what blocks runs in a worker thread.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from http import HTTPStatus
+from urllib.parse import quote
+
+from proxyd.journal import Journal
+from proxyd.journal.changes import What
+from proxyd.model import mailbox_key
+from proxyd.store.database import Database
+from proxyd.web import answers, documents, openapi
+from proxyd.web.answers import DaemonState, Document
+from proxyd.web.events import Events
+from proxyd.web.problems import Problem, Request, not_found
+from proxyd.web.routes import posted, route, table
+from proxyd.web.streaming import write_chunks
+from proxyd.web.viewer import May, Viewer
+from proxyd.workers import Clock, Workers
+
+NO_MESSAGE = "no logged message has this id"
+UNKNOWN = (HTTPStatus.NOT_FOUND,)
+
+
+class Api:
+    """Everybody's routes. `reconnect` signs an account in anew."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        database: Database,
+        workers: Workers,
+        clock: Clock,
+        state: Callable[[], DaemonState],
+        reconnect: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._journal = journal
+        self._database = database
+        self._workers = workers
+        self._state = state
+        self._reconnect = reconnect
+        self._events = Events(journal, database, workers, clock)
+
+    # --- the daemon --------------------------------------------------------------------------------------
+
+    @route("GET", "openapi.json", answer="application/json")
+    async def openapi(self) -> Document:
+        """This description."""
+        return openapi.document(table(self), self._state().version)
+
+    @route("GET", "accounts", answer=documents.Accounts)
+    async def accounts(self, viewer: Viewer) -> Document:
+        """The accounts and how they are."""
+        return answers.accounts(self._state(), viewer)
+
+    @route("POST", "accounts/{address}/reconnect", answer=documents.AccountListed, may=May.SEND, problems=UNKNOWN)
+    async def reconnect(self, viewer: Viewer, address: str) -> Document:
+        """Sign the account in anew, whatever was refused before."""
+        key = address.strip().lower()
+        before = next((each for each in self._state().accounts if each.address == key), None)
+        if before is None or not viewer.sees(key):
+            raise not_found("no account has this address")
+        if not viewer.speaks_for(key):
+            raise Problem(HTTPStatus.FORBIDDEN, "this token belongs to another account's owner")
+        await self._reconnect(key)
+        (now,) = (each for each in answers.accounts(self._state())["accounts"] if each["address"] == key)
+        return dict(now)
+
+    @route("GET", "events", answer="text/event-stream")
+    async def events(self, request: Request, viewer: Viewer, query: documents.WatchEvents) -> bytes:
+        """What changes, as server-sent events: `ready`, `message`, `account`, `contact`; each says what to read."""
+        return await self._events.write(request, viewer, query.account.lower() if query.account else None)
+
+    # --- contacts ----------------------------------------------------------------------------------------
+
+    @route("GET", "contacts", answer=documents.Contacts)
+    async def contacts(self, viewer: Viewer, query: documents.ListContacts) -> Document:
+        """The contacts by address."""
+        return await self._workers.run(answers.contacts, self._database, query.q, viewer, query.limit, query.cursor)
+
+    @route(
+        "POST",
+        "contacts",
+        answer=documents.ContactMade,
+        may=May.SEND,
+        status=(HTTPStatus.CREATED, HTTPStatus.OK),
+    )
+    async def add_contact(self, request: Request, body: documents.MakeContact) -> Document:
+        """Make a contact, or complete the one that has this address: what is left out stays."""
+        added = await self._workers.run(answers.add_contact, self._database, body.email, body.name, body.company)
+        self._journal.changes.tell(What.CONTACT, mailbox_key(added["email"]))
+        if added["new"]:
+            request.setResponseCode(HTTPStatus.CREATED)
+        return added
+
+    @route(
+        "POST",
+        "contacts/import",
+        answer=documents.Imported,
+        may=May.SEND,
+        takes=("text/csv", "text/vcard", "application/octet-stream"),
+    )
+    async def import_contacts(self, request: Request, query: documents.ImportContacts) -> Document:
+        """Take an address book in; a line that is not usable stops no other."""
+        taken = await self._workers.run(answers.import_contacts, self._database, posted(request), query.kind)
+        self._journal.changes.tell(What.CONTACT, "")
+        return taken
+
+    @route("GET", "contacts/{email}/timeline", answer=documents.Messages)
+    async def timeline(self, viewer: Viewer, email: str, query: documents.ListMessages) -> Document:
+        """What is logged with one contact, newest first."""
+        return await self._listed(viewer, email, query)
+
+    # --- messages ----------------------------------------------------------------------------------------
+
+    @route("GET", "messages", answer=documents.Messages)
+    async def messages(self, viewer: Viewer, query: documents.ListMessages) -> Document:
+        """What is logged, newest first."""
+        return await self._listed(viewer, None, query)
+
+    async def _listed(self, viewer: Viewer, contact: str | None, query: documents.ListMessages) -> Document:
+        listed = functools.partial(answers.timeline, limit=query.limit, viewer=viewer, cursor=query.cursor)
+        return await self._workers.run(listed, self._database, contact, query.account)
+
+    @route("GET", "messages/{id}", answer=documents.Message, problems=UNKNOWN)
+    async def message(self, viewer: Viewer, id: str) -> Document:
+        """One logged message."""
+        found = await self._workers.run(answers.message, self._database, id, viewer)
+        if found is None:
+            raise not_found(NO_MESSAGE)
+        return found
+
+    @route("GET", "messages/{id}/raw", answer="message/rfc822", problems=UNKNOWN)
+    async def raw(self, request: Request, viewer: Viewer, id: str) -> bytes:
+        """Its octets, as they were sent or received."""
+        chunks = await self._workers.run(answers.raw, self._database, id, viewer)
+        if chunks is None:
+            raise not_found(NO_MESSAGE)
+        request.setHeader("content-type", "message/rfc822")
+        request.setHeader("x-content-type-options", "nosniff")
+        return await write_chunks(request, chunks, self._workers)
+
+    @route("GET", "messages/{id}/attachments/{n}", answer="application/octet-stream", problems=UNKNOWN)
+    async def attachment(self, request: Request, viewer: Viewer, id: str, n: int) -> bytes:
+        """One attachment, counted from 0 as the message lists them."""
+        found = await self._workers.run(answers.attachment, self._database, id, n, viewer)
+        if found is None:
+            raise not_found("no logged message has this id and an attachment of this number, counted from 0")
+        about, chunks = found
+        # Never shown in place: what a stranger sent must not run as a page of ours.
+        request.setHeader("content-type", "application/octet-stream")
+        request.setHeader("x-content-type-options", "nosniff")
+        request.setHeader("content-disposition", f"attachment; filename*=UTF-8''{quote(about['name'], safe='')}")
+        return await write_chunks(request, chunks, self._workers)
+
+    @route("GET", "explain", answer=documents.Explanation, problems=UNKNOWN)
+    async def explain(self, viewer: Viewer, query: documents.ExplainMessage) -> Document:
+        """Why a message was or was not logged, and what became of its copies."""
+        found = await self._workers.run(answers.explain, self._database, query.message_id, datetime.now(UTC), viewer)
+        if found is None:
+            raise not_found("nothing is known under this Message-ID")
+        return found

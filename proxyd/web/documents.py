@@ -1,0 +1,229 @@
+"""The documents of the HTTP API as models: what is taken is checked by them, what is answered is described by them.
+
+An answer may hold more keys than its model names; what is named keeps its meaning.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MOST_LISTED = 10_000  # of anything in one answer
+USUAL_LIMIT = 50
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class Asked(BaseModel):
+    """What a request says: nothing beyond what is known, and nothing that is no text."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+Instant = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$", examples=["2026-11-23T10:02:11Z"])]
+Next = Annotated[
+    str | None, Field(description="Where the next page begins: hand it back as `cursor`. None: this is the last one.")
+]
+Limit = Annotated[int, Field(ge=0, le=MOST_LISTED)]
+Cursor = Annotated[str, Field(max_length=2000, description="`next` of the page before.")]
+
+
+# --- what is logged ------------------------------------------------------------------------------------------
+
+
+class Person(Answer):
+    name: str
+    address: str
+
+
+class AttachmentListed(Answer):
+    name: str
+    type: str
+    size: int
+    sha256: str
+    inline: bool = Field(description="It is shown within the HTML: a logo, a picture.")
+
+
+class CopyListed(Answer):
+    state: Literal["waiting", "present", "failed", "not_wanted"]
+    by: Literal["provider", "client", "proxyd"] | None
+    folder: str | None
+    copies: int
+
+
+class DropboxListed(Answer):
+    address: str
+    state: str
+
+
+class CrmListed(Answer):
+    name: str
+    state: str
+    remote_id: str | None
+
+
+class Message(Answer):
+    id: str
+    account: str
+    accounts: list[str] = Field(description="Every account, of those that the asker sees, that has this message.")
+    direction: Literal["outgoing", "incoming"]
+    kind: str
+    message_id: str
+    other_ids: list[str]
+    thread: str
+    mail: str = Field(description="The same for every account's record of one mail.")
+    in_reply_to: str | None
+    date: Instant
+    from_: Person = Field(alias="from")
+    to: list[Person]
+    cc: list[Person]
+    bcc: list[Person]
+    subject: str
+    text: str
+    new_text: str = Field(description="`text` without its quoted history.")
+    signature: str = Field(description="What stands below the signature's line in `new_text`; empty where none does.")
+    has_html: bool
+    attachments: list[AttachmentListed]
+    contacts: list[str]
+    because: str
+    state: str
+    source: str
+    sent_copy: CopyListed | None
+    dropbox: DropboxListed | None
+    crm: list[CrmListed]
+
+
+class Messages(Answer):
+    messages: list[Message]
+    next: Next
+
+
+class Explanation(Answer):
+    message_id: str
+    logged: bool
+    because: str
+    at: Instant | None
+    steps: list[Step]
+
+
+class Step(Answer):
+    at: Instant
+    what: str
+    detail: str
+
+
+class ListMessages(Asked):
+    account: str | None = Field(default=None, description="Only of this account, an address.")
+    limit: Limit = USUAL_LIMIT
+    cursor: Cursor | None = None
+
+
+class ExplainMessage(Asked):
+    message_id: str = Field(min_length=1, max_length=2000, description="With or without < and >.")
+
+
+# --- contacts ------------------------------------------------------------------------------------------------
+
+
+class Contact(Answer):
+    email: str
+    name: str
+    company: str
+
+
+class ContactListed(Contact):
+    messages: int = Field(description="How many messages are logged with them, as far as the asker sees them.")
+    last: Instant | None
+
+
+class Contacts(Answer):
+    contacts: list[ContactListed]
+    next: Next
+
+
+class ContactMade(Contact):
+    new: bool
+
+
+class ListContacts(Asked):
+    q: str = Field(default="", max_length=200, description="Looked for in address, name and company.")
+    limit: Annotated[int, Field(ge=0, le=100_000)] = 100_000
+    cursor: Cursor | None = None
+
+
+class MakeContact(Asked):
+    email: str = Field(max_length=1000)
+    name: str = Field(default="", max_length=1000)
+    company: str = Field(default="", max_length=1000)
+
+
+class Imported(Answer):
+    new: int
+    updated: int
+    unchanged: int
+    problems: list[dict[str, Any]]
+
+
+class ImportContacts(Asked):
+    kind: Literal["", "csv", "vcard"] = Field(default="", description="Empty = told by its content.")
+
+
+# --- the daemon ----------------------------------------------------------------------------------------------
+
+
+class AccountListed(Answer):
+    address: str
+    state: str
+    since: Instant
+    because: str
+    evidence: str
+    last_seen: Instant | None
+
+
+class Accounts(Answer):
+    accounts: list[AccountListed]
+
+
+class Status(Answer):
+    daemon: dict[str, Any]
+    accounts: list[AccountListed]
+
+
+class Problems(Answer):
+    problems: list[str]
+
+
+class TokenListed(Answer):
+    name: str
+    person: str | None = Field(description="The account whose owner it belongs to; None = it sees everything.")
+    may: Literal["read", "send"]
+    made: Instant
+
+
+class TokenMade(TokenListed):
+    token: str = Field(description="Told this once: only its hash is kept.")
+
+
+class Tokens(Answer):
+    tokens: list[TokenListed]
+
+
+class MakeToken(Asked):
+    name: str = Field(min_length=1, max_length=100, pattern=r"^[\w .@-]+$")
+    person: str | None = Field(default=None, max_length=1000)
+    may: Literal["read", "send"] = "send"
+
+
+class WatchEvents(Asked):
+    account: str | None = Field(default=None, description="Only what happens in this account, an address.")
+
+
+class ProblemDocument(Answer):
+    """RFC 9457."""
+
+    title: str
+    status: int
+    detail: str

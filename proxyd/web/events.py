@@ -1,0 +1,97 @@
+"""What changes, told as it happens: server-sent events (the WHATWG's HTML standard, section 9.2).
+
+An event names what to read anew and holds no content, so that one who missed some has lost nothing: a new connection
+begins with `ready`, upon which everything shown is read again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from proxyd.journal import Journal
+from proxyd.journal.changes import Change, Listener, What
+from proxyd.store import timeline
+from proxyd.store.database import Database
+from proxyd.web.problems import Request
+from proxyd.web.streaming import Room, gone
+from proxyd.web.viewer import Viewer
+from proxyd.workers import Clock, Workers, start
+
+HEARTBEAT = 15.0  # seconds of silence after which a line goes out that means nothing: proxies close what is silent
+
+
+class Events:
+    """The stream of each who listens."""
+
+    def __init__(self, journal: Journal, database: Database, workers: Workers, clock: Clock) -> None:
+        self._journal = journal
+        self._database = database
+        self._workers = workers
+        self._clock = clock
+
+    async def write(self, request: Request, viewer: Viewer, account: str | None = None) -> bytes:
+        """Until the listener goes. `account`: only what happens in this one."""
+        request.setHeader("content-type", "text/event-stream")
+        request.setHeader("cache-control", "no-store")
+        request.setHeader("x-accel-buffering", "no")
+        lost = gone(request)
+        room = Room()
+        request.registerProducer(room, True)
+        try:
+            with self._journal.changes.listening() as listener:
+                request.write(_event("ready", {}))
+                while await self._until(room, lost):
+                    request.write(await self._next(listener, lost, viewer, account))
+        finally:
+            if request.channel is not None:  # it stands
+                request.unregisterProducer()
+        return b""
+
+    async def _until(self, room: Room, lost: asyncio.Future[None]) -> bool:
+        left: asyncio.Future[Any] = asyncio.ensure_future(room.left())
+        await asyncio.wait({left, lost}, return_when=asyncio.FIRST_COMPLETED)
+        left.cancel()
+        return not lost.done() and not room.stopped.is_set()
+
+    async def _next(self, listener: Listener, lost: asyncio.Future[None], viewer: Viewer, account: str | None) -> bytes:
+        """The next event that concerns the viewer; a comment where none came for a while; nothing where they left."""
+        silence: asyncio.Future[Any] = start(self._clock.sleep(HEARTBEAT), "heartbeat")
+        heard: asyncio.Future[Any] = start(self._concerning(listener, viewer, account), "events")
+        try:
+            await asyncio.wait({heard, silence, lost}, return_when=asyncio.FIRST_COMPLETED)
+            if heard.done():
+                return bytes(heard.result())
+            return b"" if lost.done() else b": still here\n\n"
+        finally:
+            silence.cancel()
+            heard.cancel()
+
+    async def _concerning(self, listener: Listener, viewer: Viewer, account: str | None) -> bytes:
+        while True:
+            told = await self._told(await listener.next(), viewer)
+            if told is not None and (account is None or told[1].get("account", account) == account):
+                return _event(*told)
+
+    async def _told(self, change: Change, viewer: Viewer) -> tuple[str, dict[str, Any]] | None:
+        match change.what:
+            case What.MESSAGE:
+                record = await self._workers.run(self._record, change.about)
+                if record is None or not viewer.sees(record[1]):
+                    return None  # it is not logged, or not for this viewer
+                return "message", {"id": record[0], "account": record[1]}
+            case What.ACCOUNT:
+                return ("account", {"account": change.about}) if viewer.sees(change.about) else None
+            case What.CONTACT:
+                return "contact", {"email": change.about}
+            case _:
+                return "ready", {}
+
+    def _record(self, id: str) -> tuple[str, str] | None:
+        with self._database.reading() as connection:
+            return timeline.of_record(connection, id)
+
+
+def _event(name: str, data: dict[str, Any]) -> bytes:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
