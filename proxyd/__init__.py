@@ -9,7 +9,7 @@ The house; imports point downwards only, and modules on one line never import ea
     provider | store                   the account's real servers | our records
     workers | config                   bounded threads, bridges | YAML to frozen objects
     rules | formats                    pure decisions | pure readings of mail and wire formats
-    model                              the one vocabulary
+    model | reported                   the one vocabulary; its page on what machines say about mail
     errors                             named after who must act
 
 `pyproject.toml` holds the same picture for the machine, which checks it in every test run.

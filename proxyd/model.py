@@ -139,7 +139,8 @@ class Heading:
     subject: str = ""
     crm_log: bool | None = None  # X-CRM-Log: yes / no; None = no such field, or a word we do not know
     content_type: str = ""  # lower case, without parameters
-    auto_submitted: bool = False  # RFC 3834, and the older signs that a machine wrote it
+    report_type: str = ""  # of multipart/report (RFC 6522), lower case
+    signs: frozenset[str] = frozenset()  # reported.Sign: that a machine wrote it
     filed_by_transport: bool = False  # carries Received or Return-Path: a server handled it
 
 

@@ -47,6 +47,16 @@ _SUFFIXES = {
     "text/x-vcard": ".vcf",
 }
 _MESSAGES = ("message/rfc822", "message/global")
+# What reports about mail are made of (RFC 3464, 6522, 6533, 8098); kept for `formats.reports`.
+_REPORTED = (
+    "message/delivery-status",
+    "message/global-delivery-status",
+    "message/disposition-notification",
+    "message/global-disposition-notification",
+    "text/rfc822-headers",
+    "message/global-headers",
+)
+_REPORT_KEPT = 65_536  # octets of such a part
 
 
 class PartHeader:
@@ -144,7 +154,8 @@ class Leaf:
         """How many of the next `size` octets are kept."""
         if not self.attached:
             return self._room.take("text/html" if self.is_html else "text/plain", size)
-        return max(0, _HEADER_KEPT - len(self._kept)) if self.header.type in _MESSAGES else 0
+        most = _HEADER_KEPT if self.header.type in _MESSAGES else _REPORT_KEPT if self.header.type in _REPORTED else 0
+        return max(0, most - len(self._kept))
 
     @property
     def is_html(self) -> bool:
@@ -153,6 +164,11 @@ class Leaf:
     @property
     def cut(self) -> bool:
         return self._size > len(self._kept)
+
+    @property
+    def kept(self) -> bytes:
+        """Its first octets, decoded, of what is kept of its kind."""
+        return bytes(self._kept)
 
     def text(self) -> str:
         text = text_of(bytes(self._kept), self.header.charset)

@@ -15,6 +15,9 @@ from email.utils import parsedate_to_datetime
 
 from proxyd.formats.addresses import MOST, read_addresses, without_addresses
 from proxyd.formats.fields import Field, fields, parts, split_header
+from proxyd.formats.parameters import parse
+from proxyd.formats.signs import FIELDS as sign_fields
+from proxyd.formats.signs import signs
 from proxyd.formats.words import decode_words, raw_text
 from proxyd.model import LOG_ADDRESS, Heading, MailAddress, mailbox_key
 
@@ -42,41 +45,10 @@ _ORIGINAL_IDS = (b"x-microsoft-original-message-id", b"x-google-original-message
 _RECIPIENTS = (b"to", b"cc", b"bcc")
 _BLIND = (b"bcc", b"resent-bcc")
 _READ = frozenset(
-    b"message-id in-reply-to references date from sender to cc bcc subject x-crm-log content-type received return-path"
-    b" auto-submitted x-autoreply x-autorespond precedence x-auto-response-suppress"
-    b" x-ms-exchange-inbox-rules-loop".split()
-) | frozenset(_ORIGINAL_IDS)
+    b"message-id in-reply-to references date from sender to cc bcc subject x-crm-log content-type received".split()
+).union(_ORIGINAL_IDS, sign_fields)
 _YES = frozenset({"yes", "true", "1"})
 _NO = frozenset({"no", "false", "0"})
-
-# How out-of-office answers begin where no header field says so (some Exchange servers); never behind a "Re:".
-_AUTO_SUBJECTS = (
-    "automatic reply:",
-    "auto reply:",
-    "autoreply:",
-    "auto-reply:",
-    "out of office:",
-    "out of office autoreply:",
-    "automatische antwort:",
-    "abwesenheitsnotiz:",
-    "abwesenheit:",
-    "réponse automatique",
-    "absence du bureau",
-    "respuesta automática:",
-    "fuera de la oficina:",
-    "resposta automática:",
-    "risposta automatica:",
-    "automatisch antwoord:",
-    "autosvar:",
-    "automatiskt svar:",
-    "automaattinen vastaus:",
-    "odpowiedź automatyczna:",
-    "automatická odpověď:",
-    "автоматический ответ:",
-    "自动回复",
-    "自動回覆",
-    "自動応答",
-)
 
 
 def heading(header: bytes) -> Heading:
@@ -101,7 +73,8 @@ def heading(header: bytes) -> Heading:
         subject=subject,
         crm_log=_mark(said.get(b"x-crm-log", ())),
         content_type=_media_type(_first(said, b"content-type")),
-        auto_submitted=_written_by_a_machine(said, subject),
+        report_type=_report_type(_first(said, b"content-type")),
+        signs=signs(said, subject),
         filed_by_transport=b"received" in said or b"return-path" in said,
     )
 
@@ -253,19 +226,6 @@ def _media_type(body: bytes) -> str:
     return found[1].lower() if found else ""
 
 
-def _written_by_a_machine(said: Mapping[bytes, list[bytes]], subject: str) -> bool:
-    """RFC 3834's field or one of the older signs. X-Auto-Response-Suppress alone is none: people's mail carries it."""
-
-    def words(name: bytes) -> str:
-        return raw_text(_first(said, name)[:200]).lower()
-
-    auto_submitted = words(b"auto-submitted").partition(";")[0].strip()
-    if auto_submitted:
-        return auto_submitted != "no"
-    if any(words(name) not in ("", "no") for name in (b"x-autoreply", b"x-autorespond")):
-        return True
-    if words(b"precedence") in ("auto_reply", "auto-reply"):
-        return True
-    if "all" in words(b"x-auto-response-suppress") and b"x-ms-exchange-inbox-rules-loop" in said:
-        return True
-    return subject.lower().startswith(_AUTO_SUBJECTS)
+def _report_type(body: bytes) -> str:
+    """Of multipart/report (RFC 6522): delivery-status, disposition-notification …"""
+    return parse(body)[1].get("report-type", "").strip().lower() if b"report" in body.lower() else ""

@@ -53,6 +53,15 @@ def attachment(chunks: Iterable[bytes], n: int) -> Iterator[bytes]:
         raise IndexError(f"no attachment {n}: the message has {len(walk.attachments)}")
 
 
+def report_parts(octets: bytes) -> tuple[str, list[tuple[str, bytes]]]:
+    """Of a message's first octets: its text, and media type and first octets of each part that a report is made of."""
+    walk = _Walk()
+    walk.feed(octets)
+    walk.finish()
+    kept = [(leaf.header.type, leaf.kept) for leaf in walk.attachments if leaf.kept]
+    return body_of(walk.root, walk.attachments).text, kept
+
+
 class _Walk:
     """One pass over the octets, line by line where lines matter: in headers, and where a boundary may stand."""
 

@@ -7,7 +7,7 @@ import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -20,6 +20,7 @@ from proxyd.journal.changes import Changes, What
 from proxyd.journal.finding import Arrived, DueCopy, UnknownSubmission
 from proxyd.journal.forwarding import forwarded_in
 from proxyd.journal.intake import Intake, KeptContent
+from proxyd.journal.reports import Reading
 from proxyd.journal.sending import Begun, Joined, Logged, Submission
 from proxyd.journal.uploads import Uploads
 from proxyd.journal.wakes import Wakes
@@ -247,7 +248,9 @@ class Journal:
         intake = self.intake(seen.account)
         header = bytearray()
         whole = False
+        report = Reading(seen.heading)
         async for chunk in seen.content.chunks():
+            report.feed(chunk)
             if whole:
                 await intake.write(chunk)
                 continue
@@ -260,7 +263,7 @@ class Journal:
         if not whole:
             await intake.header(bytes(header))
         name = seen.heading.message_id or finding.without_id(intake.kept().header)
-        return Arrived(seen, intake, name)
+        return Arrived(seen, intake, name, await self._workers.run(report.finish))
 
     async def position(self, account: str, folder: str) -> MailboxPosition | None:
         return await self._read(lambda c: mailboxes.position(c, account, folder))
@@ -274,7 +277,12 @@ class Journal:
         rows: dict[str, timeline.Logged] = {}
         for wanted in _slices(ids):
             rows |= await self._read(functools.partial(timeline.known, account=account, ids=wanted))
-        return {id: KnownMessage(row.message, row.thread) for id, row in rows.items()}
+        return {id: KnownMessage(row.message, row.thread, row.outgoing) for id, row in rows.items()}
+
+    async def newest_sent_ids(self, account: str, within: timedelta, most: int) -> list[str]:
+        """The Message-IDs of the newest logged messages that the person sent, the newest first."""
+        since = self._clock.now() - within
+        return await self._read(functools.partial(timeline.newest_sent_ids, account=account, since=since, most=most))
 
     async def recorded(self, account: str, ids: Iterable[str]) -> frozenset[str]:
         """Which of these Message-IDs are logged themselves."""

@@ -19,6 +19,7 @@ from proxyd.model import (
     ThreadMatch,
     mailbox_key,
 )
+from proxyd.rules.notices import Notice
 from proxyd.store.submissions import Submitted
 from proxyd.store.timeline import Entry
 
@@ -71,17 +72,25 @@ def outgoing_entry(
     )
 
 
-def seen_entry(seen: Seen, id: str, message_id: str, own: frozenset[str], known: frozenset[str]) -> Entry:
-    """Of a message found in the mailbox; `own` are the mailbox keys of the account's own addresses."""
+def seen_entry(
+    seen: Seen,
+    id: str,
+    message_id: str,
+    people: frozenset[str],
+    known: frozenset[str],
+    notice: Notice,
+    participant: str | None,
+) -> Entry:
+    """Of a message found in the mailbox; `people` are the mailbox keys it is found under, `known` the contacts among
+    them."""
     heading = seen.heading
     outgoing = seen.direction is Direction.OUTGOING
-    people = frozenset(seen_people(heading)) - own
     return Entry(
         id=id,
         account=seen.account,
         message_id=message_id,
         direction=seen.direction,
-        kind=Kind.MESSAGE if outgoing else kind_of(heading),
+        kind=notice.kind,
         state=State.SENT if outgoing else State.RECEIVED,
         source=seen.source,
         thread=seen.match.thread if seen.match else id,
@@ -98,18 +107,13 @@ def seen_entry(seen: Seen, id: str, message_id: str, own: frozenset[str], known:
         content=id,
         ids=heading.original_ids,
         people=people,
+        notice=notice.what or None,
+        participant=participant,
     )
 
 
 def seen_people(heading: Heading) -> Iterable[str]:
     return (mailbox_key(each.address) for each in (*heading.from_, *heading.to, *heading.cc, *heading.bcc))
-
-
-def kind_of(heading: Heading) -> Kind:
-    """A bounce is a report of RFC 3462; an automatic reply says so itself (RFC 3834)."""
-    if heading.content_type == "multipart/report":
-        return Kind.BOUNCE
-    return Kind.AUTO_REPLY if heading.auto_submitted else Kind.MESSAGE
 
 
 def _without(addresses: tuple[MailAddress, ...], hidden: set[str]) -> tuple[MailAddress, ...]:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from proxyd.config import Account
 from proxyd.formats.fields import split_header
+from proxyd.journal import reports
 from proxyd.journal.entries import Hash, seen_entry, seen_people
 from proxyd.journal.intake import Intake, KeptContent
 from proxyd.model import (
@@ -28,6 +29,8 @@ from proxyd.model import (
     State,
     mailbox_key,
 )
+from proxyd.reported import NO_REPORT, Report
+from proxyd.rules import notices
 from proxyd.store import contacts, content, outbox, sent_copies, submissions, timeline
 from proxyd.store.sent_copies import SentCopy
 
@@ -95,6 +98,7 @@ class Arrived:
     seen: Seen
     intake: Intake
     message_id: str
+    report: Report = NO_REPORT
 
     @property
     def id(self) -> str:
@@ -120,10 +124,10 @@ def log_seen(connection: sa.Connection, account: Account | None, arrived: Arrive
         content.drop(connection, arrived.id)
         return None
     arrived.intake.finish(connection)
-    own = frozenset(mailbox_key(each) for each in (account.address, *account.aliases)) if account else frozenset()
-    known = contacts.known(connection, set(seen_people(seen.heading)) - own)
-    entry = seen_entry(seen, arrived.id, message_id, own, known)
-    if seen.match is None and (thread := timeline.answered_by(connection, seen.account, (message_id, *entry.ids))):
+    entry = _entry(connection, account, arrived)
+    if entry.thread == entry.id and (
+        thread := timeline.answered_by(connection, seen.account, (message_id, *entry.ids))
+    ):
         entry = replace(entry, thread=thread)  # what answers it was found before it
     timeline.insert(connection, entry)
     outbox.deliver_locally(connection, arrived.id)
@@ -134,6 +138,25 @@ def log_seen(connection: sa.Connection, account: Account | None, arrived: Arrive
         sent_copies.insert(connection, arrived.id, seen.account, CopyState.WAITING, seen.at, seen.at)
         sent_copies.present(connection, arrived.id, seen.found, FiledBy.CLIENT, 1)
     return arrived.id
+
+
+def _entry(connection: sa.Connection, account: Account | None, arrived: Arrived) -> timeline.Entry:
+    """Its row. What it reports on is noted at the message that it is about, and stands with that one's recipients."""
+    seen, message_id = arrived.seen, arrived.message_id
+    own = frozenset(mailbox_key(each) for each in (account.address, *account.aliases)) if account else frozenset()
+    people = frozenset(seen_people(seen.heading)) - own
+    notice, participant = notices.PERSONS, None
+    if seen.direction is Direction.INCOMING:
+        notice = notices.notice(seen.heading, arrived.report)
+        about = reports.subject_of(connection, seen.account, arrived.report, seen.match)
+        if about is not None:
+            seen = replace(seen, match=about)
+            told = reports.statuses(connection, notice, arrived.report, about.message)
+            reports.note(connection, about.message, told, notice, arrived.id, seen.at)
+            people |= {mailbox_key(each.address) for each in told} - own
+        participant = reports.participant(connection, seen.account, about, seen.heading, notice)
+    known = contacts.known(connection, people)
+    return seen_entry(seen, arrived.id, message_id, people, known, notice, participant)
 
 
 def copy_present(connection: sa.Connection, event: CopyPresent, hash: Hash) -> None:

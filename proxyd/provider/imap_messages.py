@@ -14,7 +14,7 @@ from proxyd.errors import Refused
 from proxyd.provider.imap_errors import text_of, translated
 from proxyd.provider.imap_lines import checked
 from proxyd.provider.imap_link import Link
-from proxyd.provider.imap_values import MONTHS, as_line, as_number, as_octets, as_text, aware, quoted
+from proxyd.provider.imap_values import MONTHS, as_line, as_number, as_octets, as_text, aware, quoted, uid_set
 
 PART = 1024 * 1024  # octets of a message fetched by one command
 
@@ -35,6 +35,11 @@ class Appended:
 
     uidvalidity: int = 0
     uid: int = 0
+
+
+def _section(key: bytes) -> str:
+    """`3.HEADER.FIELDS(MESSAGE-ID)` of the answer's `BODY[3.HEADER.FIELDS (MESSAGE-ID)]<0>`."""
+    return as_text(key.upper().partition(b"[")[2].rpartition(b"]")[0].replace(b" ", b"").replace(b'"', b""))
 
 
 class Messages(Link):
@@ -64,6 +69,19 @@ class Messages(Link):
         """The UIDs that carry \\Deleted."""
         return sorted(self._search(b"DELETED"))
 
+    def any_of(self, uids: Sequence[int], keys: Sequence[tuple[str, ...]]) -> list[int]:
+        """Those of `uids` for which one of the search `keys` is true, ascending; the server looks, nothing is fetched.
+
+        A key is its words, the last of which is a value: `("HEADER", "Content-Type", "multipart/report")`. Keys whose
+        value is not ASCII are left out: they would need a charset. Raises Refused, UnsafeValue.
+        """
+        asked = [(*words, quoted(value)) for *words, value in keys if value.isascii()]
+        if not uids or not asked:
+            return []
+        criteria = [word for key in asked[:-1] for word in ("OR", *key)] + list(asked[-1])
+        found = self._search(b"UID", uid_set(uids), *(as_line(word) for word in criteria))
+        return sorted(frozenset(found) & frozenset(uids))
+
     def _search(self, *criteria: bytes) -> list[int]:
         with self._command("SEARCH"):
             data = self._client._raw_command_untagged(b"SEARCH", list(criteria))
@@ -82,6 +100,22 @@ class Messages(Link):
             for key, value in values.items():
                 if key.upper().startswith(b"BODY[HEADER.FIELDS"):
                     found[uid] = as_octets(value)
+        return found
+
+    def sections(self, uids: Sequence[int], names: Sequence[str]) -> dict[int, dict[str, bytes]]:
+        """Sections of many messages (RFC 3501 section 6.4.5), such as `2.MIME`, `3.HEADER.FIELDS (MESSAGE-ID)` or
+        `2<0.4096>`: by UID and by name. What is not there is missing or empty. Raises Refused: some servers do so where
+        a message has no such part."""
+        if not uids:
+            return {}
+        asked = []
+        for name in names:
+            section, less, span = name.partition("<")
+            asked.append(f"BODY.PEEK[{section}]{less}{span}")
+        found: dict[int, dict[str, bytes]] = {}
+        for uid, values in self._fetch(uids, asked).items():
+            said = {_section(key): as_octets(value) for key, value in values.items()}
+            found[uid] = {name: said.get(name.partition("<")[0].replace(" ", ""), b"") for name in names}
         return found
 
     def facts(self, uid: int) -> Facts | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,3 +38,14 @@ def quoted(value: str) -> str:
     """A quoted string (RFC 3501 section 4.3): never an atom, so that no character of it means anything."""
     checked(value)
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def uid_set(uids: Sequence[int]) -> bytes:
+    """A sequence-set (RFC 3501 section 9): `1:3,7` of 1, 2, 3 and 7."""
+    runs: list[list[int]] = []
+    for uid in sorted(set(uids)):
+        if runs and uid == runs[-1][-1] + 1:
+            runs[-1][1:] = [uid]
+        else:
+            runs.append([uid])
+    return ",".join(":".join(map(str, run)) for run in runs).encode()

@@ -83,14 +83,17 @@ def incoming(
     *,
     contacts: frozenset[str] = frozenset(),
     match: ThreadMatch | None = None,
+    report: bool = False,
 ) -> Verdict:
     """Of a message that came in; `contacts` are the mailbox keys of the known contacts among its authors.
+
+    A `report` on a tracked message comes from a mail system, which may well bear the domain that keeps colleagues out.
 
     X-CRM-Log is the person's own word: in other people's mail it says nothing.
     """
     if account.incoming == "nothing":
         return NotTracked("incoming: nothing")
-    if _never(account, _people(heading)):
+    if not report and _never(account, _people(heading)):
         return NotTracked("an address on never_log")
     if match is not None:
         return Tracked(match.because)

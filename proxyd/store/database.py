@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from proxyd.errors import ConfigError, TryLater
+from proxyd.rules.threads import id_key
 from proxyd.store.schema import bring_up_to_date
 
 T = TypeVar("T")
@@ -97,8 +98,8 @@ class Database:
             ) from None
 
     def hash_id(self, message_id: str) -> str:
-        """A keyed hash: without the store's key nobody can try addresses or ids against it."""
-        return hmac.digest(self._hash_key, message_id.encode("utf-8", "surrogateescape"), "sha256").hex()[:40]
+        """A keyed hash of its normal form: without the store's key nobody can try addresses or ids against it."""
+        return hmac.digest(self._hash_key, id_key(message_id).encode("utf-8", "surrogateescape"), "sha256").hex()[:40]
 
     def start_writing(self, loop: asyncio.AbstractEventLoop) -> None:
         """From now on `write` works; its answers come on `loop`."""

@@ -108,6 +108,8 @@ messages = Table(
     Column("content", String(26), nullable=False),  # owner of its octets in chunks
     Column("body", JSON),  # model.Body; null until it was read
     Column("mail", String(26), nullable=False, server_default=""),  # the same in every account's record of one mail
+    Column("notice", String),  # rules.notices: what a machine's message says; null of a person's
+    Column("participant", String),  # of an answer: known | unknown = its author was in none of the thread's messages
     UniqueConstraint("account", "message_id"),
     Index("ix_messages_account_in_reply_to", "account", "in_reply_to"),
     Index("ix_messages_mail", "mail"),
@@ -120,8 +122,9 @@ message_ids = Table(
     "message_ids",
     metadata,
     Column("account", String, primary_key=True),
-    Column("message_id", String, primary_key=True),
+    Column("message_id", String, primary_key=True),  # rules.threads.id_key of it
     Column("message", String(26), ForeignKey("messages.id", ondelete="CASCADE"), nullable=False),
+    Column("written", String),  # as it was written, where that is not its key
     Index("ix_message_ids_message", "message"),
     Index("ix_message_ids_message_id", "message_id"),
 )
@@ -132,6 +135,19 @@ participants = Table(
     Column("message", String(26), ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True),
     Column("key", String, primary_key=True),  # formats.message.mailbox_key
     Index("ix_participants_key", "key"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("message", String(26), ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", String, primary_key=True),  # formats.message.mailbox_key of the recipient
+    Column("address", String, nullable=False),
+    Column("state", String, nullable=False),  # failed | delayed | delivered | relayed | expanded | read | deleted
+    Column("status", String, nullable=False, default=""),
+    Column("detail", Text, nullable=False, default=""),
+    Column("at", Instant, nullable=False),
+    Column("report", String(26), nullable=False),  # the message that said so
 )
 
 chunks = Table(

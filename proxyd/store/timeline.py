@@ -13,9 +13,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from proxyd.model import Body, Direction, Kind, MailAddress, Source, State
+from proxyd.rules.threads import id_key
+from proxyd.store import deliveries as delivery_rows
 from proxyd.store import same_mail
 from proxyd.store.tables import (
     crm_entries,
+    deliveries,
     dropbox_copies,
     message_ids,
     messages,
@@ -24,7 +27,14 @@ from proxyd.store.tables import (
 )
 
 _KNOWN = (
-    sa.select(message_ids.c.message_id, messages.c.id, messages.c.thread, messages.c.state, messages.c.message_id)
+    sa.select(
+        message_ids.c.message_id,
+        messages.c.id,
+        messages.c.thread,
+        messages.c.state,
+        messages.c.message_id,
+        messages.c.direction,
+    )
     .join(messages, messages.c.id == message_ids.c.message)
     .where(
         message_ids.c.account == sa.bindparam("account"),
@@ -45,6 +55,7 @@ _INSERT_ID = message_ids.insert()
 _INSERT_PARTICIPANT = participants.insert()
 _OF_SUBMISSION = sa.select(messages.c.id).where(messages.c.submission == sa.bindparam("submission"))
 _SET_STATE = messages.update().where(messages.c.id == sa.bindparam("of")).values(state=sa.bindparam("state"))
+_SET_SENT = _SET_STATE.where(messages.c.state != State.BOUNCED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,8 @@ class Entry:
     submission: str | None = None
     ids: tuple[str, ...] = ()
     people: frozenset[str] = frozenset()
+    notice: str | None = None
+    participant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +96,19 @@ class Logged:
     thread: str
     state: State
     message_id: str
+    outgoing: bool = True
 
 
 def known(connection: sa.Connection, account: str, ids: Iterable[str]) -> dict[str, Logged]:
-    """The logged messages of `account` that carry any of `ids`, by that id."""
-    rows = connection.execute(_KNOWN, {"account": account, "ids": list(ids)})
-    return {row[0]: Logged(row[1], row[2], State(row[3]), row[4]) for row in rows}
+    """The logged messages of `account` that carry any of `ids`, however it is written there, by that id."""
+    wanted: dict[str, list[str]] = {}
+    for id in ids:
+        wanted.setdefault(id_key(id), []).append(id)
+    found = {}
+    for row in connection.execute(_KNOWN, {"account": account, "ids": list(wanted)}):
+        logged = Logged(row[1], row[2], State(row[3]), row[4], row[5] == Direction.OUTGOING)
+        found.update(dict.fromkeys(wanted[row[0]], logged))
+    return found
 
 
 def insert(connection: sa.Connection, entry: Entry) -> None:
@@ -119,6 +139,8 @@ def insert(connection: sa.Connection, entry: Entry) -> None:
             "because": entry.because,
             "submission": entry.submission,
             "content": entry.content,
+            "notice": entry.notice,
+            "participant": entry.participant,
         },
     )
     add_ids(connection, entry.account, entry.id, (entry.message_id, *entry.ids))
@@ -129,9 +151,16 @@ def insert(connection: sa.Connection, entry: Entry) -> None:
 
 def add_ids(connection: sa.Connection, account: str, message: str, ids: Iterable[str]) -> None:
     """More names for one message. An id that already names another message stays with it."""
-    wanted = list(dict.fromkeys(each for each in ids if each))
+    wanted: dict[str, str] = {}
+    for id in ids:
+        if id:
+            wanted.setdefault(id_key(id), id)
     taken = set(known(connection, account, wanted))
-    rows = [{"account": account, "message_id": each, "message": message} for each in wanted if each not in taken]
+    rows = [
+        {"account": account, "message_id": key, "message": message, "written": id if id != key else None}
+        for key, id in wanted.items()
+        if key not in taken
+    ]
     if rows:
         connection.execute(_INSERT_ID, rows)
 
@@ -155,14 +184,37 @@ def resubmitted(connection: sa.Connection, message: str, submission: str) -> Non
         .where(messages.c.id == message)
         .values(submission=submission, content=submission, state=State.SUBMITTING, body=None)
     )
+    connection.execute(deliveries.delete().where(deliveries.c.message == message))
 
 
 def set_state(connection: sa.Connection, submission: str, state: State) -> str | None:
-    """The state of what was logged of `submission`; returns its record's id, None where nothing was."""
+    """The state of what was logged of `submission`; returns its record's id, None where nothing was. That it was sent
+    is no news of a message that has bounced."""
     row = of_submission(connection, submission)
     if row is not None:
-        connection.execute(_SET_STATE, {"of": row, "state": state})
+        connection.execute(_SET_SENT if state is State.SENT else _SET_STATE, {"of": row, "state": state})
     return row
+
+
+def bounced(connection: sa.Connection, message: str) -> None:
+    """A report says that somebody does not get it."""
+    connection.execute(_SET_STATE, {"of": message, "state": State.BOUNCED})
+
+
+def recipients_of(connection: sa.Connection, message: str) -> list[str]:
+    """The addresses that a logged message went to, as they were written."""
+    heading = connection.scalar(sa.select(messages.c.heading).where(messages.c.id == message)) or {}
+    return [each["address"] for name in ("to", "cc", "bcc") for each in heading.get(name, ())]
+
+
+def people_of_thread(connection: sa.Connection, account: str, thread: str) -> frozenset[str]:
+    """The mailbox keys of everybody in a thread but the account's own."""
+    query = (
+        sa.select(participants.c.key)
+        .join(messages, messages.c.id == participants.c.message)
+        .where(messages.c.account == account, messages.c.thread == thread)
+    )
+    return frozenset(connection.scalars(query))
 
 
 def of_submission(connection: sa.Connection, submission: str) -> str | None:
@@ -171,7 +223,20 @@ def of_submission(connection: sa.Connection, submission: str) -> str | None:
 
 
 def ids_of(connection: sa.Connection, message: str) -> tuple[str, ...]:
-    return tuple(connection.scalars(sa.select(message_ids.c.message_id).where(message_ids.c.message == message)))
+    written = sa.func.coalesce(message_ids.c.written, message_ids.c.message_id)
+    return tuple(connection.scalars(sa.select(written).where(message_ids.c.message == message)))
+
+
+def newest_sent_ids(connection: sa.Connection, account: str, since: datetime, most: int) -> list[str]:
+    written = sa.func.coalesce(message_ids.c.written, message_ids.c.message_id)
+    query = (
+        sa.select(written)
+        .join(messages, messages.c.id == message_ids.c.message)
+        .where(messages.c.account == account, messages.c.direction == Direction.OUTGOING, messages.c.at >= since)
+        .order_by(messages.c.at.desc(), messages.c.id)
+        .limit(most)
+    )
+    return list(connection.scalars(query))
 
 
 def unread(connection: sa.Connection) -> list[tuple[str, str]]:
@@ -262,7 +327,7 @@ def documents(connection: sa.Connection, ids: Sequence[str]) -> list[dict[str, A
     rows = {row.id: row for row in connection.execute(sa.select(messages).where(messages.c.id.in_(ids)))}
     names: dict[str, list[str]] = {}
     for row in connection.execute(sa.select(message_ids).where(message_ids.c.message.in_(ids))):
-        names.setdefault(row.message, []).append(row.message_id)
+        names.setdefault(row.message, []).append(row.written or row.message_id)
     submitted = [row.submission or row.id for row in rows.values()]
     copies = {row.id: row for row in connection.execute(sa.select(sent_copies).where(sent_copies.c.id.in_(submitted)))}
     dropboxes = {
@@ -271,6 +336,7 @@ def documents(connection: sa.Connection, ids: Sequence[str]) -> list[dict[str, A
     crms: dict[str, list[Any]] = {}
     for row in connection.execute(sa.select(crm_entries).where(crm_entries.c.message.in_(ids))):
         crms.setdefault(row.message, []).append(row)
+    delivery = delivery_rows.of_messages(connection, ids)
     return [
         _document(
             rows[id],
@@ -279,6 +345,7 @@ def documents(connection: sa.Connection, ids: Sequence[str]) -> list[dict[str, A
             dropboxes.get(rows[id].submission or id),
             crms.get(id, []),
         )
+        | {"delivery": [_delivery_document(each) for each in delivery.get(id, [])]}
         for id in ids
         if id in rows
     ]
@@ -318,10 +385,17 @@ def _document(row: Any, names: list[str], copy: Any, dropbox: Any, crms: list[An
         "because": row.because,
         "state": row.state,
         "source": row.source,
+        "notice": row.notice,
+        "participant": row.participant,
         "sent_copy": sent_copy_document(copy),
         "dropbox": dropbox_document(dropbox),
         "crm": [_crm_document(each) for each in sorted(crms, key=lambda each: str(each.crm))],
     }
+
+
+def _delivery_document(row: Any) -> dict[str, Any]:
+    said = {"address": row.address, "state": row.state, "status": row.status, "detail": row.detail}
+    return said | {"at": timestamp(row.at), "report": row.report}
 
 
 def sent_copy_document(row: Any) -> dict[str, Any] | None:

@@ -36,6 +36,7 @@ from proxyd.model import (
 from proxyd.provider.imap import PART, Connection, Opened, Unreachable
 from proxyd.rules import threads, tracking
 from proxyd.watcher.positions import Positions
+from proxyd.watcher.reports import Reports
 from proxyd.watcher.sent_copy import SentCopies
 from proxyd.watcher.session import Session
 from proxyd.workers import Clock
@@ -44,7 +45,7 @@ log = structlog.get_logger()
 
 NAMES = ("MESSAGE-ID", "IN-REPLY-TO", "REFERENCES")
 ORIGINAL_NAMES = ("X-MICROSOFT-ORIGINAL-MESSAGE-ID", "X-GOOGLE-ORIGINAL-MESSAGE-ID")
-PEOPLE = ("FROM", "SENDER", "TO", "CC")
+PEOPLE = ("FROM", "SENDER", "TO", "CC", "CONTENT-TYPE")
 
 BATCH = 200  # UIDs whose fields are asked for in one command, and that one commit covers
 FINDINGS = 8  # messages on their way into the log at once: each holds its first part in memory
@@ -157,8 +158,9 @@ class CatchUp:
             ours = await self._copies.arrived(session, opened, rest)
             rest = {uid: each for uid, each in rest.items() if uid not in ours and logged}
         seen: list[Seen] = []
+        reports = Reports(self._address, self._journal)
         while rest:
-            wanted = await (self._outgoing(rest) if sent else self._incoming(session, rest))
+            wanted = await (self._outgoing(rest) if sent else self._incoming(session, rest, reports))
             new = frozenset(_ids(rest.pop(uid) for uid in wanted))
             for uid, why in wanted.items():
                 if len(seen) == FINDINGS:
@@ -237,12 +239,14 @@ class CatchUp:
 
     # --- what of it belongs to the log ---------------------------------------------------------------------
 
-    async def _incoming(self, session: Session, headings: Mapping[int, Heading]) -> dict[int, Wanted]:
+    async def _incoming(self, session: Session, headings: Mapping[int, Heading], reports: Reports) -> dict[int, Wanted]:
         if self._account.incoming == "nothing":
             return {}
         known = await self._journal.tracked(self._address, _ids(headings.values()))
         new = {uid: each for uid, each in headings.items() if each.message_id not in known}
         matches = {uid: match for uid, each in new.items() if (match := threads.match(each, known)) is not None}
+        about = await reports.find(session, [uid for uid in new if uid not in matches])
+        matches |= about
         contacts: frozenset[str] = frozenset()
         if self._account.incoming == "contacts":
             authors = [one.address for each in new.values() for one in each.from_]
@@ -255,7 +259,8 @@ class CatchUp:
             if uid not in people or _keys(said) & self._own:
                 continue  # gone, or our own mail come back to us
             match = matches.get(uid)
-            verdict = tracking.incoming(self._rules, said, contacts=contacts, match=match)
+            report = uid in about or said.content_type == "multipart/report"
+            verdict = tracking.incoming(self._rules, said, contacts=contacts, match=match, report=report)
             if isinstance(verdict, Tracked):
                 source = Source.REPLY if match else Source.CONTACT
                 wanted[uid] = Wanted(verdict, match, Direction.INCOMING, source)

@@ -65,6 +65,17 @@ class CrmListed(Answer):
     remote_id: str | None
 
 
+class DeliveryListed(Answer):
+    address: str
+    state: str = Field(description="failed, delayed, delivered, relayed, expanded, read or deleted.")
+    status: str = Field(
+        description="An enhanced status code such as 5.1.1, or a reply code; empty where none was said."
+    )
+    detail: str = Field(description="The server's own words.")
+    at: Instant
+    report: str = Field(description="The id of the message that said so.")
+
+
 class Message(Answer):
     id: str
     account: str
@@ -91,6 +102,14 @@ class Message(Answer):
     because: str
     state: str
     source: str
+    notice: str | None = Field(
+        description="What a machine's message says: delivery_failed, delivery_delayed, delivered, read, deleted_unread, "
+        "automatic_answer; null of a person's."
+    )
+    participant: str | None = Field(
+        description="Of an answer: known or unknown, whether its author was in the conversation before."
+    )
+    delivery: list[DeliveryListed] = Field(description="What reports said of a sent message, for each recipient.")
     sent_copy: CopyListed | None
     dropbox: DropboxListed | None
     crm: list[CrmListed]

@@ -18,6 +18,7 @@ from proxyd.formats.message import (
     wire_form,
 )
 from proxyd.model import MailAddress
+from proxyd.rules.notices import automatic
 
 ADA = b"From: Ada <ada@example.com>\r\n"
 FULL = b"Message-ID: <1@example.com>\r\nDate: Mon, 23 Nov 2026 10:02:11 +0000\r\n"
@@ -122,7 +123,7 @@ def test_mark(fields: bytes, mark: bool | None) -> None:
     ],
 )
 def test_auto_mail(fields: bytes, machine: bool) -> None:
-    assert heading(fields).auto_submitted is machine
+    assert bool(automatic(heading(fields))) is machine
 
 
 @pytest.mark.parametrize(

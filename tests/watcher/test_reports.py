@@ -1,0 +1,113 @@
+"""Bounces and their kin on real Dovecot: found by what they return, and nothing read of other people's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proxyd.store import tables
+from tests.looping import on_the_loop
+from tests.rigged import message
+from tests.servers.mailprovider import CUSTOMER, OTHER_CUSTOMER, PERSON, Provider
+from tests.watcher.watched import Watched, commands, from_stranger, until, watched
+
+DSN = """\
+From: MAILER-DAEMON@mx.example.test (Mail Delivery System)
+To: {to}
+Subject: Undelivered Mail Returned to Sender
+Date: Mon, 23 Nov 2026 10:05:00 +0000
+Message-ID: <bounce-{n}@mx.example.test>
+Auto-Submitted: auto-replied
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=delivery-status; boundary="B"
+
+--B
+Content-Type: text/plain; charset=us-ascii
+
+I'm sorry to have to inform you that your message could not be delivered.
+
+--B
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.example.test
+
+Final-Recipient: rfc822; {recipient}
+Action: {action}
+Status: {status}
+Diagnostic-Code: smtp; 550 {status} <{recipient}>: no such user
+
+--B
+Content-Type: {type}
+
+Message-ID: <{id}>
+From: {to}
+Subject: Secret offer
+
+{body}
+--B--
+"""
+
+
+def dsn(
+    n: int = 1,
+    *,
+    id: str = "m1@example.test",
+    recipient: str = CUSTOMER,
+    action: str = "failed",
+    status: str = "5.1.1",
+    type: str = "message/rfc822",
+    body: str = "Private words.",
+) -> bytes:
+    text = DSN.format(n=n, to=PERSON, id=id, recipient=recipient, action=action, status=status, type=type, body=body)
+    return text.replace("\n", "\r\n").encode()
+
+
+def deliver(provider: Provider, octets: bytes) -> None:
+    """As mail systems send: with an empty return path."""
+    provider.dovecot.deliver(PERSON, octets, "<>")
+
+
+async def logged(w: Watched, count: int) -> dict[str, dict[str, Any]]:
+    await until(lambda: len(w.timeline()) >= count or None, f"{count} in the log")
+    return {each["message_id"]: each for each in w.timeline()}
+
+
+@on_the_loop
+async def test_a_bounce_is_found_by_what_it_returns_and_is_the_state_of_what_was_sent(tmp_path, provider: Provider):
+    async with watched(tmp_path, provider) as w:
+        await w.add_contact(CUSTOMER)
+        id = await w.sent(message(to=f"{CUSTOMER}, {OTHER_CUSTOMER}"), CUSTOMER, OTHER_CUSTOMER)
+        deliver(provider, dsn())
+        documents = await logged(w, 2)
+        bounce, offer = documents["<bounce-1@mx.example.test>"], documents["<m1@example.test>"]
+        assert (bounce["kind"], bounce["notice"], bounce["thread"]) == ("bounce", "delivery_failed", id)
+        assert bounce["because"] == "it reports on <m1@example.test>"
+        assert bounce["contacts"] == [CUSTOMER]
+        assert offer["state"] == "bounced"
+        (failed,) = offer["delivery"]
+        assert failed.items() >= {"address": CUSTOMER, "state": "failed", "status": "5.1.1"}.items()
+        assert failed["detail"] == f"550 5.1.1 <{CUSTOMER}>: no such user"
+        assert failed["report"] == bounce["id"]
+        (step,) = (row for row in w.rows(tables.steps) if row["what"] == "not delivered")
+        assert step["owner"] == offer["id"]
+        assert step["detail"].startswith(f"{CUSTOMER}: 5.1.1 550")
+
+
+@on_the_loop
+async def test_of_other_bounces_only_the_returned_id_is_read(tmp_path, provider: Provider):
+    async with watched(tmp_path, provider) as w:
+        await w.add_contact(CUSTOMER)
+        await w.sent(message())
+        deliver(provider, from_stranger(1))
+        deliver(provider, dsn(1, id="private@example.test"))
+        deliver(provider, dsn(2, type="text/rfc822-headers"))
+        await logged(w, 2)
+        fetches = [each for each in commands(provider) if each.startswith("UID FETCH 2 ")]
+        assert fetches
+        asked = [each.partition("UID FETCH 2 (BODY.PEEK[")[2] for each in fetches]
+        assert [each.partition("FIELDS ")[2] or each for each in asked if "CONTENT-TYPE" not in each] == [
+            "2.MIME] BODY.PEEK[3.MIME] BODY.PEEK[4.MIME])",
+            "(MESSAGE-ID X-MICROSOFT-ORIGINAL-MESSAGE-ID X-GOOGLE-ORIGINAL-MESSAGE-ID)])",
+        ], fetches
+        everything = repr([w.rows(table) for table in tables.metadata.sorted_tables])
+        assert "private@example.test" not in everything
+        assert not any(flags for flags in (each.flags for each in provider.dovecot.messages(PERSON)))
