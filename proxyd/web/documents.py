@@ -103,8 +103,8 @@ class Message(Answer):
     state: str
     source: str
     notice: str | None = Field(
-        description="What a machine's message says: delivery_failed, delivery_delayed, delivered, read, deleted_unread, "
-        "automatic_answer; null of a person's."
+        description="What a machine's message says: delivery_failed, delivery_delayed, delivered, read, "
+        "deleted_unread, automatic_answer; null of a person's."
     )
     participant: str | None = Field(
         description="Of an answer: known or unknown, whether its author was in the conversation before."
