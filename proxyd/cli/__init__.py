@@ -22,6 +22,7 @@ EXIT_FAULT = 70  # EX_SOFTWARE
 
 COMMANDS = {
     "demo": "Show all of it on this machine: a provider, a sent message, the reply, the record.",
+    "connect": "Connect the mailbox ADDRESS: find its servers, sign in, write its file.",
     "run": "Run the daemon in the foreground.",
     "check": "Read the configuration and print everything that is wrong in it.",
     "reload": "Let the daemon read its configuration anew.",
@@ -37,6 +38,7 @@ COMMANDS = {
 EXAMPLES = """\b
 Examples:
   proxyd demo
+  proxyd connect ada@example.com
   proxyd contact add grace@customer.example --name "Grace Hopper"
   proxyd status
   proxyd timeline grace@customer.example

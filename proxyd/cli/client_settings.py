@@ -13,9 +13,9 @@ import click
 from proxyd.cli.client_steps import TITLES, client_steps
 from proxyd.cli.daemon_link import NotRunning, daemon_link
 from proxyd.cli.folders import with_places
-from proxyd.cli.showing import console, plain, print_json, table
-from proxyd.config import Account, Daemon, Places, ensure_client_password, load, new_client_password
-from proxyd.errors import ProxydError
+from proxyd.cli.showing import console, note, plain, print_json, table
+from proxyd.config import Account, ConfigErrors, Daemon, Places, ensure_client_password, load, new_client_password
+from proxyd.errors import ConfigError, ProxydError
 from proxyd.relay import local_ca
 
 HOST = "localhost"  # a name: several clients refuse a certificate by IP address even where it names one
@@ -64,6 +64,23 @@ def client_settings(places: Places, address: str, new_password: bool, client: st
         click.echo(document["clients"][client]["muttrc"], nl=False)  # nothing else: it may go straight into a file
     else:
         show_settings(document)
+
+
+def show_account_settings(places: Places, account: Account) -> None:
+    """The same for an account that was connected a moment ago, whose file may be in force or not."""
+    try:
+        daemon = load(places.config).daemon
+    except ConfigErrors:  # another file has a fault: `proxyd check` tells, and this one is not to blame
+        daemon = Daemon()
+    try:
+        password = ensure_client_password(account)
+    except ConfigError:  # it lies where only the daemon can read it
+        password = "(as you keep it)"  # noqa: S105 none
+    listening, sent_folder = _running(places, account) or (_configured(daemon), "")
+    if not any(name in listening for name in OUTGOING):  # any free port, and nobody has chosen one yet
+        note(f"Once the daemon runs, this shows your mail program's settings: proxyd client-settings {account.address}")
+        return
+    show_settings(settings_document(account, listening, password, _certificate(places, daemon), sent_folder))
 
 
 def _running(places: Places, account: Account) -> tuple[dict[str, str], str] | None:

@@ -6,14 +6,16 @@ surprises is a `Problem` at its line and column, and every problem of every file
 
 from proxyd.config.alerting import Alert, AlertCommand, AlertWebhook
 from proxyd.config.fields import Endpoint, duration, duration_text, is_loopback, size
-from proxyd.config.loading import load
+from proxyd.config.loading import account_of, account_path, load
 from proxyd.config.places import Places, find_places, is_system_service
+from proxyd.config.private_files import replace_private
 from proxyd.config.problems import ConfigErrors, Problem
 from proxyd.config.secrets import (
     ensure_client_password,
     make_key_file,
     new_client_password,
     read_secret,
+    remove_secret,
     store_key,
     write_secret,
 )
@@ -61,6 +63,8 @@ __all__ = [
     "SignIn",
     "Source",
     "Watch",
+    "account_of",
+    "account_path",
     "duration",
     "duration_text",
     "ensure_client_password",
@@ -71,6 +75,8 @@ __all__ = [
     "make_key_file",
     "new_client_password",
     "read_secret",
+    "remove_secret",
+    "replace_private",
     "size",
     "store_key",
     "write_secret",

@@ -51,6 +51,20 @@ def write(service: str, user: str, secret: str, what: str) -> None:
         raise KeyringSilent(f"{what}: the keyring did not keep it; {CURE}")
 
 
+def remove(service: str, user: str, what: str) -> bool:
+    """Take the entry out; False = there was none. Raises NoKeyring or KeyringSilent."""
+
+    def take() -> bool:
+        import keyring
+
+        if keyring.get_password(service, user) is None:
+            return False
+        keyring.delete_password(service, user)
+        return True
+
+    return _within(take, what)
+
+
 def _within(ask: Callable[[], T], what: str) -> T:
     answers: list[T] = []
     errors: list[Exception] = []

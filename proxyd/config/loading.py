@@ -54,6 +54,30 @@ class _File:
         self.problem(value_mark(self.root, loc) if self.root is not None else START, message)
 
 
+def account_of(text: str, path: Path) -> Account:
+    """The account that `text` would be as the file `path` of a configuration's folder. Raises ConfigErrors.
+
+    For a file that is about to be written; that a secret's file is missing yet is no problem then.
+    """
+    file = _parsed(_File(path), text.encode())
+    setting = _validated(file, AccountFile, path.parent.parent)
+    account = _resolved(setting, file) if setting is not None else None
+    if account is not None and account.dropbox is not None and account.dropbox.lower() == account.address:
+        file.problem_at(["dropbox"], "dropbox: this is the account's own address")
+    if account is None or file.problems:
+        raise ConfigErrors(file.problems)
+    return account
+
+
+def account_path(folder: Path, address: str) -> Path | None:
+    """The file that describes the account of `address`, with or without faults; None where there is none."""
+    for path in _account_paths(folder / "accounts.d", []):
+        own = next((text for loc, text in _addresses(_read(path).root) if loc == ["address"]), None)
+        if own is not None and own.lower() == address.lower():
+            return path
+    return None
+
+
 def _read(path: Path) -> _File:
     file = _File(path)
     try:
@@ -65,6 +89,10 @@ def _read(path: Path) -> _File:
     except OSError as error:
         file.problem(START, f"the file cannot be read: {error.strerror}")
         return file
+    return _parsed(file, octets)
+
+
+def _parsed(file: _File, octets: bytes) -> _File:
     reading = read_tree(octets, silent=SECRET_SECTIONS)
     file.root = reading.root
     file.comments_only = reading.comments_only

@@ -25,6 +25,7 @@ __all__ = [
     "make_key_file",
     "new_client_password",
     "read_secret",
+    "remove_secret",
     "store_key",
     "write_secret",
 ]
@@ -75,6 +76,24 @@ def write_secret(source: Source, secret: str, what: str) -> None:
                 raise ConfigError(f"{what}: {shown(str(path), 200)} cannot be written: {error.strerror}") from None
         case _:
             raise ConfigError(f"{what}: proxyd can write to a keyring or a file only; change it where it lies")
+
+
+def remove_secret(source: Source, what: str) -> bool:
+    """Take a secret out of the keyring, or its file away; False = there is none, or it lies where only its owner
+    can take it away. Raises ConfigError where that fails."""
+    match source:
+        case KeyringEntry(user, service):
+            return desktop_keyring.remove(service, user, what)
+        case SecretFile(file=path):
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                return False
+            except OSError as error:
+                raise ConfigError(f"{what}: {shown(str(path), 200)} cannot be removed: {error.strerror}") from None
+            return True
+        case _:
+            return False
 
 
 def ensure_client_password(account: Account) -> str:

@@ -207,6 +207,11 @@ class Preset(ProviderSetting):
     """A known provider: presets/NAME.yaml."""
 
     also: tuple[Word, ...] = Field(default=(), description="Other names by which the preset is found.")
+    domains: tuple[Word, ...] = Field(default=(), description="The domains of its own addresses.")
+    mx: tuple[Word, ...] = Field(default=(), description="What the names of its MX hosts end in, for other domains.")
+    password_is: Line = Field(
+        default="", description="Which password programs sign in with, where it is a special one."
+    )
 
 
 # --- signing in --------------------------------------------------------------------------------------------

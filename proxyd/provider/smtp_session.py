@@ -94,6 +94,20 @@ class Door:
             wire.abort()
             raise
 
+    async def look(self) -> Offer:
+        """Connect, secure and greet, and go again without signing in. Raises NotReady."""
+        wire = await self._connect()
+        try:
+            offer = await self._greet(wire)
+        except Lost as lost:
+            wire.abort()
+            raise NotReady(HealthCause.UNREACHABLE, f"{self._where}: {lost.why}", lost.reply) from None
+        except BaseException:
+            wire.abort()
+            raise
+        wire.close(b"QUIT\r\n")
+        return offer
+
     @property
     def _where(self) -> str:
         return f"{self.server.host}:{self.server.port}"

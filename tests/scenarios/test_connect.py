@@ -1,0 +1,284 @@
+"""`proxyd connect` as a new user types it, with and without a terminal; a real name server leads to the provider."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import select
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from tests.servers.mailprovider import CUSTOMER, PASSWORD, PERSON, Provider
+from tests.servers.processes import free_port, need_program
+from tests.servers.resolver import Resolver
+from tests.servers.waiting import eventually
+
+PATIENCE = 60.0  # seconds
+LISTEN = 'listen: {{smtp: off, smtps: "127.0.0.1:{}", imap: off, imaps: "127.0.0.1:{}", web: off}}\n'
+
+
+class NewUser:
+    """A person with an empty home and a mailbox at `provider`, whom `resolver` leads there."""
+
+    def __init__(self, folder: Path, provider: Provider, resolver: Resolver) -> None:
+        self.folder = folder
+        self.provider = provider
+        self.resolver = resolver
+        self.config, self.data = folder / "config", folder / "data"
+        self.config.mkdir()
+        (self.config / "proxyd.yaml").write_text(LISTEN.format(free_port(), free_port()))
+        self.account = self.config / f"accounts.d/{PERSON}.yaml"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        ours = {"PROXYD_CONFIG": str(self.config), "PROXYD_DATA": str(self.data), "NO_COLOR": "1", "COLUMNS": "100"}
+        nobody = {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
+        return {**os.environ, **ours, **nobody, "HOME": str(self.folder)}
+
+    def run(self, *words: str, input: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "proxyd", *words],
+            env=self.environment,
+            input=input,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+
+    def connect(self, *more: str, password: str = PASSWORD) -> subprocess.CompletedProcess[str]:
+        words = ["connect", PERSON, *self.found, "--password-stdin", *more]
+        return self.run(*words, input=password + "\n")
+
+    @property
+    def found(self) -> list[str]:
+        return ["--nameserver", self.resolver.place, "--ca", str(self.provider.ca.ca)]
+
+    @contextlib.contextmanager
+    def daemon(self) -> Iterator[None]:
+        with (self.folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "proxyd", "run"], env=self.environment, stdout=log, stderr=log
+            )
+        try:
+            eventually(
+                lambda: '"connected"' in self.run("status", "--json").stdout,
+                "the account to be connected",
+                within=PATIENCE,
+            )
+            yield
+        finally:
+            process.terminate()
+            assert process.wait(PATIENCE) == 0, (self.folder / "log").read_text()
+
+    def everything(self) -> set[str]:
+        """Every file below the configuration and the data, but those of the daemon itself."""
+        ours = [path for folder in (self.config, self.data) for path in folder.rglob("*") if path.is_file()]
+        return {path.relative_to(self.folder).as_posix() for path in ours} - {"config/proxyd.yaml"}
+
+
+class Terminal:
+    """`proxyd` at a terminal of its own: `type` answers when the question has come."""
+
+    def __init__(self, user: NewUser, *words: str) -> None:
+        self._ours, its = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "proxyd", *words],
+            stdin=its,
+            stdout=its,
+            stderr=its,
+            env=user.environment,
+            start_new_session=True,
+        )
+        os.close(its)
+        self.screen = ""
+        self._seen = 0
+
+    def type(self, when: str, answer: str) -> None:
+        self.wait_for(when)
+        os.write(self._ours, answer.encode() + b"\n")
+
+    def wait_for(self, text: str) -> None:
+        """`text` is to come behind what was waited for before."""
+        end = monotonic() + PATIENCE
+        while text not in self.screen[self._seen :] and self._read(end):
+            pass
+        assert text in self.screen[self._seen :], self.screen
+        self._seen = self.screen.index(text, self._seen) + len(text)
+
+    def end(self) -> int:
+        end = monotonic() + PATIENCE
+        while self._read(end):
+            pass
+        os.close(self._ours)
+        return self.process.wait(PATIENCE)
+
+    def _read(self, end: float) -> bool:
+        while monotonic() < end:
+            if select.select([self._ours], [], [], 0.1)[0]:
+                try:
+                    self.screen += os.read(self._ours, 65536).decode(errors="replace")
+                except OSError:  # the other end has closed
+                    return False
+                return True
+        return False
+
+
+@pytest.fixture
+def make_user(make_provider: Callable[..., Provider], tmp_path: Path) -> Iterator[Callable[..., NewUser]]:
+    with contextlib.ExitStack() as running:
+
+        def make(**options: object) -> NewUser:
+            provider = make_provider(**options)
+            services = [
+                ("_imaps._tcp", "example.test", "localhost", provider.dovecot.imaps_port),
+                ("_submissions._tcp", "example.test", "localhost", provider.postfix.smtps_port),
+            ]
+            resolver = running.enter_context(Resolver(tmp_path / "dns", srv=services))
+            return NewUser(tmp_path, provider, resolver)
+
+        yield make
+
+
+def test_from_nothing_to_the_first_logged_mail_in_four_commands(make_user: Callable[..., NewUser]) -> None:
+    user = make_user(files_sent=True)
+    # 1
+    done = user.connect("--yes", "--name", "Ada Lovelace")
+    assert done.returncode == 0, done.stderr
+    assert "DNS names it (SRV)" in done.stderr
+    assert "The provider files sent mail in Sent." in done.stderr
+    assert "Thunderbird" in done.stdout
+    # 2
+    with user.daemon():
+        # 3
+        assert user.run("contact", "add", CUSTOMER).returncode == 0
+        # 4
+        settings = user.run("client-settings", PERSON, "--client", "neomutt")
+        (user.folder / "neomuttrc").write_text(settings.stdout)
+        sent = subprocess.run(
+            [need_program("neomutt", "neomutt"), "-n", "-F", "neomuttrc", "-s", "Offer", CUSTOMER],
+            cwd=user.folder,
+            env=user.environment | {"TERM": "xterm"},
+            input="Here it is.\n",
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert sent.returncode == 0, sent.stdout + sent.stderr
+        shown = eventually(lambda: user.run("timeline", CUSTOMER).stdout, "the mail to be logged")
+        assert "Offer" in shown
+    assert len(user.provider.dovecot.messages(CUSTOMER)) == 1
+
+
+def test_what_is_written_is_private_and_whole(make_user: Callable[..., NewUser]) -> None:
+    user = make_user()
+    done = user.connect("--yes", "--no-test-mail", "--dropbox", "4711@bcc.crm.test")
+    assert done.returncode == 0, done.stderr
+    secrets = [user.config / f"secrets/{PERSON}.{kind}" for kind in ("password", "client")]
+    assert secrets[0].read_text() == PASSWORD + "\n"
+    for path in (user.account, *secrets):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    text = user.account.read_text()
+    assert PASSWORD not in text
+    assert f"file: secrets/{PERSON}.password" in text.replace("'", "")
+    assert "dropbox: '4711@bcc.crm.test'" in text
+    assert user.run("check").returncode == 0
+    assert secrets[1].read_text().strip() in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("more", "password", "said"),
+    [
+        ((), PASSWORD, "answer by --imap localhost"),  # no terminal to ask whether localhost may have the password
+        (("--yes",), "wrong", "refused the user name or password"),
+        (("--yes",), "", "standard input is empty"),
+        (("--yes", "--imap", "localhost:1"), PASSWORD, "the connection was refused"),
+        (("--provider", "gmial"), PASSWORD, "no provider known by name"),
+        (("--yes", "--name", "Ada\nLovelace"), PASSWORD, "does not fit on a line"),
+        (("--yes", "--dropbox", PERSON), PASSWORD, "own address"),
+    ],
+)
+def test_what_does_not_work_writes_nothing(
+    make_user: Callable[..., NewUser], more: tuple[str, ...], password: str, said: str
+) -> None:
+    user = make_user()
+    done = user.connect("--no-test-mail", *more, password=password)
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert said in done.stderr
+    assert "fault" not in done.stderr
+    assert user.everything() == set()
+
+
+def test_at_a_terminal(make_user: Callable[..., NewUser]) -> None:
+    """A wrong password may be typed again; it is never shown."""
+    user = make_user(files_sent=True)
+    terminal = Terminal(user, "connect", PERSON, *user.found)
+    terminal.type("DNS can be forged. Sign in there with the password? [y/N]", "y")
+    terminal.type("not within the domain", "y")
+    terminal.type("Password of ada@example.test", "wrong")
+    terminal.wait_for("the provider refused the user name or password")
+    terminal.type("Password of ada@example.test", PASSWORD)
+    terminal.type("Send one mail from ada@example.test to itself", "y")
+    assert terminal.end() == 0, terminal.screen
+    assert "The provider files sent mail in Sent." in terminal.screen
+    assert PASSWORD not in terminal.screen
+    assert "files_sent: yes" in user.account.read_text()
+
+
+@pytest.mark.parametrize("when", ["Sign in there", "Password of", "Send one mail"])
+def test_giving_up_leaves_nothing_behind(make_user: Callable[..., NewUser], when: str) -> None:
+    user = make_user()
+    yes = ["--yes"] if when == "Password of" else []
+    terminal = Terminal(user, "connect", PERSON, *user.found, *yes)
+    if when == "Send one mail":
+        terminal.type("Sign in there", "y")
+        terminal.type("Sign in there", "y")
+        terminal.type("Password of", PASSWORD)
+    terminal.wait_for(when)
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.end() == 1
+    assert "Aborted!" in terminal.screen
+    assert user.everything() == set()
+
+
+def test_an_account_that_is_there_is_replaced_only_if_told_so(make_user: Callable[..., NewUser]) -> None:
+    user = make_user()
+    assert user.connect("--yes", "--no-test-mail").returncode == 0
+    before = user.account.read_text()
+    again = user.connect("--no-test-mail", "--track", "everything")
+    assert again.returncode == 1
+    assert "proxyd reconnect" in again.stderr
+    assert "--replace" in again.stderr
+    assert user.account.read_text() == before
+    replaced = user.connect("--yes", "--no-test-mail", "--track", "everything", "--replace")
+    assert replaced.returncode == 0, replaced.stderr
+    assert "track: everything" in user.account.read_text()
+    assert user.account.with_name(f"{PERSON}.yaml.before").read_text() == before
+
+
+def test_a_password_that_lies_somewhere_is_left_there(make_user: Callable[..., NewUser]) -> None:
+    user = make_user()
+    place = user.provider.password_file()
+    words = ["connect", PERSON, *user.found, "--yes", "--no-test-mail", "--password-from"]
+    done = user.run(*words, f"file:{place}")
+    assert done.returncode == 0, done.stderr
+    assert str(place) in user.account.read_text()
+    assert not (user.config / f"secrets/{PERSON}.password").exists()
+    done = user.run(*words, f"command:cat {place}", "--replace")
+    assert done.returncode == 0, done.stderr
+    assert f"command: [cat, '{place}']" in user.account.read_text()
+
+
+def test_a_running_daemon_takes_the_account_at_once(make_user: Callable[..., NewUser]) -> None:
+    user = make_user()
+    assert user.connect("--yes", "--no-test-mail").returncode == 0
+    with user.daemon():
+        done = user.connect("--yes", "--no-test-mail", "--replace", "--name", "Ada L.")
+        assert "The daemon serves the account now" in done.stderr
