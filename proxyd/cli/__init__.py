@@ -29,6 +29,7 @@ COMMANDS = {
     "status": "Tell how the daemon and every account are.",
     "contact": "The people whose conversations are logged: add, list, import.",
     "timeline": "Show what is logged.",
+    "search": "Find what is logged by its words.",
     "explain": "Tell why a message was or was not logged, and what became of it.",
     "token": "The HTTP API's tokens: make, list, revoke.",
     "client-settings": "Print what a mail client is to be set to.",

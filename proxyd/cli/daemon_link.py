@@ -44,6 +44,8 @@ class Records(Protocol):
 
     def explain(self, message_id: str) -> Document | None: ...
 
+    def search(self, q: str, limit: int) -> Document: ...
+
     def contacts(self) -> Document: ...
 
     def add_contact(self, email: str, name: str, company: str) -> Document: ...
@@ -91,6 +93,9 @@ class DaemonLink:
             if answer.status == httpx.codes.NOT_FOUND:
                 return None
             raise
+
+    def search(self, q: str, limit: int) -> Document:
+        return self.get("search", q=q, limit=str(limit))
 
     def contacts(self) -> Document:
         return self.get("contacts")

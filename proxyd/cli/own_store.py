@@ -9,7 +9,7 @@ from datetime import datetime
 from proxyd.config import Places, store_key
 from proxyd.errors import ConfigError
 from proxyd.store.database import Database
-from proxyd.web import answers, answers_tokens
+from proxyd.web import answers, answers_search, answers_tokens
 from proxyd.web.answers import Document
 
 
@@ -25,6 +25,9 @@ class OwnStore:
 
     def explain(self, message_id: str) -> Document | None:
         return answers.explain(self._database, message_id, self._now())
+
+    def search(self, q: str, limit: int) -> Document:
+        return answers_search.found(self._database, q, limit)
 
     def contacts(self) -> Document:
         return answers.contacts(self._database)

@@ -10,12 +10,13 @@ import asyncio
 import functools
 from collections import deque
 
+import sqlalchemy as sa
 import structlog
 
 from proxyd.formats.mime import BodyReader
 from proxyd.journal.changes import Changes, What
 from proxyd.model import Body
-from proxyd.store import content, timeline
+from proxyd.store import content, search, timeline
 from proxyd.store.database import Database
 from proxyd.workers import Workers, start
 
@@ -29,6 +30,12 @@ def read_body(database: Database, owner: str) -> Body:
         for chunk in content.octets(connection, owner):
             reader.feed(chunk)
     return reader.finish()
+
+
+def _keep(connection: sa.Connection, message: str, content: str, body: Body) -> None:
+    """With the body its words, in one commit: what is read can be found."""
+    if timeline.set_body(connection, message, content, body):
+        search.put(connection, message, body)
 
 
 class Bodies:
@@ -65,7 +72,7 @@ class Bodies:
     async def _read(self, message: str, owner: str) -> None:
         try:
             body = await self._workers.run(read_body, self._database, owner)
-            job = functools.partial(timeline.set_body, message=message, content=owner, body=body)
+            job = functools.partial(_keep, message=message, content=owner, body=body)
             await self._database.write(job, durable=False)
             self._changes.tell(What.MESSAGE, message)
         except Exception:  # whoever looks at the record reads it then, and a new start tries again

@@ -255,3 +255,12 @@ tokens = Table(
     Column("may", String, nullable=False),
     Column("at", Instant, nullable=False),
 )
+
+# Which row of the full-text index is whose; `id` is the message's date in microseconds, or the next that is free.
+indexed = Table(
+    "indexed",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("message", String(26), ForeignKey("messages.id", ondelete="CASCADE"), nullable=False, unique=True),
+    Column("attachments", Integer, nullable=False),  # those that are no pictures in the text
+)

@@ -245,10 +245,10 @@ def unread(connection: sa.Connection) -> list[tuple[str, str]]:
     return [(row.id, row.content) for row in rows]
 
 
-def set_body(connection: sa.Connection, message: str, content: str, body: Body) -> None:
-    connection.execute(
-        messages.update().where(messages.c.id == message, messages.c.content == content).values(body=asdict(body))
-    )
+def set_body(connection: sa.Connection, message: str, content: str, body: Body) -> bool:
+    """False where the record has other octets by now, or is none any more."""
+    of = (messages.c.id == message, messages.c.content == content)
+    return bool(connection.execute(messages.update().where(*of).values(body=asdict(body))).rowcount)
 
 
 @dataclass(frozen=True, slots=True)

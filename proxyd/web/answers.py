@@ -69,7 +69,7 @@ def timeline(
         documents = told(connection, ids, viewer)
         unread = history.unread(connection, ids)
         next = _cursor(log.places(connection, ids[-1:])[ids[-1]]) if more and ids else None
-    return {"messages": [_complete(database, each, unread) for each in documents], "next": next}
+    return {"messages": [complete(database, each, unread) for each in documents], "next": next}
 
 
 def _cursor(place: log.Place) -> str:
@@ -96,10 +96,10 @@ def message(database: Database, id: str, viewer: Viewer = OWNER) -> Document | N
     with database.reading() as connection:
         documents = [each for each in told(connection, [id], viewer) if viewer.sees(each["account"])]
         unread = history.unread(connection, [id])
-    return _complete(database, documents[0], unread) if documents else None
+    return complete(database, documents[0], unread) if documents else None
 
 
-def _complete(database: Database, document: Document, unread: Mapping[str, str]) -> Document:
+def complete(database: Database, document: Document, unread: Mapping[str, str]) -> Document:
     read = _with_body(database, document, unread)
     return read | {"signature": signature(read["new_text"])}
 

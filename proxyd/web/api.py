@@ -15,7 +15,7 @@ from proxyd.journal import Journal
 from proxyd.journal.changes import What
 from proxyd.model import mailbox_key
 from proxyd.store.database import Database
-from proxyd.web import answers, documents, openapi
+from proxyd.web import answers, answers_search, documents, openapi
 from proxyd.web.answers import DaemonState, Document
 from proxyd.web.events import Events
 from proxyd.web.problems import Problem, Request, not_found
@@ -158,6 +158,11 @@ class Api:
         request.setHeader("x-content-type-options", "nosniff")
         request.setHeader("content-disposition", f"attachment; filename*=UTF-8''{quote(about['name'], safe='')}")
         return await write_chunks(request, chunks, self._workers)
+
+    @route("GET", "search", answer=documents.FoundMessages)
+    async def search(self, viewer: Viewer, query: documents.Search) -> Document:
+        """The full text of what is logged, newest first."""
+        return await self._workers.run(answers_search.found, self._database, query.q, query.limit, viewer, query.cursor)
 
     @route("GET", "explain", answer=documents.Explanation, problems=UNKNOWN)
     async def explain(self, viewer: Viewer, query: documents.ExplainMessage) -> Document:

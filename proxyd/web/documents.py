@@ -28,7 +28,7 @@ Next = Annotated[
     str | None, Field(description="Where the next page begins: hand it back as `cursor`. None: this is the last one.")
 ]
 Limit = Annotated[int, Field(ge=0, le=MOST_LISTED)]
-Cursor = Annotated[str, Field(max_length=2000, description="`next` of the page before.")]
+Cursor = Annotated[str, Field(max_length=1000, description="`next` of the page before.")]
 
 
 # --- what is logged ------------------------------------------------------------------------------------------
@@ -120,6 +120,25 @@ class Messages(Answer):
     next: Next
 
 
+class Found(Message):
+    excerpt: str
+
+
+class FoundMessages(Answer):
+    messages: list[Found]
+    next: Next
+
+
+class Search(Asked):
+    q: str = Field(
+        min_length=1,
+        max_length=1000,
+        description='Words, "phrases", -words, from: to: subject: file: has:attachment before: after: account:',
+    )
+    limit: Limit = USUAL_LIMIT
+    cursor: Cursor | None = None
+
+
 class Explanation(Answer):
     message_id: str
     logged: bool
@@ -141,7 +160,7 @@ class ListMessages(Asked):
 
 
 class ExplainMessage(Asked):
-    message_id: str = Field(min_length=1, max_length=2000, description="With or without < and >.")
+    message_id: str = Field(min_length=1, max_length=1000, description="With or without < and >.")
 
 
 # --- contacts ------------------------------------------------------------------------------------------------

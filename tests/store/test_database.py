@@ -158,9 +158,14 @@ def test_the_migrations_make_the_tables_that_the_code_knows(tmp_path):
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
+    def described(name: str | None, kind: str, parents: object) -> bool:
+        """FTS5's own tables are not SQLAlchemy's to describe."""
+        return kind != "table" or not (name or "").startswith("search_index")
+
     database = Database(tmp_path, KEY)
     with database.reading() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        context = MigrationContext.configure(connection, opts={"include_name": described})
+        assert compare_metadata(context, metadata) == []
     database.close()
 
 
