@@ -27,6 +27,8 @@ COMMANDS = {
     "check": "Read the configuration and print everything that is wrong in it.",
     "reload": "Let the daemon read its configuration anew.",
     "status": "Tell how the daemon and every account are.",
+    "doctor": "Look for everything that is wrong, and name its cure.",
+    "test": "See that an account works: log in as a mail client does, and send a real mail.",
     "contact": "The people whose conversations are logged: add, list, import.",
     "timeline": "Show what is logged.",
     "search": "Find what is logged by its words.",

@@ -58,6 +58,8 @@ class Records(Protocol):
 
     def revoke_token(self, name: str) -> None: ...
 
+    def troubles(self) -> Document: ...
+
 
 class DaemonLink:
     """One connection to the daemon; the methods raise NotRunning, TryLater or Answered."""
@@ -114,6 +116,9 @@ class DaemonLink:
 
     def revoke_token(self, name: str) -> None:
         self._ask("DELETE", f"tokens/{quote(name, safe='')}")
+
+    def troubles(self) -> Document:
+        return self.get("troubles")
 
     def _ask(self, method: str, path: str, **more: Any) -> Document:
         try:

@@ -11,6 +11,7 @@ from proxyd.errors import ConfigError
 from proxyd.store.database import Database
 from proxyd.web import answers, answers_search, answers_tokens
 from proxyd.web.answers import Document
+from proxyd.web.troubles import troubles
 
 
 class OwnStore:
@@ -47,6 +48,9 @@ class OwnStore:
     def revoke_token(self, name: str) -> None:
         if not answers_tokens.revoke(self._database, name):
             raise answers.Unacceptable("there is no token of this name")
+
+    def troubles(self) -> Document:
+        return troubles(self._database, self._now())
 
 
 @contextmanager

@@ -57,7 +57,9 @@ from proxyd.workers import Clock, Workers, start
 
 T = TypeVar("T")
 
-HEALTH = "health"  # under this name the store remembers an account's condition
+# Names under which the store remembers, for each account:
+HEALTH = "health"  # its condition
+UNKNOWN_CAPABILITIES = "unknown_capabilities"  # what its IMAP server offers and we have never heard of
 
 HealthListener = Callable[[str, HealthEvent, health_rules.Condition], None]
 

@@ -12,7 +12,8 @@ import structlog
 
 from proxyd.config import Account
 from proxyd.errors import ProxydError
-from proxyd.journal import Journal
+from proxyd.formats import capabilities
+from proxyd.journal import UNKNOWN_CAPABILITIES, Journal
 from proxyd.model import Health, HealthCause, HealthEvent
 from proxyd.provider.allowance import Crowded
 from proxyd.provider.imap_door import SignedIn
@@ -117,7 +118,14 @@ class ImapDesk:
             return await self._failed(address, error)
         # Not awaited: the loop must not turn before somebody listens to the connection.
         start(self.journal.health(address, HealthEvent(HealthCause.SIGNED_IN, "IMAP")), "health")
+        self._note_unknown(address, signed_in)
         return signed_in
+
+    def _note_unknown(self, address: str, signed_in: SignedIn) -> None:
+        """What the provider offers and we have never heard of passes; `proxyd doctor` tells of it."""
+        words = " ".join(capabilities.unknown(signed_in.capabilities))
+        if words != (self.journal.known(address, UNKNOWN_CAPABILITIES) or ""):
+            start(self.journal.learn(address, UNKNOWN_CAPABILITIES, words, durable=False), "capabilities learned")
 
     async def _failed(self, address: str, error: ProxydError) -> str:
         log.warning("no sign-in for a client", account=address, why=str(error))

@@ -24,6 +24,7 @@ from proxyd.web.api import Api
 from proxyd.web.problems import Problem, Request, not_found
 from proxyd.web.routes import route, serve
 from proxyd.web.streaming import bounded
+from proxyd.web.troubles import troubles
 from proxyd.web.viewer import OWNER, May, Viewer
 from proxyd.workers import Workers
 
@@ -69,6 +70,11 @@ class Control:
     async def status(self) -> Document:
         """How the daemon and every account are, and what waits."""
         return await self._workers.run(answers.status, self._database, self._state(), datetime.now(UTC))
+
+    @route("GET", "troubles", answer=documents.Troubles, may=May.OWNER)
+    async def troubles(self) -> Document:
+        """What was given up, what nobody knows the outcome of, and what servers offer that is new to us."""
+        return await self._workers.run(troubles, self._database, datetime.now(UTC))
 
     @route("POST", "reload", answer=documents.Problems, may=May.OWNER, problems=(HTTPStatus.CONFLICT,))
     async def reload(self) -> Document:

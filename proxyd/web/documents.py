@@ -230,6 +230,12 @@ class Status(Answer):
     accounts: list[AccountListed]
 
 
+class Troubles(Answer):
+    failed: list[dict[str, Any]]
+    unknown: list[dict[str, Any]]
+    capabilities: list[dict[str, Any]]
+
+
 class Problems(Answer):
     problems: list[str]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxyd.formats.capabilities import after_login, before_login, found_in, rewritten
+from proxyd.formats.capabilities import after_login, before_login, found_in, rewritten, unknown
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,18 @@ def test_lines_that_tell(line: bytes, heard: bytes) -> None:
 def test_lines_that_only_talk_of_it(line: bytes) -> None:
     assert rewritten(line) == line
     assert found_in(line) is None
+
+
+@pytest.mark.parametrize(
+    ("offered", "found"),
+    [
+        pytest.param(
+            "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ SORT THREAD=REFS MOVE", (), id="Dovecot"
+        ),
+        pytest.param("IMAP4rev1 UNSELECT X-GM-EXT-1 AUTH=XOAUTH2 APPENDLIMIT=35651584 UTF8=ACCEPT", (), id="Gmail"),
+        pytest.param("imap4rev1 Idle XFUTURE=2 telepathy", ("TELEPATHY", "XFUTURE=2"), id="what nobody knows"),
+        pytest.param("", (), id="nothing"),
+    ],
+)
+def test_what_nobody_here_has_heard_of(offered: str, found: tuple[str, ...]) -> None:
+    assert unknown(offered.split()) == found

@@ -1,0 +1,47 @@
+"""What only the records know of trouble: what was given up, what nobody knows the outcome of, what is new to us.
+
+For `proxyd doctor`; it blocks, as `answers` does.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from ulid import ULID
+
+from proxyd.journal import UNKNOWN_CAPABILITIES
+from proxyd.journal.sending import KEPT_UNKNOWN
+from proxyd.store import history, mailboxes
+from proxyd.store.database import Database
+from proxyd.store.failures import failures
+from proxyd.store.timeline import bracketed, timestamp
+from proxyd.web.answers import Document
+
+LATELY = timedelta(days=7)
+
+
+def troubles(database: Database, now: datetime) -> Document:
+    """`{"failed": […], "unknown": […], "capabilities": […]}`."""
+    with database.reading() as connection:
+        failed = failures(connection, str(ULID.from_datetime(now - LATELY)))
+        unknown = history.unsettled(connection, now - KEPT_UNKNOWN)
+        facts = mailboxes.every_fact(connection)
+    return {
+        "failed": [
+            {"what": each.what, "account": each.account, "count": each.count, "error": each.error} for each in failed
+        ],
+        "unknown": [
+            {
+                "account": each.account,
+                "message_id": bracketed(each.message_id) if each.message_id else each.id,
+                "since": timestamp(each.begun_at),
+                "why": each.why,
+            }
+            for each in unknown
+        ],
+        "capabilities": [
+            {"account": account, "words": value.split()}
+            for (account, key), value in sorted(facts.items())
+            if key == UNKNOWN_CAPABILITIES and value
+        ],
+    }
