@@ -18,7 +18,7 @@ from proxyd.formats.smtp_data import DataReader
 from proxyd.formats.smtp_dialogue import Extensions, Path, reply
 from proxyd.model import Envelope, Recipient, SmtpReply, mailbox_key
 from proxyd.relay import answers
-from proxyd.relay.connection import IDLE_LIMIT, NAME, Connection, is_local
+from proxyd.relay.connection import IDLE_LIMIT, NAME, Connection
 from proxyd.relay.desk import Desk
 from proxyd.relay.peer import ends_of
 from proxyd.relay.reception import Reception, addresses_of
@@ -106,7 +106,7 @@ class Dialogue(Connection):
         return form.extensions(self._desk.offers(self._address))
 
     def _may_sign_in(self) -> bool:
-        return not self._address and (self.secure or is_local(self.transport.get_extra_info("peername")))
+        return not self._address and (self.secure or self.is_local)
 
     async def _start_tls(self, argument: str) -> SmtpReply | None:
         if self.secure or self._starttls is None:
@@ -176,7 +176,7 @@ class Dialogue(Connection):
             return reply(501, "5.5.2 Not base64")
 
     async def _sign_in(self, user: bytes, password: bytes) -> SmtpReply:
-        await self.send()
+        await self.flush()
         account = await self._desk.logins.check(user, password, ends_of(self.transport))
         self.heard()
         if account is not None:
@@ -278,7 +278,7 @@ class Dialogue(Connection):
         handed = await desk.submissions.hand_in(account, intake, submission)
         self.heard()
         self.say(handed.reply)
-        await self.send()
+        await self.flush()
         if self.stands:
             desk.submissions.told(handed)
 

@@ -18,10 +18,11 @@ from proxyd.config import Account
 from proxyd.formats import capabilities
 from proxyd.formats.imap_words import astrings
 from proxyd.formats.smtp_dialogue import one_line
-from proxyd.relay.imap_connection import Command, Ended, ImapConnection, Passed
+from proxyd.relay.imap_connection import Command, ImapConnection, Passed
 from proxyd.relay.imap_desk import ImapDesk
 from proxyd.relay.imap_passage import Passage
 from proxyd.relay.peer import ends_of
+from proxyd.relay.stream import Ended
 
 BAD_LOGINS = 3  # wrong passwords, then the connection ends
 VAIN_LOGINS = 3  # right ones that came to nothing at the provider, likewise: each may be a connection to it

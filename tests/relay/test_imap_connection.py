@@ -12,7 +12,7 @@ import tracemalloc
 
 import pytest
 
-from proxyd.relay import imap_connection, imap_desk
+from proxyd.relay import imap_connection, imap_desk, stream
 from tests.looping import on_the_loop
 from tests.relay.house import plain
 from tests.relay.imap_house import ADA, PASSWORD, ImapHouse, Talk, imap_house
@@ -163,7 +163,7 @@ async def test_a_wrong_password_is_slowed_down(tmp_path):
 
 @on_the_loop
 async def test_from_another_machine_nobody_signs_in_in_clear(tmp_path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(imap_connection, "is_local", lambda _: False)
+    monkeypatch.setattr(stream, "is_local", lambda _: False)
     async with imap_house(tmp_path) as here:
         client = await connect(here)
         offered = "IMAP4rev1 ID LITERAL+ SASL-IR STARTTLS LOGINDISABLED"
