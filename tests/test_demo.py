@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from proxyd.cli.demo_provider import DemoProvider, Person
@@ -79,6 +81,10 @@ def test_it_stays_up_for_a_real_client_and_leaves_nothing_behind(folder: Path, e
     words = "".join(told)
     for word in ("Thunderbird", "Outlook", "localhost", "ada@proxyd.example", "SHA-256"):
         assert word in words
+    (link,) = re.findall(r"http://localhost:\d+/login\?link=\S+", words)
+    opened = httpx.get(link, follow_redirects=True, trust_env=False)
+    assert opened.status_code == 200
+    assert "Grace Hopper" in opened.text
     (house,) = folder.iterdir()
     status = [sys.executable, "-m", "proxyd", "status", "--config", str(house), "--data", str(house)]
     assert subprocess.run(status, capture_output=True, check=False).returncode == 0

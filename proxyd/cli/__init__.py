@@ -33,6 +33,7 @@ COMMANDS = {
     "timeline": "Show what is logged.",
     "search": "Find what is logged by its words.",
     "explain": "Tell why a message was or was not logged, and what became of it.",
+    "web": "Print the link that opens the page, signed in; on a terminal, open it.",
     "token": "The HTTP API's tokens: make, list, revoke.",
     "client-settings": "Print what a mail client is to be set to.",
     "trust": "Whether this machine trusts the certificate of proxyd: install, remove, show.",

@@ -84,6 +84,10 @@ class DaemonLink:
             raise
         return []
 
+    def login_link(self, account: str | None) -> str:
+        """The page's one-time link: for an account's person, None = the owner."""
+        return str(self._ask("POST", "login-links", json={"account": account})["url"])
+
     def timeline(self, contact: str | None, account: str | None, limit: int) -> Document:
         path = f"contacts/{quote(contact, safe='@')}/timeline" if contact else "messages"
         return self.get(path, limit=str(limit), **({"account": account} if account else {}))

@@ -108,5 +108,8 @@ def _stay(house: DemoHouse) -> None:
     out.print(f"Passwords at the provider: {house.ada.address} {house.ada.password}, {grace.address} {grace.password}")
     out.print(f"{grace.name} reads on localhost, IMAP port {port}, and sends on SMTP port {house.provider.smtp_port}.")
     out.print(f"See the record grow: proxyd timeline --data {house.folder} --config {house.folder}", soft_wrap=True)
+    with house.daemon() as link:
+        page = link.login_link(None)
+    out.print(f"\n[bold]The page, signed in by this link, once:[/] {plain(page)}", soft_wrap=True)
     out.print("\n[bold]It stays up until Ctrl-C.[/]")
     house.ended.wait()

@@ -10,6 +10,7 @@ import random
 import signal
 import ssl
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -39,6 +40,8 @@ from proxyd.web.answers import AccountState, DaemonState
 from proxyd.web.answers_tokens import Tokens
 from proxyd.web.api import Api
 from proxyd.web.control import Control
+from proxyd.web.page import Page, Sessions
+from proxyd.web.problems import Problem
 from proxyd.web.public import Public
 from proxyd.workers import SystemClock, Workers, start
 
@@ -72,9 +75,12 @@ class Daemon:
         self._delivery = Delivery(self._journal, self._people.submitter, self._clock, random.random)
         self._tokens = Tokens(database, self._people.accounts)
         api = Api(self._journal, database, self._workers, self._clock, self.state, self._people.reconnect)
-        self._control = Control(api, self._tokens, database, self._workers, self.state, self.reload)
+        self._sessions = Sessions(self._clock.now)
+        self._control = Control(api, self._tokens, database, self._workers, self.state, self.reload, self._login_link)
         self._control_port: Any = None
-        self._public = Public(api, self._tokens, self._people.accounts, database, self._workers, self.state)
+        accounts = self._people.accounts
+        page = Page(self._sessions, self._journal, accounts, database, self._workers, self.state, self._clock)
+        self._public = Public(api, self._tokens, page, accounts, database, self._workers, self.state)
         self._tasks: list[asyncio.Task[Any]] = []
 
     def run(self, reactor: Any) -> None:
@@ -244,6 +250,16 @@ class Daemon:
         ]
         listening = {name: listener.address for name, listener in self._listeners.items()}
         return DaemonState(__version__, self._started_at, listening, accounts, self._config_problem)
+
+    def _login_link(self, person: str | None) -> str:
+        """The page's one-time link for a person, None = the owner. Raises Problem where there is nobody or no page."""
+        web = self._listeners.get("web")
+        if web is None:
+            raise Problem(HTTPStatus.CONFLICT, "the page is off; see listen.web in proxyd.yaml, and proxyd status")
+        if person is not None and person.lower() not in self._people.accounts():
+            raise Problem(HTTPStatus.NOT_FOUND, f"there is no account {person!r}; proxyd status names them")
+        link = self._sessions.link(None if person is None else person.lower())
+        return f"http://localhost:{web.address.rpartition(':')[2]}/login?link={link}"
 
     def _status_line(self) -> str:
         bad = [a.address for a in self.state().accounts if a.condition.state is not Health.CONNECTED]

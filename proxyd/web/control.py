@@ -35,7 +35,7 @@ _CREDENTIALS = struct.Struct("iII")  # pid, uid, gid: struct ucred of unix(7)
 
 class Control:
     """The daemon's own routes. `reload` reads the configuration anew and returns its problems, none where it was
-    taken."""
+    taken; `login_link` makes the page's one-time link, and raises Problem where there is no page."""
 
     def __init__(
         self,
@@ -45,12 +45,14 @@ class Control:
         workers: Workers,
         state: Callable[[], DaemonState],
         reload: Callable[[], Awaitable[list[str]]],
+        login_link: Callable[[str | None], str],
     ) -> None:
         self._tokens = tokens
         self._database = database
         self._workers = workers
         self._state = state
         self._reload = reload
+        self._login_link = login_link
         self._app = Klein()
         serve(api, self._app, own_user)
         serve(self, self._app, own_user)
@@ -83,6 +85,11 @@ class Control:
         if problems:
             raise Problem(HTTPStatus.CONFLICT, "the old settings stay in force", problems=problems)
         return {"problems": []}
+
+    @route("POST", "login-links", answer=documents.LoginLink, may=May.OWNER, problems=(HTTPStatus.NOT_FOUND,))
+    async def login_link(self, body: documents.MakeLoginLink) -> Document:
+        """Make the page's one-time link."""
+        return {"url": self._login_link(body.account)}
 
     # --- tokens ------------------------------------------------------------------------------------------
 

@@ -261,6 +261,14 @@ class MakeToken(Asked):
     may: Literal["read", "send"] = "send"
 
 
+class MakeLoginLink(Asked):
+    account: str | None = Field(default=None, max_length=1000, description="Whose; None = the owner's.")
+
+
+class LoginLink(Answer):
+    url: str = Field(description="Opens the page once, within ten minutes.")
+
+
 class WatchEvents(Asked):
     account: str | None = Field(default=None, description="Only what happens in this account, an address.")
 

@@ -1,10 +1,10 @@
-"""What the `web` listener answers: the HTTP API to whoever has a token; without one a mail client's settings, and
-whether the daemon is well.
+"""What the `web` listener answers: the HTTP API to whoever has a token; the page to whoever is signed in; to anybody a
+mail client's settings, and whether the daemon is well.
 
 Any program on this machine can ask, and so can any web page that a browser on it shows. A page cannot read the answer
 (no CORS header allows it), unless its own host name was made to mean 127.0.0.1 (DNS rebinding): so the Host field must
 name this machine. A token travels in a header that no page can make a browser send to us, so that nothing can be done
-in another's name. What is posted without a token is not kept.
+in another's name. What is posted without a token or a session is not kept.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from proxyd.web.answers import DaemonState, Document
 from proxyd.web.answers_tokens import Tokens
 from proxyd.web.api import Api
 from proxyd.web.control import MOST_POSTED, store_answers
+from proxyd.web.page import Page
 from proxyd.web.problems import Problem, Request, not_found, unacceptable, write_problem
 from proxyd.web.routes import PREFIX, answer_faults, serve, written
 from proxyd.web.streaming import bounded
@@ -35,6 +36,7 @@ from proxyd.web.viewer import Viewer
 from proxyd.workers import Workers
 
 # Section 4.2 of RFC 9110, section 3.2.2 of RFC 3986; any port, as it may be forwarded.
+FOR_ANYBODY = (b"/healthz", b"/.well-known/", b"/mail/", b"/api/")
 OURSELVES = re.compile(rb"(?i)(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
 
 
@@ -54,7 +56,8 @@ def argument(request: Request, name: str) -> str | None:
 
 
 class Public:
-    """The routes. `accounts` gives the accounts as they are configured now, by address in lower case."""
+    """The routes for anybody, and the way to the others. `accounts` gives the accounts as they are configured now, by
+    address in lower case."""
 
     app = Klein()
 
@@ -62,12 +65,14 @@ class Public:
         self,
         api: Api,
         tokens: Tokens,
+        page: Page,
         accounts: Callable[[], Mapping[str, Account]],
         database: Database,
         workers: Workers,
         state: Callable[[], DaemonState],
     ) -> None:
         self._tokens = tokens
+        self._page = page
         self._accounts = accounts
         self._database = database
         self._workers = workers
@@ -76,7 +81,7 @@ class Public:
         serve(api, self._api, self._asking)
 
     def site(self) -> Site:
-        resource = ThisMachineOnly(self.app.resource(), self._api.resource())
+        resource = ThisMachineOnly(self.app.resource(), self._api.resource(), self._page.app.resource())
         site = Site(resource, requestFactory=bounded(self._room))  # type: ignore[no-untyped-call]
         site.displayTracebacks = False
         site.noisy = False
@@ -96,8 +101,8 @@ class Public:
         return viewer
 
     def _room(self, request: Request) -> int:
-        """How much of a body is kept: nothing of a stranger's."""
-        return MOST_POSTED if self._viewer(request) is not None else 0
+        """How much of a body is kept: nothing of a stranger's, but what the page needs for signing in."""
+        return MOST_POSTED if self._viewer(request) is not None else self._page.most_posted(request)
 
     @app.route("/healthz", methods=["GET"])
     @answered
@@ -131,10 +136,11 @@ class ThisMachineOnly(Resource):
 
     isLeaf = True
 
-    def __init__(self, inner: Any, api: Any) -> None:
+    def __init__(self, for_anybody: Any, api: Any, page: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._inner = inner
+        self._for_anybody = for_anybody
         self._api = api
+        self._page = page
 
     def render(self, request: Request) -> bytes | int | Deferred[bytes]:
         request.setHeader("x-content-type-options", "nosniff")
@@ -143,6 +149,10 @@ class ThisMachineOnly(Resource):
         if len(hosts) != 1 or not OURSELVES.fullmatch(hosts[0]):
             detail = "this address is answered to localhost, 127.0.0.1 and [::1] only"
             return write_problem(request, Problem(HTTPStatus.MISDIRECTED_REQUEST, detail))
-        of_api = request.path.startswith(f"{PREFIX}/".encode())
-        answer: bytes | int | Deferred[bytes] = (self._api if of_api else self._inner).render(request)
+        asked = self._page
+        if request.path.startswith(f"{PREFIX}/".encode()):
+            asked = self._api
+        elif request.path.startswith(FOR_ANYBODY):
+            asked = self._for_anybody
+        answer: bytes | int | Deferred[bytes] = asked.render(request)
         return answer

@@ -20,6 +20,7 @@ from proxyd.web.answers import AccountState, DaemonState
 from proxyd.web.answers_tokens import Tokens
 from proxyd.web.api import Api
 from proxyd.web.control import Control
+from proxyd.web.page import Page, Sessions
 from proxyd.web.public import Public
 from tests.rigged import ADA, Desk, desk
 
@@ -60,6 +61,9 @@ class Served:
     async def reload(self) -> list[str]:
         return self.problems
 
+    def login_link(self, person: str | None) -> str:
+        return f"http://localhost/login?link=for-{person}"
+
     async def get(self, path: str, **arguments: str) -> tuple[int, Any]:
         response = await self.client.get(path, params=arguments)
         return response.status_code, json.loads(response.content)
@@ -74,8 +78,10 @@ async def served(folder: Path) -> AsyncIterator[Served]:
             made = Served(d, socket, client)
             tokens = Tokens(d.database, lambda: d.accounts)
             api = Api(d.journal, d.database, d.workers, d.clock, made.state, made.reconnect)
-            control = Control(api, tokens, d.database, d.workers, made.state, made.reload)
-            public = Public(api, tokens, lambda: d.accounts, d.database, d.workers, made.state)
+            control = Control(api, tokens, d.database, d.workers, made.state, made.reload, made.login_link)
+            sessions = Sessions(d.clock.now)
+            page = Page(sessions, d.journal, lambda: d.accounts, d.database, d.workers, made.state, d.clock)
+            public = Public(api, tokens, page, lambda: d.accounts, d.database, d.workers, made.state)
             port = reactor.listenUNIX(str(socket), control.site(), mode=0o600)
             web = reactor.listenTCP(0, public.site(), interface="127.0.0.1")
             made.web = f"http://127.0.0.1:{web.getHost().port}"

@@ -20,6 +20,7 @@ from proxyd.web import autoconfig
 from proxyd.web.answers import DaemonState
 from proxyd.web.answers_tokens import Tokens
 from proxyd.web.api import Api
+from proxyd.web.page import Page, Sessions
 from proxyd.web.public import Public
 from tests.looping import on_the_loop
 from tests.rigged import ADA, account, desk
@@ -72,7 +73,8 @@ async def asked(folder: Path) -> AsyncIterator[Asked]:
 
         tokens = Tokens(d.database, lambda: d.accounts)
         api = Api(d.journal, d.database, d.workers, d.clock, state, never)
-        public = Public(api, tokens, lambda: d.accounts, d.database, d.workers, state)
+        page = Page(Sessions(d.clock.now), d.journal, lambda: d.accounts, d.database, d.workers, state, d.clock)
+        public = Public(api, tokens, page, lambda: d.accounts, d.database, d.workers, state)
         port = reactor.listenTCP(0, public.site(), interface="127.0.0.1")
         made.port = port.getHost().port
         client.base_url = httpx.URL(f"http://localhost:{made.port}")
@@ -143,7 +145,6 @@ async def test_everything_else_is_a_problem_document(tmp_path: Path) -> None:
             (f"{PATH}?emailaddress=sales@example.test", 404),
             (f"{PATH}?emailaddress=%00%ff", 404),
             (PATH, 422),
-            ("/", 404),
             ("/api/v1/accounts", 401),
             ("/api/v1/status", 404),
         ):

@@ -1,0 +1,320 @@
+"""The page's routes: whole pages, and with `?part=…` the part of one that the script puts in its place."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+import structlog
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from werkzeug.exceptions import HTTPException
+
+from proxyd.config import Account
+from proxyd.errors import ProxydError
+from proxyd.journal import Journal
+from proxyd.journal.changes import What
+from proxyd.model import mailbox_key
+from proxyd.store.database import Database
+from proxyd.web import answers
+from proxyd.web.answers import DaemonState, Document
+from proxyd.web.events import Events
+from proxyd.web.page import guard, story
+from proxyd.web.page.rendering import Static, templates
+from proxyd.web.page.sessions import LONGEST, Sessions
+from proxyd.web.problems import Problem, Request, not_found, unacceptable
+from proxyd.web.streaming import write_chunks
+from proxyd.web.viewer import May, Viewer, viewer_of
+from proxyd.workers import Clock, Workers
+
+log = structlog.get_logger()
+
+MOST_SHOWN = 500  # messages of one contact
+MOST_POSTED = 40 * 1024 * 1024  # octets: a message with its attachments
+MOST_OF_A_LINK = 200
+NO_CONTENT = b""
+
+Handler = Callable[..., Coroutine[Any, Any, str | bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Somebody who is signed in: what they may see, and the token of what they post."""
+
+    viewer: Viewer
+    token: str
+
+
+def page(handler: Handler) -> Callable[..., Deferred[bytes]]:
+    """For whoever is signed in: the handler is given the visit. What goes wrong becomes a page that says so."""
+
+    @functools.wraps(handler)
+    def respond(self: Any, request: Request, **parts: str) -> Deferred[bytes]:
+        async def written() -> bytes:
+            guard.harden(request)
+            visit = None
+            try:
+                if guard.from_elsewhere(request):
+                    raise Problem(HTTPStatus.FORBIDDEN, "another page asked for this; open proxyd's page by itself")
+                visit = self.visit(request)
+                if visit is None:
+                    return bytes(self.sign_in_page(request))
+                if request.too_long:
+                    raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MOST_POSTED >> 20} MB are taken")
+                result = await handler(self, request, visit, **parts)
+            except Problem as error:
+                return bytes(self.problem_page(request, error, visit))
+            except answers.Unacceptable as error:
+                return bytes(self.problem_page(request, unacceptable(str(error)), visit))
+            except ProxydError as error:
+                return bytes(self.problem_page(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error)), visit))
+            if isinstance(result, bytes):
+                return result
+            request.setHeader("content-type", "text/html; charset=utf-8")
+            return result.encode("utf-8", "replace")
+
+        return Deferred.fromFuture(asyncio.ensure_future(written()))
+
+    return respond
+
+
+class Page:
+    """The routes, below `/`. `accounts` gives the accounts as they are configured now, by address in lower case."""
+
+    app = Klein()
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        journal: Journal,
+        accounts: Callable[[], Mapping[str, Account]],
+        database: Database,
+        workers: Workers,
+        state: Callable[[], DaemonState],
+        clock: Clock,
+    ) -> None:
+        self.sessions = sessions
+        self._journal = journal
+        self._events = Events(journal, database, workers, clock)
+        self._accounts = accounts
+        self._database = database
+        self._workers = workers
+        self._state = state
+        self._static = Static()
+        self._templates = templates()
+
+    def most_posted(self, request: Request) -> int:
+        """How many octets of a request's body are worth keeping: no more than a link where no session sends it."""
+        return MOST_POSTED if self.visit(request) is not None else MOST_OF_A_LINK
+
+    def visit(self, request: Request) -> Visit | None:
+        """Whose session the request carries; None where nobody is signed in, or is no person of ours any more."""
+        session = self.sessions.session(guard.cookie(request))
+        accounts = self._accounts()
+        if session is None or (session.person is not None and session.person not in accounts):
+            return None
+        may = May.OWNER if session.person is None else May.SEND
+        return Visit(viewer_of(session.person, may, accounts), session.token)
+
+    # --- in and out --------------------------------------------------------------------------------------
+
+    @app.route("/", methods=["GET"])
+    @page
+    async def start(self, request: Request, visit: Visit) -> bytes:
+        return _go(request, "/contacts")
+
+    @app.route("/login", methods=["GET"])
+    def login(self, request: Request) -> bytes:
+        """The link that `proxyd web` prints. Where another page leads to it, a person says so first: else a colleague
+        could have them signed in as somebody else, unasked."""
+        guard.harden(request)
+        link = _argument(request, "link")
+        if guard.from_elsewhere(request) and self.sessions.good(link):
+            request.setHeader("content-type", "text/html; charset=utf-8")
+            return self._render(None, "confirm.html", link=link).encode()
+        return self._opened(request, link)
+
+    @app.route("/login", methods=["POST"])
+    def confirmed(self, request: Request) -> bytes:
+        guard.harden(request)
+        if not guard.from_our_page(request):
+            problem = Problem(HTTPStatus.FORBIDDEN, "this was not sent from proxyd's own page")
+            return self.problem_page(request, problem, None)
+        return self._opened(request, _argument(request, "link"))
+
+    def _opened(self, request: Request, link: str) -> bytes:
+        cookie = self.sessions.open(link)
+        if cookie is None:
+            return self.sign_in_page(request, used=True)
+        guard.give_cookie(request, cookie, LONGEST.total_seconds())
+        return _go(request, "/contacts")
+
+    @app.route("/logout", methods=["POST"])
+    @page
+    async def logout(self, request: Request, visit: Visit) -> bytes:
+        guard.posted_by_us(request, visit.token, _argument(request, "token"))
+        self.sessions.close(guard.cookie(request))
+        guard.give_cookie(request, "", 0)
+        return _go(request, "/")
+
+    @app.route("/static/<name>", methods=["GET"])
+    def static(self, request: Request, name: str) -> bytes:
+        guard.harden(request)
+        found = self._static.get(name)
+        if found is None:
+            return self.problem_page(request, not_found("there is no such file"), None)
+        request.setHeader("content-type", found[0])
+        request.setHeader("cache-control", "private, max-age=86400")  # its address changes when it does
+        return found[1]
+
+    # --- contacts ----------------------------------------------------------------------------------------
+
+    @app.route("/contacts", methods=["GET"])
+    @page
+    async def contacts(self, request: Request, visit: Visit) -> str:
+        q = _argument(request, "q")
+        found = await self._contacts(visit, q)
+        if _argument(request, "part") == "list":
+            return self._render(visit, "contact_list.html", contacts=found, q=q, chosen="")
+        return self._render(visit, "contacts.html", contacts=found, q=q, chosen="", here="contacts")
+
+    @app.route("/contacts", methods=["POST"])
+    @page
+    async def add_contact(self, request: Request, visit: Visit) -> bytes:
+        guard.posted_by_us(request, visit.token, _argument(request, "token"))
+        email, name, company = (_argument(request, each) for each in ("email", "name", "company"))
+        added = await self._workers.run(answers.add_contact, self._database, email, name, company)
+        self._journal.changes.tell(What.CONTACT, mailbox_key(added["email"]))
+        return _go(request, f"/contacts/{quote(added['email'], safe='@')}")
+
+    @app.route("/contacts/<path:email>", methods=["GET"])
+    @page
+    async def contact(self, request: Request, visit: Visit, email: str) -> str:
+        """Anybody's conversations, a contact's or not: a colleague in Cc is one click away."""
+        found = await self._workers.run(answers.timeline, self._database, email, None, MOST_SHOWN, visit.viewer)
+        shown: Document = {"threads": story.threads(found["messages"]), "more": found["next"] is not None}
+        everybody = await self._contacts(visit, "")
+        key = mailbox_key(email)
+        person = next((each for each in everybody if mailbox_key(each["email"]) == key), None)
+        shown["contact"] = person or {"email": email, "name": "", "company": "", "messages": 0, "last": None}
+        shown["known"] = person is not None
+        if _argument(request, "part") == "timeline":
+            return self._render(visit, "timeline.html", **shown)
+        q = _argument(request, "q")
+        listed = await self._contacts(visit, q) if q else everybody
+        more: Document = {"contacts": listed, "q": q, "chosen": key, "here": "contacts"}
+        return self._render(visit, "contact.html", **shown, **more)
+
+    async def _contacts(self, visit: Visit, q: str) -> list[Document]:
+        found = await self._workers.run(answers.contacts, self._database, q, visit.viewer)
+        # Those with the newest words first, then those nobody has written to yet, by address.
+        return sorted(found["contacts"], key=lambda each: each["last"] or "", reverse=True)
+
+    # --- attachments -------------------------------------------------------------------------------------
+
+    @app.route("/messages/<id>/attachments/<int:n>", methods=["GET"])
+    @page
+    async def attachment(self, request: Request, visit: Visit, id: str, n: int) -> bytes:
+        about, chunks = await self._attachment(visit, id, n)
+        request.setHeader("content-type", "application/octet-stream")
+        request.setHeader("content-disposition", f"attachment; filename*=UTF-8''{quote(about['name'], safe='')}")
+        return await write_chunks(request, chunks, self._workers)
+
+    @app.route("/messages/<id>/attachments/<int:n>/preview", methods=["GET"])
+    @page
+    async def preview(self, request: Request, visit: Visit, id: str, n: int) -> bytes:
+        """Only what the browser can show and that can do nothing there."""
+        about, chunks = await self._attachment(visit, id, n)
+        kind = story.preview(about)
+        if not kind:
+            raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "this kind of file is not shown here; it can be saved")
+        types = {"text": "text/plain; charset=utf-8"}
+        request.setHeader("content-type", types.get(kind, about["type"]))
+        request.setHeader("content-security-policy", guard.PDF_POLICY if kind == "pdf" else guard.FOREIGN_POLICY)
+        request.setHeader("content-disposition", f"inline; filename*=UTF-8''{quote(about['name'], safe='')}")
+        return await write_chunks(request, chunks, self._workers)
+
+    async def _attachment(self, visit: Visit, id: str, n: int) -> Any:
+        found = await self._workers.run(answers.attachment, self._database, id, n, visit.viewer)
+        if found is None:
+            raise not_found("there is no such attachment; it may have been erased")
+        return found
+
+    # --- the daemon --------------------------------------------------------------------------------------
+
+    @app.route("/accounts", methods=["GET"])
+    @page
+    async def health(self, request: Request, visit: Visit) -> str:
+        status = await self._workers.run(answers.status, self._database, self._state(), datetime.now(UTC))
+        mine = [each for each in status["accounts"] if visit.viewer.speaks_for(each["address"])]
+        return self._render(visit, "accounts.html", accounts=mine, daemon=status["daemon"], here="accounts")
+
+    @app.route("/why", methods=["GET"])
+    @page
+    async def why(self, request: Request, visit: Visit) -> str:
+        asked = _argument(request, "message_id").strip()
+        told = None
+        if asked:
+            now = datetime.now(UTC)
+            told = await self._workers.run(answers.explain, self._database, asked, now, visit.viewer)
+        return self._render(visit, "why.html", asked=asked, told=told, here="why")
+
+    @app.route("/events", methods=["GET"])
+    @page
+    async def events(self, request: Request, visit: Visit) -> bytes:
+        """What changes, as it happens; the script then fetches the part of the page that shows it."""
+        return await self._events.write(request, visit.viewer)
+
+    # --- rendering ---------------------------------------------------------------------------------------
+
+    def _render(self, visit: Visit | None, template: str, **more: Any) -> str:
+        given = {"visit": visit, "version": self._static.version, "here": ""} | more
+        return self._templates.get_template(template).render(given)
+
+    def sign_in_page(self, request: Request, *, used: bool = False) -> bytes:
+        request.setResponseCode(HTTPStatus.FORBIDDEN)
+        request.setHeader("content-type", "text/html; charset=utf-8")
+        return self._render(None, "sign_in.html", used=used).encode()
+
+    def problem_page(self, request: Request, problem: Problem, visit: Visit | None) -> bytes:
+        request.setResponseCode(problem.status)
+        request.setHeader("content-type", "text/html; charset=utf-8")
+        more = {"title": problem.status.phrase, "detail": problem.detail}
+        return self._render(visit, "problem.html", **more).encode("utf-8", "replace")
+
+    def no_such_page(self, request: Request, failure: Failure) -> bytes:
+        guard.harden(request)
+        error: Any = failure.value
+        status = HTTPStatus(error.code or 500)
+        detail = "there is no such page here" if status is HTTPStatus.NOT_FOUND else status.description
+        return self.problem_page(request, Problem(status, detail), None)
+
+    def our_fault(self, request: Request, failure: Failure) -> bytes:
+        guard.harden(request)
+        log.error("a page failed", path=request.path.decode("ascii", "replace"), exc_info=failure.value)
+        detail = "a fault of proxyd; its log says more"
+        return self.problem_page(request, Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail), None)
+
+
+_routes: Any = Page.app
+_routes.handle_errors(HTTPException)(Page.no_such_page)
+_routes.handle_errors(Exception)(Page.our_fault)
+
+
+def _go(request: Request, path: str) -> bytes:
+    """See other: what was posted is not posted again by a reload."""
+    request.setResponseCode(HTTPStatus.SEE_OTHER)
+    request.setHeader("location", path)
+    return NO_CONTENT
+
+
+def _argument(request: Request, name: str) -> str:
+    values = request.args.get(name.encode()) or [b""]
+    return str(values[0].decode("utf-8", "replace"))

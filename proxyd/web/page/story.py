@@ -1,0 +1,63 @@
+"""A contact's messages as a person reads them: thread by thread, each in the order in which it was said. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Document = Mapping[str, Any]
+
+PREVIEWED = ("image/png", "image/jpeg", "image/gif", "image/webp")
+READABLE = ("text/plain", "text/csv", "text/markdown", "text/calendar", "message/rfc822", "application/json")
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """`subject` is the first message's; `messages` oldest first; `last` the newest one's date."""
+
+    id: str
+    subject: str
+    messages: tuple[Document, ...]
+    last: str
+
+
+def threads(messages: Iterable[Document]) -> list[Thread]:
+    """That with the newest message first."""
+    found: dict[str, list[Document]] = {}
+    for each in messages:
+        found.setdefault(each["thread"], []).append(each)
+    made = []
+    for id, members in found.items():
+        ordered = tuple(sorted(members, key=lambda each: (each["date"], each["id"])))
+        made.append(Thread(id, ordered[0]["subject"] or "(no subject)", ordered, ordered[-1]["date"]))
+    return sorted(made, key=lambda each: (each.last, each.id), reverse=True)
+
+
+def folded(message: Document) -> tuple[str, str]:
+    """What is new in a message, and what is folded away: the rest of it, or all of it where the two are mixed."""
+    whole, new = message["text"].strip("\n"), message["new_text"].strip("\n")
+    if not new.strip() or new == whole:
+        return whole, ""
+    rest = whole[len(new) :] if whole.startswith(new) else whole
+    return new, rest.strip("\n")
+
+
+def preview(attachment: Document) -> str:
+    """How the browser may show an attachment in place: image, text, pdf; "" = only to be saved.
+
+    An SVG image can carry a script and an HTML text is one: they are saved, never shown.
+    """
+    kind = attachment["type"]
+    if kind in PREVIEWED:
+        return "image"
+    if kind == "application/pdf":
+        return "pdf"
+    return "text" if kind in READABLE else ""
+
+
+def others(message: Document) -> list[Document]:
+    """The people on the other side of a message."""
+    if message["direction"] == "incoming":
+        return [message["from"]]
+    return [*message["to"], *message["cc"], *message["bcc"]]

@@ -1,0 +1,159 @@
+"""How the page says things: instants, sizes, and what became of a message, as plain words. Pure."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from typing import Any
+
+Document = dict[str, Any]
+
+HUES = 8  # of avatars, as the style sheet has them
+
+FILED_BY = {"client": "your mail program", "provider": "your provider", "proxyd": "proxyd"}
+SOURCES = {
+    "smtp": "sent through proxyd",
+    "sent_folder": "sent from another device",
+    "reply": "received as an answer",
+    "contact": "received from a contact",
+    "forwarded": "forwarded for the record",
+    "marked": "marked by hand",
+    "backfill": "found in earlier mail",
+    "api": "written here",
+}
+PATIENCE = {
+    "connecting": "Nothing to do: proxyd is signing in.",
+    "unreachable": "Is this computer online? proxyd tries again by itself, and nothing is lost meanwhile.",
+    "throttled": "Nothing to do: proxyd waits as long as the provider asks, then goes on.",
+}
+HEALTH = {
+    "connected": "Connected",
+    "connecting": "Connecting",
+    "unreachable": "Provider unreachable",
+    "throttled": "Provider asks to wait",
+    "password_refused": "Password refused",
+    "access_revoked": "Access withdrawn",
+    "misconfigured": "Settings do not work",
+}
+HEALTH_TONES = {"connected": "good", "connecting": "calm", "unreachable": "warn", "throttled": "warn"}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A few words in a tone: good, calm, warn or bad."""
+
+    tone: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """An instant: for a machine, in words, and exactly."""
+
+    iso: str
+    words: str
+    exact: str
+
+
+def when(iso: str, now: datetime, zone: tzinfo | None = None) -> When:
+    """`iso` as a document of CONTRACT section 3 has it; shown in `zone` (None: this machine's)."""
+    at, here = datetime.fromisoformat(iso).astimezone(zone), now.astimezone(zone)
+    return When(iso, _words(at, here), f"{at:%A}, {at.day} {at:%B %Y, %H:%M:%S}")
+
+
+def _words(at: datetime, now: datetime) -> str:
+    ago = now - at
+    if timedelta(0) <= ago < timedelta(minutes=1):
+        return "just now"
+    if timedelta(0) <= ago < timedelta(hours=1):
+        minutes = int(ago.total_seconds() // 60)
+        return f"{minutes} min ago"
+    days = (now.date() - at.date()).days
+    if days == 0:
+        return f"{at:%H:%M}"
+    if days == 1:
+        return f"yesterday, {at:%H:%M}"
+    if 1 < days < 7:
+        return f"{at:%A}, {at:%H:%M}"
+    return f"{at.day} {at:%b}, {at:%H:%M}" if at.year == now.year else f"{at.day} {at:%b %Y}"
+
+
+def size(octets: int) -> str:
+    if octets < 1000:
+        return f"{octets} B"
+    return f"{octets / 1000:.0f} kB" if octets < 1_000_000 else f"{octets / 1_000_000:.1f} MB"
+
+
+def initials(name: str, address: str) -> str:
+    words = re.findall(r"[^\W\d_]+", name) or re.findall(r"[^\W_]+", address.partition("@")[0])
+    picked = [words[0], words[-1]] if len(words) > 1 else words
+    return "".join(each[0] for each in picked).upper() or "?"
+
+
+def hue(address: str) -> int:
+    """The same person has the same colour, today and tomorrow."""
+    return zlib.crc32(address.lower().encode("utf-8", "replace")) % HUES
+
+
+def state(message: Document) -> Said:
+    """What became of a message, in a word or two."""
+    if message["kind"] == "bounce":
+        return Said("bad", "Bounced")
+    if message["kind"] == "auto_reply":
+        return Said("warn", "Automatic answer")
+    match message["state"]:
+        case "sent":
+            return Said("good", "Sent")
+        case "received":
+            return Said("calm", "Received")
+        case "submitting":
+            return Said("calm", "Being sent")
+        case "refused":
+            return Said("bad", "Refused: not sent")
+        case "bounced":
+            return Said("bad", "Bounced")
+        case _:
+            return Said("warn", "Unclear whether sent")
+
+
+def concerns(message: Document) -> list[Said]:
+    """What else of a message is to be seen at once: what waits, and what went wrong."""
+    said = []
+    copy, dropbox = message["sent_copy"], message["dropbox"]
+    if copy is not None and copy["state"] == "failed":
+        said.append(Said("warn", "No copy in Sent"))
+    if dropbox is not None and dropbox["state"] != "sent":
+        said.append(Said("warn", "CRM copy failed") if dropbox["state"] == "failed" else Said("calm", "CRM copy waits"))
+    states = {each["state"] for each in message["crm"]}
+    if "failed" in states:
+        said.append(Said("bad", "Not in the CRM"))
+    elif "waiting" in states:
+        said.append(Said("calm", "Waiting for the CRM"))
+    return said
+
+
+def sent_copy(copy: Document) -> str:
+    """One sentence on the copy in the Sent folder."""
+    match copy["state"]:
+        case "present":
+            by = FILED_BY.get(copy["by"], copy["by"])
+            count = "One copy" if copy["copies"] == 1 else f"{copy['copies']} copies"
+            return f"{count} in {copy['folder']}, filed by {by}."
+        case "waiting":
+            return "Waiting to see who files the copy in Sent."
+        case "not_wanted":
+            return "No copy in Sent is wanted."
+        case _:
+            return f"No copy in Sent: {copy.get('error') or 'it could not be filed'}"
+
+
+def health(account: Document) -> Said:
+    named = account["state"]
+    return Said(HEALTH_TONES.get(named, "bad"), HEALTH.get(named, named.replace("_", " ").capitalize()))
+
+
+def patience(account: Document) -> str:
+    """What is to be said where time heals, "" where a person must act or all is well."""
+    return PATIENCE.get(account["state"], "")
