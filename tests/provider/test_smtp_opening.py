@@ -64,8 +64,8 @@ async def test_greetings(greeting: str, cause: HealthCause) -> None:
     [
         ("535 5.7.8 Error: authentication failed: ", REFUSED),
         ("535 Incorrect authentication data", REFUSED),
-        ("534-5.7.9 Application-specific password required.\r\n534 5.7.9 See https://x.example", REFUSED),
-        ("535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled", REFUSED),
+        ("534-5.7.9 Application-specific password required.\r\n534 5.7.9 See https://x.example", MISCONFIGURED),
+        ("535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled", MISCONFIGURED),
         ("550 5.7.1 disabled", REFUSED),
         ("454 4.7.0 Too many login attempts", THROTTLED),
         ("451 4.3.0 backend is away", THROTTLED),
@@ -390,7 +390,7 @@ async def test_nobody_listens() -> None:
 async def test_a_name_that_does_not_exist() -> None:
     async with client(SimpleNamespace(host="mail.invalid", port=465, tls="implicit")) as ada:
         await ada.submit()
-        assert ada.causes == [UNREACHABLE]
+        assert ada.causes == [HealthCause.NO_SUCH_NAME]
         assert ada.health[0].evidence.startswith("mail.invalid:465: the name was not found")
 
 
