@@ -13,7 +13,7 @@ import re
 import unicodedata
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -342,6 +342,38 @@ class Found:
     uidvalidity: int
     uid: int
     internaldate: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """Going through an account's earlier mail, from the day `since` to the day before `until`; before `next_day` all of
+    it was gone through. `state`: asked | running | done | stopped. `dry_run`: it only counts.
+
+    Of `total` messages in that span `read` were looked at, of `headers` of these the fields were fetched; `found` are
+    with contacts, of which `logged` are new in the log. `seconds` is the time it took so far; `waits_for` why it does
+    not go on now, for a person.
+    """
+
+    account: str
+    dry_run: bool
+    since: date
+    until: date
+    next_day: date
+    asked_at: datetime
+    state: str = "asked"
+    total: int = 0
+    read: int = 0
+    headers: int = 0
+    incoming: int = 0
+    outgoing: int = 0
+    logged: int = 0
+    seconds: float = 0.0
+    waits_for: str = ""
+    ended_at: datetime | None = None
+
+    @property
+    def found(self) -> int:
+        return self.incoming + self.outgoing
 
 
 # --- events that the journal records -----------------------------------------------------------------------

@@ -32,6 +32,7 @@ COMMANDS = {
     "contact": "The people whose conversations are logged: add, list, import.",
     "timeline": "Show what is logged.",
     "search": "Find what is logged by its words.",
+    "backfill": "Log earlier mail with known contacts.",
     "explain": "Tell why a message was or was not logged, and what became of it.",
     "web": "Print the link that opens the page, signed in; on a terminal, open it.",
     "token": "The HTTP API's tokens: make, list, revoke.",

@@ -88,6 +88,17 @@ class DaemonLink:
         """The page's one-time link: for an account's person, None = the owner."""
         return str(self._ask("POST", "login-links", json={"account": account})["url"])
 
+    def ask_backfill(self, account: str, since: str, dry_run: bool) -> Document:
+        return self._ask("POST", "backfills", json={"account": account, "since": since, "dry_run": dry_run})
+
+    def backfill(self, account: str, dry_run: bool) -> Document:
+        """How it is, once there is something new to show; waits for a second at most."""
+        return self.get(f"backfills/{quote(account, safe='@')}", wait="1", dry_run=str(dry_run).lower())
+
+    def stop_backfill(self, account: str, dry_run: bool) -> Document:
+        arguments = {"dry_run": str(dry_run).lower()}
+        return self._ask("DELETE", f"backfills/{quote(account, safe='@')}", params=arguments)
+
     def timeline(self, contact: str | None, account: str | None, limit: int) -> Document:
         path = f"contacts/{quote(contact, safe='@')}/timeline" if contact else "messages"
         return self.get(path, limit=str(limit), **({"account": account} if account else {}))

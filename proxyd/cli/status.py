@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -18,6 +19,7 @@ WELL = ("connected", "connecting")
 COLOURS = {"connected": "green", "connecting": "yellow", "throttled": "yellow", "unreachable": "yellow"}
 
 ALL_THE_TIME = "all the time"
+NEW = timedelta(days=7)  # in which a new account's earlier mail is offered to be logged
 
 EPILOG = """\b
 States: connected, connecting, unreachable, throttled, password_refused, access_revoked, misconfigured.
@@ -96,6 +98,8 @@ def _concerns(account: dict[str, Any]) -> list[str]:
     lines = []
     if account["state"] != "connected" or account["evidence"]:
         lines.append(account["sentence"])
+    if earlier := _earlier(account):
+        lines.append(earlier)
     if account.get("watching", ALL_THE_TIME) != ALL_THE_TIME:
         lines.append(f"watching the mailbox: {account['watching']}")
     for mail in account.get("unknown", []):
@@ -107,3 +111,20 @@ def _concerns(account: dict[str, Any]) -> list[str]:
             f"ask its recipient before sending it again: proxyd explain {mail['message_id'] or mail['id']}"
         )
     return lines
+
+
+def _earlier(account: dict[str, Any]) -> str | None:
+    """What is not read of the mailbox, and how it can be; of a new account it is said for some days."""
+    going, began, lost = (account.get(each) for each in ("backfill", "read_from", "positions_lost"))
+    if going is not None and going["state"] in ("asked", "running"):
+        done = f"{going['read']} of {going['total']} messages" if going["total"] else "nothing yet"
+        waits = f"; waits: {going['waits_for']}" if going["waits_for"] else ""
+        return f"earlier mail, since {going['since']}, is gone through: {done}{waits}"
+    new = began is not None and datetime.now(UTC) - datetime.fromisoformat(began) < NEW
+    if began is None or (going is not None and going["asked_at"] >= began) or not (lost or new):
+        return None
+    what = "how far it was read is lost; it is read" if lost else "the mailbox is read"
+    return (
+        f"{what} from {local(began)} on; to log earlier mail with your contacts: "
+        f"proxyd backfill {account['address']} --since 90d"
+    )

@@ -15,6 +15,7 @@ from ulid import ULID
 
 from proxyd.config import Account
 from proxyd.journal import finding, sending
+from proxyd.journal.backfilling import Backfills
 from proxyd.journal.bodies import Bodies
 from proxyd.journal.changes import Changes, What
 from proxyd.journal.finding import Arrived, DueCopy, UnknownSubmission
@@ -87,6 +88,7 @@ class Journal:
         self.changes = Changes()
         self.uploads = Uploads(clock)
         self.bodies = Bodies(database, workers, self.changes)
+        self.backfills = Backfills(database, workers, clock)
 
     async def open(self) -> None:
         """After a start: nothing is on its way any more; what says *submitting* is unknown and will be looked for."""

@@ -78,6 +78,7 @@ class Allowance:
         self._learned: rules.Learned | None = None
         self._clients: set[Place] = set()
         self._watchers: set[Place] = set()
+        self._guests: set[Place] = set()  # of work that can wait, going through earlier mail
         self._resting = 0  # places that clients left a moment ago, which the watcher does not take yet
         self._changed = asyncio.Event()
         self._last_share = rules.WATCHER
@@ -105,16 +106,25 @@ class Allowance:
     @property
     def share(self) -> int:
         """How many connections the watcher may have now."""
-        return self.limit.watcher(len(self._clients) + self._resting)
+        return self.limit.watcher(len(self._clients) + self._resting + len(self._guests))
+
+    @property
+    def guest_welcome(self) -> bool:
+        """May work that can wait have a connection now? It may where the clients leave one."""
+        return self.limit.watcher(len(self._clients) + self._resting) >= 1
 
     @property
     def told(self) -> str:
         """How the mailbox is watched, for a person."""
-        return self.limit.told(len(self._clients) + self._resting)
+        return self.limit.told(len(self._clients) + self._resting, len(self._guests))
 
     @property
     def state(self) -> Connections:
         return Connections(len(self._clients), len(self._watchers), self.limit.cap, self.told)
+
+    @property
+    def _standing(self) -> int:
+        return len(self._clients) + len(self._watchers) + len(self._guests)
 
     # --- coming and going
 
@@ -137,7 +147,7 @@ class Allowance:
         """Until there are no more connections than the provider has places; not for long."""
         try:
             async with asyncio.timeout(GIVE_WAY):
-                while len(self._clients) + len(self._watchers) > self.limit.cap and self._watchers:
+                while self._standing > self.limit.cap and (self._watchers or self._guests):
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
@@ -152,7 +162,7 @@ class Allowance:
         try:
             return await self._try(connect)
         except TryLater as error:
-            if not self.refused(error) or not self._watchers:
+            if not self.refused(error) or not (self._watchers or self._guests):
                 raise self._crowded(error) from error
         await self._clock.sleep(SETTLE)
         try:
@@ -164,7 +174,7 @@ class Allowance:
     def _crowded(self, error: TryLater) -> TryLater:
         """Where others of the account stand, it is not the account that is in trouble."""
         said = error.evidence or str(error)
-        others = len(self._clients) + len(self._watchers)
+        others = self._standing
         if isinstance(error, Crowded) or not others or not rules.says_too_many(said):
             return error
         return Crowded(f"the provider allows no more than {others} connections for now: {said}", evidence=said)
@@ -194,6 +204,24 @@ class Allowance:
         place = Place(self._watcher_left)
         self._watchers.add(place)
         return place
+
+    async def guest_may_come(self) -> None:
+        """Until work that can wait may have a connection."""
+        while not self.guest_welcome:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def guest(self) -> Place:
+        """A place for a connection of work that can wait; the watcher has one less, where there are few. Whether it
+        may have one, and keep it, `guest_welcome` says."""
+        place = Place(self._guest_left)
+        self._guests.add(place)
+        self._told_of_change()
+        return place
+
+    def _guest_left(self, place: Place) -> None:
+        self._guests.discard(place)
+        self._told_of_change()
 
     def _client_left(self, place: Place) -> None:
         before = self.share
@@ -227,7 +255,7 @@ class Allowance:
         said = getattr(error, "evidence", "") or str(error)
         if not rules.says_too_many(said):
             return False
-        standing = len(self._clients) + len(self._watchers)
+        standing = self._standing
         self.know(rules.learn(standing, self._clock.now(), said))
         log.info("the provider finds our connections too many", standing=standing, evidence=said)
         assert self._learned is not None

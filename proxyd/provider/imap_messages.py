@@ -54,7 +54,18 @@ class Messages(Link):
 
     def uids_since(self, day: date) -> list[int]:
         """The UIDs of messages whose INTERNALDATE is on `day` or later, whatever the time zone of the server."""
-        return sorted(self._search(b"SINCE", f"{day.day}-{MONTHS[day.month - 1]}-{day.year}".encode()))
+        return sorted(self._search(b"SINCE", _day(day)))
+
+    def uids_between(self, since: date, before: date, addresses: Sequence[str] = ()) -> list[int]:
+        """The UIDs of messages whose INTERNALDATE is from the day `since` to the day before `before`, and in whose
+        From, To or Cc the server finds any of `addresses` (it may find too much: a part of the field is enough).
+
+        Raises Refused where the server does not search for people.
+        """
+        criteria = [b"SINCE", _day(since), b"BEFORE", _day(before)]
+        keys = [f"{field} {quoted(each)}".encode("ascii") for each in addresses for field in ("FROM", "TO", "CC")]
+        criteria += [b"OR"] * (len(keys) - 1) + keys
+        return sorted(self._search(*criteria))
 
     def uids_of_id(self, message_id: str) -> list[int]:
         """What the server finds by SEARCH HEADER Message-ID. It may find too much (a part of the field is enough) and
@@ -206,3 +217,7 @@ class Messages(Link):
         with self._command("EXPUNGE"):
             self._client.expunge([uid] if uidplus else None)
         return True
+
+
+def _day(day: date) -> bytes:
+    return f"{day.day}-{MONTHS[day.month - 1]}-{day.year}".encode()

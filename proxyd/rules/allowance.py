@@ -73,12 +73,14 @@ class Limit:
         """How many connections the watcher may have beside so many clients."""
         return max(0, min(WATCHER, self.ours - clients))
 
-    def told(self, clients: int) -> str:
-        """How the mailbox is watched, for a person."""
+    def told(self, clients: int, guests: int = 0) -> str:
+        """How the mailbox is watched, for a person. `guests` are connections that go through earlier mail."""
         why = f"{clients} client connection{'' if clients == 1 else 's'}"
+        if guests:
+            why = f"{why}, and earlier mail is gone through"
         if self.evidence:
             why = f"{why}, the provider allows {self.ours} for now: {self.evidence}"
-        match self.watcher(clients):
+        match self.watcher(clients + guests):
             case 0:
                 return f"paused, but for a look every few minutes: {why}"
             case 1:

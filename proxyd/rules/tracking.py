@@ -19,7 +19,9 @@ from typing import Literal
 
 from proxyd.model import LOG_ADDRESS, Heading, NotTracked, ThreadMatch, Tracked, Verdict, mailbox_key
 
-__all__ = ["LOG_ADDRESS", "TrackingSettings", "Verdict", "decide", "incoming", "only_for_log"]
+__all__ = ["LOG_ADDRESS", "NO_CONTACT", "TrackingSettings", "Verdict", "decide", "incoming", "only_for_log"]
+
+NO_CONTACT = "no recipient is a known contact"
 
 Track = Literal["everything", "contacts", "marked", "nothing"]
 Incoming = Literal["replies", "contacts", "nothing"]
@@ -74,7 +76,7 @@ def decide(
     for address, key in zip(recipients, keys, strict=True):
         if key in contacts:
             return Tracked(f"recipient {address.strip()} is a contact")
-    return NotTracked("no recipient is a known contact")
+    return NotTracked(NO_CONTACT)
 
 
 def incoming(

@@ -15,6 +15,8 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -225,6 +227,27 @@ positions = Table(
     Column("uidvalidity", BigInteger, nullable=False),
     Column("uidnext", BigInteger, nullable=False),
     Column("seen_at", Instant),
+)
+
+backfills = Table(
+    "backfills",
+    metadata,
+    Column("account", String, primary_key=True),
+    Column("dry_run", Boolean, primary_key=True),
+    Column("since", Date, nullable=False),
+    Column("until", Date, nullable=False),  # the day after the last
+    Column("next_day", Date, nullable=False),  # what lies before it was gone through
+    Column("asked_at", Instant, nullable=False),
+    Column("state", String, nullable=False),  # asked | running | done | stopped
+    Column("total", Integer, nullable=False),
+    Column("read", Integer, nullable=False),
+    Column("headers", Integer, nullable=False),
+    Column("incoming", Integer, nullable=False),
+    Column("outgoing", Integer, nullable=False),
+    Column("logged", Integer, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("waits_for", Text, nullable=False),
+    Column("ended_at", Instant),
 )
 
 facts = Table(

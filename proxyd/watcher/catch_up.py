@@ -104,7 +104,7 @@ class CatchUp:
         self._copies = copies
         self._positions = Positions(account.address, journal, clock)
         self._own = frozenset(mailbox_key(each) for each in (account.address, *account.aliases))
-        self._rules = tracking.TrackingSettings(
+        self.rules = tracking.TrackingSettings(
             address=account.address,
             aliases=tuple(account.aliases),
             track=account.track,
@@ -166,7 +166,7 @@ class CatchUp:
                 if len(seen) == FINDINGS:
                     await self._moved(opened, position, position.uidnext, seen)
                     seen = []
-                if (found := await self._message(session, opened, uid, why)) is not None:
+                if (found := await self.message(session, opened, uid, why)) is not None:
                     seen.append(found)
             if new.isdisjoint(_ids(rest.values())):
                 break
@@ -260,7 +260,7 @@ class CatchUp:
                 continue  # gone, or our own mail come back to us
             match = matches.get(uid)
             report = uid in about or said.content_type == "multipart/report"
-            verdict = tracking.incoming(self._rules, said, contacts=contacts, match=match, report=report)
+            verdict = tracking.incoming(self.rules, said, contacts=contacts, match=match, report=report)
             if isinstance(verdict, Tracked):
                 source = Source.REPLY if match else Source.CONTACT
                 wanted[uid] = Wanted(verdict, match, Direction.INCOMING, source)
@@ -280,13 +280,13 @@ class CatchUp:
             match = threads.match(each, known)
             recipients = [one.address for one in (*each.to, *each.cc)]
             verdict = tracking.decide(
-                self._rules, each, recipients, contacts=contacts, answers=match.message if match else None
+                self.rules, each, recipients, contacts=contacts, answers=match.message if match else None
             )
             if isinstance(verdict, Tracked):
                 wanted[uid] = Wanted(verdict, match, Direction.OUTGOING, Source.SENT_FOLDER)
         return _once(wanted, headings)
 
-    async def _message(self, session: Session, opened: Opened, uid: int, why: Wanted) -> Seen | None:
+    async def message(self, session: Session, opened: Opened, uid: int, why: Wanted) -> Seen | None:
         """The message itself: it is tracked, and only now it is asked for. None = it has gone meanwhile."""
         facts = await session.do(Connection.facts, uid)
         first = await session.do(Connection.part, uid, 0)

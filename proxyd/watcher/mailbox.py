@@ -21,10 +21,11 @@ from proxyd.config import Account
 from proxyd.errors import ProxydError, Refused, SignInRefused
 from proxyd.journal import Journal
 from proxyd.model import Health, HealthCause, HealthEvent, SentFolder
-from proxyd.provider.allowance import Allowance
+from proxyd.provider.allowance import Allowance, Place
 from proxyd.provider.imap import Connection, Opened, Throttled, Unreachable
 from proxyd.rules.allowance import WATCHER
 from proxyd.rules.sent_copy import sent_folder
+from proxyd.watcher.backfill import Backfilling
 from proxyd.watcher.catch_up import CatchUp
 from proxyd.watcher.sent_copy import SentCopies
 from proxyd.watcher.session import Door, Session
@@ -84,6 +85,7 @@ class Mailbox:
         self._allowance = allowance
         self._copies = SentCopies(account, journal, clock, jitter)
         self._catch_up = CatchUp(account, journal, clock, self._copies)
+        self._backfilling = Backfilling(account, journal, clock, allowance, self._catch_up)
         self._sessions: set[Session] = set()
         self._sent_session: Session | None = None
         self._sent_turn = asyncio.Lock()  # one connection looks after Sent
@@ -99,6 +101,7 @@ class Mailbox:
             start(self._keep_incoming(), f"mailbox {self._address}"),
             start(self._keep_sent(), f"sent {self._address}"),
             start(self._listen(), f"wakes {self._address}"),
+            start(self._backfilling.run(self._for_earlier_mail), f"backfill {self._address}"),
         ]
 
     async def stop(self) -> None:
@@ -195,9 +198,10 @@ class Mailbox:
         watch: Callable[[Session], Awaitable[None]],
         wanted: Callable[[], bool],
         on_failure: Callable[[ProxydError], Awaitable[None]],
+        place: Callable[[], Place] | None = None,
     ) -> None:
         """One connection's life."""
-        session = await self._door.open(on_failure, wanted)
+        session = await self._door.open(on_failure, wanted, place)
         if session is None:
             return
         self._sessions.add(session)
@@ -213,6 +217,11 @@ class Mailbox:
             self._sessions.discard(session)
             session.drop()
             await session.close()
+
+    async def _for_earlier_mail(self, go_through: Callable[[Session], Awaitable[None]]) -> None:
+        """A connection for work that can wait."""
+        allowance = self._allowance
+        await self._with_session(go_through, lambda: allowance.guest_welcome, self._backfilling.waits, allowance.guest)
 
     async def _listen(self) -> None:
         """Hints that a Sent copy became due, or that an outcome is unknown."""

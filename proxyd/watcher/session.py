@@ -107,17 +107,20 @@ class Door:
         self,
         on_failure: Callable[[ProxydError], Any] | None = None,
         wanted: Callable[[], bool] = lambda: True,
+        place: Callable[[], Counted] | None = None,
     ) -> Session | None:
         """A signed-in session, tried for as long as it takes, or until it is no more `wanted`: None. `on_failure` is
-        awaited after each failed try."""
+        awaited after each failed try. `place` gives its place among the account's connections; by default it is one of
+        the watcher's."""
         while True:
             async with self._one_at_a_time:
                 await self._wait()
-                await self._allowance.settled()
+                if place is None:
+                    await self._allowance.settled()
                 if not wanted():
                     return None
                 try:
-                    session = await self._sign_in()
+                    session = await self._sign_in(place or self._allowance.watcher)
                 except ProxydError as error:
                     if self._too_many(error):
                         continue
@@ -133,7 +136,7 @@ class Door:
         """A signed-in session now, whatever was to be waited for. Raises ProxydError; it is tried once, and nothing is
         said of the account's health: for what can wait."""
         async with self._one_at_a_time:
-            return await self._sign_in()
+            return await self._sign_in(self._allowance.watcher)
 
     def _too_many(self, error: ProxydError) -> bool:
         """The provider finds our connections too many, while others stand: no trouble, but a place less for us."""
@@ -174,12 +177,12 @@ class Door:
                 timer.cancel()
                 hurried.cancel()
 
-    async def _sign_in(self) -> Session:
+    async def _sign_in(self, place: Callable[[], Counted]) -> Session:
         sign_in, server = self._account.sign_in, self._account.provider.imap
         what = f"{self._account.address}: sign_in.password"
         password = await self._workers.run(read_secret, sign_in.password, what)
         lane = self._workers.lane()
-        counted = self._allowance.watcher()
+        counted = place()
         try:
             connection = await lane.run(Connection.open, server.host, server.port, server.tls, self._tls_context)
             try:

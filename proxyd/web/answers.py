@@ -28,6 +28,7 @@ from proxyd.store import timeline as log
 from proxyd.store.contacts import Contact
 from proxyd.store.database import Database
 from proxyd.store.timeline import bracketed, timestamp
+from proxyd.web.answers_earlier import earlier_document
 from proxyd.web.viewer import OWNER, Viewer
 
 Document = dict[str, Any]
@@ -302,6 +303,7 @@ def status(database: Database, state: DaemonState, now: datetime) -> Document:
         for row in history.unsettled(connection, now - KEPT_UNKNOWN):
             unknown[row.account].append(_unknown_document(row))
         sent = {each.address: mailboxes.fact(connection, each.address, "sent_folder") for each in state.accounts}
+        earlier = {each.address: earlier_document(connection, each.address) for each in state.accounts}
     return {
         "daemon": {
             "version": state.version,
@@ -321,6 +323,7 @@ def status(database: Database, state: DaemonState, now: datetime) -> Document:
                 "unknown": unknown.get(each.address, []),
                 "sent_folder": sent[each.address],  # None until the mailbox was looked at
             }
+            | earlier[each.address]
             for each in state.accounts
         ],
     }

@@ -21,6 +21,7 @@ from proxyd.web import answers, answers_tokens, documents
 from proxyd.web.answers import DaemonState, Document
 from proxyd.web.answers_tokens import Tokens
 from proxyd.web.api import Api
+from proxyd.web.earlier import EarlierMail
 from proxyd.web.problems import Problem, Request, not_found
 from proxyd.web.routes import route, serve
 from proxyd.web.streaming import bounded
@@ -40,6 +41,7 @@ class Control:
     def __init__(
         self,
         api: Api,
+        earlier: EarlierMail,
         tokens: Tokens,
         database: Database,
         workers: Workers,
@@ -55,6 +57,7 @@ class Control:
         self._login_link = login_link
         self._app = Klein()
         serve(api, self._app, own_user)
+        serve(earlier, self._app, own_user)
         serve(self, self._app, own_user)
 
     def site(self) -> Site:

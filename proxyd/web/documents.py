@@ -5,6 +5,7 @@ An answer may hold more keys than its model names; what is named keeps its meani
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -253,6 +254,35 @@ class TokenMade(TokenListed):
 
 class Tokens(Answer):
     tokens: list[TokenListed]
+
+
+class Backfill(Answer):
+    """How going through an account's earlier mail is."""
+
+    account: str
+    state: Literal["asked", "running", "done", "stopped"]
+    dry_run: bool
+    since: str
+    until: str
+    total: int = Field(description="Messages of that time.")
+    read: int = Field(description="Of them looked at so far.")
+    logged: int = Field(description="New in the log.")
+    waits_for: str | None
+
+
+class AskBackfill(Asked):
+    account: str = Field(max_length=1000)
+    since: date
+    dry_run: bool = False
+
+
+class LookAtBackfill(Asked):
+    dry_run: bool = False
+    wait: bool = Field(default=False, description="Answer when there is something new to show, or after a second.")
+
+
+class StopBackfill(Asked):
+    dry_run: bool = False
 
 
 class MakeToken(Asked):

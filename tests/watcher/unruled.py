@@ -15,6 +15,7 @@ from proxyd.config import Account, load
 from proxyd.journal import Begun, Journal
 from proxyd.model import Sent, SmtpReply
 from proxyd.provider.allowance import Allowance
+from proxyd.store import tables
 from proxyd.store.database import Database
 from proxyd.watcher.mailbox import Mailbox
 from proxyd.workers import Workers
@@ -49,6 +50,9 @@ class Unruled(Desk):
                 await self.clock.advance(step)
                 await asyncio.sleep(0.01)
         return answer
+
+    def rows_of(self, submission: str) -> list[Any]:
+        return [row for row in self.rows(tables.submissions) if row["id"] == submission]
 
     def subjects(self) -> list[str]:
         return sorted(each["subject"] for each in self.timeline())

@@ -1,0 +1,87 @@
+"""How earlier mail is gone through: which folders, in which spans of time, by which way, and which of it is logged.
+
+Span by span, the oldest first, every folder of a span before the next span begins: a question is in the log before its
+answer, whatever folders they lie in. How far it got is then one date, which no server can renumber.
+
+Where few contacts are looked for among many messages, the server is asked who wrote to whom (SEARCH FROM, TO, CC),
+twenty contacts at a time; else the few fields of every message are read, two hundred at a time. Whichever takes fewer
+commands is taken. Asking also reads fewer people's headers, but it is the server that reads: only of what it names are
+the fields fetched. What the server finds is looked at all the same, for a search finds parts of addresses too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+
+from proxyd.model import Direction, Folder, Heading, Tracked, mailbox_key
+from proxyd.rules import tracking
+
+BATCH = 200  # messages whose fields are read by one command
+ASKED = 20  # contacts that one search asks for: three keys each, a line of a few KB
+SPANS = 52  # at most, where a span would else be shorter than a week
+WEEK = timedelta(days=7)
+LEFT_OUT = frozenset({"\\noselect", "\\nonexistent", "\\junk", "\\trash", "\\drafts", "\\flagged", "\\important"})
+
+_SEARCHABLE = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.!#$&'*+-/=?^_`{|}~@")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A message that is to be logged."""
+
+    verdict: Tracked
+    direction: Direction
+
+
+def spans(since: date, until: date) -> Iterator[tuple[date, date]]:
+    """From the day `since` to the day before `until`, each as (first day, day after the last)."""
+    length = max(WEEK, timedelta(days=-(-(until - since).days // SPANS)))
+    while since < until:
+        end = min(since + length, until)
+        yield since, end
+        since = end
+
+
+def folders(there: Sequence[Folder], watched: Sequence[str] | None, sent: str) -> list[str]:
+    """The folders to go through. `watched` is the person's list, None = auto: all but what nobody keeps mail in; where
+    the server has one folder that holds all mail, that one alone."""
+    if watched is not None:
+        names = {each.name for each in there}
+        return [name for name in dict.fromkeys((*watched, sent)) if name in names or name.upper() == "INBOX"]
+    usable = [each for each in there if not each.attributes & LEFT_OUT]
+    everything = [each.name for each in usable if "\\all" in each.attributes]
+    return everything[:1] or [each.name for each in usable]
+
+
+def asks_server(messages: int, addresses: Sequence[str]) -> bool:
+    """Is asking the server for these addresses fewer commands than reading the fields of so many messages?"""
+    if not all(_SEARCHABLE.issuperset(each) for each in addresses):
+        return False
+    return -(-len(addresses) // ASKED) < -(-messages // BATCH)
+
+
+def settings(account: tracking.TrackingSettings) -> tracking.TrackingSettings:
+    """What the account says of logging, as it counts here: the person has asked for mail with contacts, no more, no
+    less. `never_log` stays."""
+    return replace(account, track="contacts", incoming="contacts", dropbox=None)
+
+
+def wanted(
+    account: tracking.TrackingSettings, heading: Heading, contacts: frozenset[str], *, sent: bool
+) -> Wanted | None:
+    """Is this message logged? `account` is by `settings`; `contacts` are the mailbox keys of those contacts that it
+    names; `sent`: it lies in the Sent folder."""
+    own = {mailbox_key(each) for each in (account.address, *account.aliases)}
+    if sent or own & {mailbox_key(each.address) for each in heading.from_}:
+        recipients = [each.address for each in (*heading.to, *heading.cc)]
+        verdict = tracking.decide(account, heading, recipients, contacts=contacts, answers=None)
+        return Wanted(verdict, Direction.OUTGOING) if isinstance(verdict, Tracked) else None
+    verdict = tracking.incoming(account, heading, contacts=contacts)
+    return Wanted(verdict, Direction.INCOMING) if isinstance(verdict, Tracked) else None
+
+
+def people(headings: Iterable[Heading]) -> set[str]:
+    """The mailbox keys that may make a message wanted."""
+    return {mailbox_key(one.address) for each in headings for one in (*each.from_, *each.to, *each.cc)}
