@@ -40,12 +40,9 @@ from proxyd.web.answers import AccountState, DaemonState
 from proxyd.web.answers_tokens import Tokens
 from proxyd.web.api import Api
 from proxyd.web.control import Control
-<<<<<<< HEAD
+from proxyd.web.earlier import EarlierMail
 from proxyd.web.page import Page, Sessions
 from proxyd.web.problems import Problem
-=======
-from proxyd.web.earlier import EarlierMail
->>>>>>> 2667e83 (proxyd backfill: earlier mail with known contacts)
 from proxyd.web.public import Public
 from proxyd.workers import SystemClock, Workers, start
 
@@ -79,13 +76,11 @@ class Daemon:
         self._delivery = Delivery(self._journal, self._people.submitter, self._clock, random.random)
         self._tokens = Tokens(database, self._people.accounts)
         api = Api(self._journal, database, self._workers, self._clock, self.state, self._people.reconnect)
-<<<<<<< HEAD
-        self._sessions = Sessions(self._clock.now)
-        self._control = Control(api, self._tokens, database, self._workers, self.state, self.reload, self._login_link)
-=======
         earlier = EarlierMail(self._journal.backfills, self.state)
-        self._control = Control(api, earlier, self._tokens, database, self._workers, self.state, self.reload)
->>>>>>> 2667e83 (proxyd backfill: earlier mail with known contacts)
+        self._sessions = Sessions(self._clock.now)
+        self._control = Control(
+            api, earlier, self._tokens, database, self._workers, self.state, self.reload, self._login_link
+        )
         self._control_port: Any = None
         accounts = self._people.accounts
         page = Page(self._sessions, self._journal, accounts, database, self._workers, self.state, self._clock)

@@ -20,11 +20,8 @@ from proxyd.web.answers import AccountState, DaemonState
 from proxyd.web.answers_tokens import Tokens
 from proxyd.web.api import Api
 from proxyd.web.control import Control
-<<<<<<< HEAD
-from proxyd.web.page import Page, Sessions
-=======
 from proxyd.web.earlier import EarlierMail
->>>>>>> 2667e83 (proxyd backfill: earlier mail with known contacts)
+from proxyd.web.page import Page, Sessions
 from proxyd.web.public import Public
 from tests.rigged import ADA, Desk, desk
 
@@ -82,16 +79,11 @@ async def served(folder: Path) -> AsyncIterator[Served]:
             made = Served(d, socket, client)
             tokens = Tokens(d.database, lambda: d.accounts)
             api = Api(d.journal, d.database, d.workers, d.clock, made.state, made.reconnect)
-<<<<<<< HEAD
-            control = Control(api, tokens, d.database, d.workers, made.state, made.reload, made.login_link)
+            earlier = EarlierMail(d.journal.backfills, made.state)
+            control = Control(api, earlier, tokens, d.database, d.workers, made.state, made.reload, made.login_link)
             sessions = Sessions(d.clock.now)
             page = Page(sessions, d.journal, lambda: d.accounts, d.database, d.workers, made.state, d.clock)
             public = Public(api, tokens, page, lambda: d.accounts, d.database, d.workers, made.state)
-=======
-            earlier = EarlierMail(d.journal.backfills, made.state)
-            control = Control(api, earlier, tokens, d.database, d.workers, made.state, made.reload)
-            public = Public(api, tokens, lambda: d.accounts, d.database, d.workers, made.state)
->>>>>>> 2667e83 (proxyd backfill: earlier mail with known contacts)
             port = reactor.listenUNIX(str(socket), control.site(), mode=0o600)
             web = reactor.listenTCP(0, public.site(), interface="127.0.0.1")
             made.web = f"http://127.0.0.1:{web.getHost().port}"
