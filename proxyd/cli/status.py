@@ -102,6 +102,11 @@ def _concerns(account: dict[str, Any]) -> list[str]:
         lines.append(earlier)
     if account.get("watching", ALL_THE_TIME) != ALL_THE_TIME:
         lines.append(f"watching the mailbox: {account['watching']}")
+    for crm in account.get("crm", []):
+        if crm["failed"]:
+            lines.append(f"the CRM {crm['name']} did not take {crm['failed']} messages: {crm['because']}")
+        elif crm["because"]:
+            lines.append(f"{crm['waiting']} messages wait for the CRM {crm['name']}: {crm['because']}")
     for mail in account.get("unknown", []):
         looked = (
             f"not found when last looked for, {local(mail['looked_at'])}" if mail["looked_at"] else "looked for now"

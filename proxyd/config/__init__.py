@@ -5,6 +5,7 @@ surprises is a `Problem` at its line and column, and every problem of every file
 """
 
 from proxyd.config.alerting import Alert, AlertCommand, AlertWebhook
+from proxyd.config.crm import Crm, CrmOptions, Jsonl, OnTheNet, Webhook
 from proxyd.config.fields import Endpoint, duration, duration_text, is_loopback, size
 from proxyd.config.loading import account_of, account_path, load
 from proxyd.config.places import Places, find_places, is_system_service
@@ -34,7 +35,7 @@ from proxyd.config.settings import (
     SignIn,
     Watch,
 )
-from proxyd.config.sources import Command, Credential, Env, KeyringEntry, SecretFile, Source
+from proxyd.config.sources import Command, Credential, Env, KeyringEntry, SecretFile, Source, SourceSetting
 
 __all__ = [
     "Account",
@@ -46,12 +47,16 @@ __all__ = [
     "Command",
     "ConfigErrors",
     "Credential",
+    "Crm",
+    "CrmOptions",
     "Daemon",
     "Endpoint",
     "Env",
+    "Jsonl",
     "Keep",
     "KeyringEntry",
     "Listen",
+    "OnTheNet",
     "Places",
     "Problem",
     "Provider",
@@ -62,7 +67,9 @@ __all__ = [
     "Settings",
     "SignIn",
     "Source",
+    "SourceSetting",
     "Watch",
+    "Webhook",
     "account_of",
     "account_path",
     "duration",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from proxyd.config import preset
+from proxyd.config.crm import Crm
 from proxyd.config.fields import Endpoint, duration_text
 from proxyd.config.settings import AccountFile, Daemon
 from proxyd.config.sources import Section
@@ -31,7 +33,11 @@ class _AsWritten(GenerateJsonSchema):
             return str(dft)
         if isinstance(dft, float):
             return duration_text(dft)
-        return list(dft) if isinstance(dft, tuple) else dft
+        if isinstance(dft, Crm):
+            return dft.kind
+        if isinstance(dft, Mapping):
+            return dict(dft)
+        return [self.encode_default(each) for each in dft] if isinstance(dft, tuple) else dft
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         made = super().default_schema(schema)

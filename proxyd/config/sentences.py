@@ -1,7 +1,7 @@
 """pydantic's errors to sentences at their place in the file.
 
 A sentence says which key, what is wrong with it and what is accepted, and names the nearest thing that is. Below
-`sign_in`, `client` and `alerts` nothing of the file is quoted: what stands there by mistake may be a password.
+`sign_in`, `client`, `alerts` and `crm` nothing of the file is quoted: what stands there by mistake may be a password.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from proxyd.config import preset
+from proxyd.config.crm import Crm, kinds_section
 from proxyd.config.problems import START, Mark, NotAccepted, shown
 from proxyd.config.settings import NOT_YET
-from proxyd.config.sources import SOURCES, Section
+from proxyd.config.sources import SOURCES, Command, Credential, Env, SecretFile, Section
 from proxyd.config.tree import Broken, Kind, Listing, Node, Scalar, Table, described
 
-SECRET_SECTIONS = ("sign_in", "client", "alerts")
+SECRET_SECTIONS = ("sign_in", "client", "alerts", "crm")
 _SECRETS = ("password", "secret")  # keys whose value says where a secret lies
-_SOURCES_OF = [[key] for key in _SECRETS]
 
 # Keys of the settings to come: to ignore one would break its promise.
 _KEYS_NOT_YET = {
@@ -36,6 +36,8 @@ _EXPECTED = {
     "too_short": "a list that is not empty",
     "string_pattern_mismatch": "a plain name",
 }
+
+_SOURCE_KEYS = [key for source in (Env, SecretFile, Command, Credential) for key in source.model_fields]
 
 Loc = Sequence[int | str]
 
@@ -82,19 +84,21 @@ def _refusal(details: ErrorDetails, loc: Loc, node: Node, model: type[Section]) 
     else:
         accepted, problem = str(context.get("accepted") or _EXPECTED.get(details["type"], "another value")), ""
     if loc[0] in SECRET_SECTIONS:
-        return _about_secrets(loc, node, accepted)
+        return _about_secrets(loc, node, accepted, problem, model)
     accepted += _quotes(node, accepted)
     guess = near(node.text, words) if isinstance(node, Scalar) and node.kind is Kind.TEXT else ""
     return f"{problem or described(node)}{guess}; accepted: {accepted}"
 
 
-def _about_secrets(loc: Loc, node: Node, accepted: str) -> str:
-    """Nothing that stands here is repeated."""
-    if loc[-1] in _SECRETS:
+def _about_secrets(loc: Loc, node: Node, accepted: str, problem: str, model: type[Section]) -> str:
+    """Nothing that stands here is repeated; the `problem` that a setting of `crm` names repeats nothing either."""
+    if _takes_a_source(model, loc):
         if isinstance(node, Scalar) and node.kind is not Kind.EMPTY:
             return f"a secret may not stand in this file; accepted: {SOURCES}"
         return f"this is not where a secret can lie; accepted: {SOURCES}"
-    if not isinstance(node, Scalar) or node.kind is Kind.EMPTY:
+    if problem and loc[0] == "crm":
+        what = problem
+    elif not isinstance(node, Scalar) or node.kind is Kind.EMPTY:
         what = described(node)
     elif node.kind is Kind.TEXT:
         what = "the text here is not accepted"
@@ -119,10 +123,11 @@ def _unknown_key(loc: Loc, root: Node, model: type[Section]) -> str:
     if loc[0] in SECRET_SECTIONS:
         # `{hunter2}` is a key without a value; only what is nearly a key, and has a value, was meant as one.
         value = _walk(root, loc)[0]
-        meant = guess and loc[-2:-1] not in _SOURCES_OF and not (isinstance(value, Scalar) and value.kind is Kind.EMPTY)
+        source = _takes_a_source(model, loc[:-1])
+        meant = guess and not source and not (isinstance(value, Scalar) and value.kind is Kind.EMPTY)
         named, guess = (named, guess) if meant else ("this key", "")
     place = f" in {dotted(loc[:-1])}" if len(loc) > 1 else ""
-    accepted = SOURCES if loc[-2:-1] in _SOURCES_OF else ", ".join(keys)
+    accepted = SOURCES if _takes_a_source(model, loc[:-1]) else ", ".join(keys)
     return f"{named} is unknown{place}{guess}; accepted: {accepted}"
 
 
@@ -189,7 +194,13 @@ def _keys_at(model: type[Section], loc: Loc) -> list[str]:
     return [name for m in found for name in m.model_fields]
 
 
+def _takes_a_source(model: type[Section], loc: Loc) -> bool:
+    return (bool(loc) and loc[-1] in _SECRETS) or _keys_at(model, loc) == _SOURCE_KEYS
+
+
 def _sections(annotation: object) -> list[type[Section]]:
+    if annotation is Crm:
+        return [kinds_section()]
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return [annotation]
     return [m for argument in typing.get_args(annotation) for m in _sections(argument)]

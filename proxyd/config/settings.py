@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from proxyd.config.alerting import Alert
+from proxyd.config.crm import LOCAL, Crm
 from proxyd.config.fields import (
     DURATION_SCHEMA,
     KEYS_TAG,
@@ -318,15 +319,7 @@ def _forever(value: object) -> str:
     raise NotAccepted("forever", f"a limit is {NOT_YET}" if isinstance(value, str) and value[:1].isdigit() else "")
 
 
-def _adapter(value: object) -> str:
-    if value == "local":
-        return "local"
-    kind = next(iter(value), "") if isinstance(value, dict) else value
-    raise NotAccepted("local", f"the adapter {shown(kind)} is {NOT_YET}" if isinstance(kind, str) else "")
-
-
 Forever = Annotated[str, PlainValidator(_forever), WithJsonSchema({"const": "forever"})]
-Adapter = Annotated[str, PlainValidator(_adapter), WithJsonSchema({"const": "local"})]
 
 
 class Keep(Section):
@@ -378,8 +371,9 @@ class Choices(Section):
     visible_to: Annotated[str, PlainValidator(_visible_to), WithJsonSchema({"const": "team"})] = Field(
         default="team", description="Who sees these conversations on a contact's shared record: team."
     )
-    crm: tuple[Adapter, ...] = Field(
-        default=("local",), description="Where logged mail goes: local = proxyd's own records."
+    crm: tuple[Crm, ...] = Field(
+        default=(Crm(LOCAL),),
+        description="Where logged mail goes: local = proxyd's own records; or an adapter with its options.",
     )
 
     @field_validator("allow_uids", mode="before")

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from proxyd import __version__
 from proxyd.config import ConfigErrors, Endpoint, Listen, Places, Settings, is_system_service, load
 from proxyd.crm.delivery import Delivery
+from proxyd.crm.dropbox import DropboxCopies
 from proxyd.daemon.alerts import Alerts
 from proxyd.daemon.awake import Awake
 from proxyd.daemon.exit_codes import EX_CONFIG, EX_OK, EX_UNAVAILABLE
@@ -73,7 +74,8 @@ class Daemon:
         self._people = People(self._journal, self._workers, self._mailbox_workers, self._clock, reactor, random.random)
         self._relay: SmtpRelay | None = None
         self._imap_relay: ImapRelay | None = None
-        self._delivery = Delivery(self._journal, self._people.submitter, self._clock, random.random)
+        self._dropboxes = DropboxCopies(self._journal, self._people.submitter, self._clock, random.random)
+        self._delivery = Delivery(self._journal, self._people.accounts, self._workers, self._clock, random.random)
         self._tokens = Tokens(database, self._people.accounts)
         api = Api(self._journal, database, self._workers, self._clock, self.state, self._people.reconnect)
         earlier = EarlierMail(self._journal.backfills, self.state)
@@ -130,7 +132,8 @@ class Daemon:
             self._reactor.stop()
             return
         self._open_control_socket()
-        self._delivery.start()
+        self._dropboxes.start()
+        await self._delivery.start()
         self._tasks.append(start(Awake(self._clock, self._people.awake).watch(), "awake"))
         self._tasks.append(start(self._notify.feed(self._commits, self._status_line, self._clock), "watchdog"))
         self._tasks.append(start(self._every_day(), "every day"))
@@ -151,7 +154,8 @@ class Daemon:
             await self._imap_relay.close()
         if self._relay is not None:
             await self._relay.close()
-        self._delivery.stop()
+        self._dropboxes.stop()
+        await self._delivery.stop()
         for task in self._tasks:
             task.cancel()
         await self._people.stop()
@@ -232,6 +236,7 @@ class Daemon:
         self._settings = settings
         self._config_problem = None
         await self._people.serve(settings)
+        await self._delivery.serve()
         if self._imap_relay is not None:
             self._imap_relay.reloaded()
         await self._listen(settings.daemon.listen)

@@ -21,6 +21,7 @@ from proxyd.journal.changes import Changes, What
 from proxyd.journal.finding import Arrived, DueCopy, UnknownSubmission
 from proxyd.journal.forwarding import forwarded_in
 from proxyd.journal.intake import Intake, KeptContent
+from proxyd.journal.ledger import Ledger
 from proxyd.journal.reports import Reading
 from proxyd.journal.sending import Begun, Joined, Logged, Submission
 from proxyd.journal.uploads import Uploads
@@ -89,6 +90,7 @@ class Journal:
         self.uploads = Uploads(clock)
         self.bodies = Bodies(database, workers, self.changes)
         self.backfills = Backfills(database, workers, clock)
+        self.ledger = Ledger(database, workers)
 
     async def open(self) -> None:
         """After a start: nothing is on its way any more; what says *submitting* is unknown and will be looked for."""
@@ -196,6 +198,7 @@ class Journal:
             self.wakes.copies(taken.account).set()
         if taken.message:
             self.wakes.outbox.set()
+            self.wakes.entries.set()
             self.bodies.add(taken.message, event.id)
         if taken.nothing_owed:
             start(self._database.write(lambda c: submissions.empty(c, event.id), durable=False), "let go")
@@ -244,7 +247,7 @@ class Journal:
             return [each for each in logged if each is not None]
 
         for message in await self._database.write(job):
-            self.wakes.outbox.set()
+            self.wakes.entries.set()
             self.bodies.add(message, message)
             self.changes.tell(What.MESSAGE, message)
 

@@ -116,6 +116,13 @@ def seen_people(heading: Heading) -> Iterable[str]:
     return (mailbox_key(each.address) for each in (*heading.from_, *heading.to, *heading.cc, *heading.bcc))
 
 
+def crms_of(account: Account | None, kind: Kind = Kind.MESSAGE) -> list[str]:
+    """Where a logged message goes. A bounce stays here: a CRM hears of it as the state of what bounced."""
+    if account is None:
+        return ["local"]
+    return [crm.name for crm in account.crm if crm.options is None or kind is not Kind.BOUNCE]
+
+
 def _without(addresses: tuple[MailAddress, ...], hidden: set[str]) -> tuple[MailAddress, ...]:
     return tuple(each for each in addresses if mailbox_key(each.address) not in hidden)
 

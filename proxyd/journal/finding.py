@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from proxyd.config import Account
 from proxyd.formats.fields import split_header
 from proxyd.journal import reports
-from proxyd.journal.entries import Hash, seen_entry, seen_people
+from proxyd.journal.entries import Hash, crms_of, seen_entry, seen_people
 from proxyd.journal.intake import Intake, KeptContent
 from proxyd.model import (
     CopyAppending,
@@ -31,7 +31,7 @@ from proxyd.model import (
 )
 from proxyd.reported import NO_REPORT, Report
 from proxyd.rules import notices
-from proxyd.store import contacts, content, outbox, sent_copies, submissions, timeline
+from proxyd.store import contacts, content, ledger, sent_copies, submissions, timeline
 from proxyd.store.sent_copies import SentCopy
 
 KeepContent = Callable[[sa.Connection, str], KeptContent | None]  # a submission's filed form, None once it is gone
@@ -130,7 +130,7 @@ def log_seen(connection: sa.Connection, account: Account | None, arrived: Arrive
     ):
         entry = replace(entry, thread=thread)  # what answers it was found before it
     timeline.insert(connection, entry)
-    outbox.deliver_locally(connection, arrived.id)
+    ledger.owe(connection, arrived.id, crms_of(account, entry.kind), seen.at)
     names = (message_id, *seen.heading.original_ids)
     submissions.add_hashes(connection, seen.account, map(hash, names), arrived.id)
     submissions.step(connection, arrived.id, seen.at, "found in the mailbox", f"{seen.found.folder}")

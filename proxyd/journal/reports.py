@@ -17,7 +17,7 @@ from proxyd.model import Heading, Kind, ThreadMatch, mailbox_key
 from proxyd.reported import NO_REPORT, RecipientStatus, Report
 from proxyd.rules import notices
 from proxyd.rules.notices import Notice
-from proxyd.store import deliveries, submissions, timeline
+from proxyd.store import deliveries, ledger, submissions, timeline
 
 _WORDS = {
     "failed": "not delivered",
@@ -87,6 +87,7 @@ def note(
         submissions.step(connection, message, at, _WORDS.get(each.action, each.action), detail.rstrip(":"))
     if notice.kind is Kind.BOUNCE:
         timeline.bounced(connection, message)
+        ledger.owe_state(connection, message, at)
 
 
 def participant(

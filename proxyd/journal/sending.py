@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from proxyd.config import Account
 from proxyd.formats.message import fingerprint_of, message_ids, wire_form, without_recipients
-from proxyd.journal.entries import Hash, outgoing_entry
+from proxyd.journal.entries import Hash, crms_of, outgoing_entry
 from proxyd.journal.finding import alike
 from proxyd.journal.intake import Intake, KeptContent
 from proxyd.model import (
@@ -35,7 +35,7 @@ from proxyd.model import (
     mailbox_key,
 )
 from proxyd.rules import dropbox, sent_copy, threads, tracking
-from proxyd.store import contacts, content, mailboxes, outbox, sent_copies, submissions, timeline
+from proxyd.store import contacts, content, ledger, mailboxes, outbox, sent_copies, submissions, timeline
 from proxyd.store.submissions import Submitted
 
 SAME_AGAIN = timedelta(hours=24)  # how long after an unclear answer the same mail finds its first outcome
@@ -213,7 +213,7 @@ def sent(connection: sa.Connection, accounts: Mapping[str, Account], event: Sent
     message = timeline.set_state(connection, event.id, State.SENT) if row.tracked else None
     if message is not None:
         timeline.name(connection, row.account, message, renamed)
-        outbox.deliver_locally(connection, message)
+        ledger.owe(connection, message, crms_of(account), event.at)
     owed = _owe_sent_copy(connection, account, row, event.at)
     if row.tracked and account is not None:
         _owe_dropbox_copy(connection, account, row, event)

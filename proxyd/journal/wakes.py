@@ -7,12 +7,13 @@ from collections import defaultdict
 
 
 class Wakes:
-    """`copies(account)` is set when a Sent copy or a look for an unknown outcome became due, `outbox` when the CRM's
-    side is owed something. Whoever waits clears the event, then reads the tables."""
+    """`copies(account)` is set when a Sent copy or a look for an unknown outcome became due, `outbox` when a dropbox is
+    owed a copy, `entries` when a CRM is owed something. Whoever waits clears the event, then reads the tables."""
 
     def __init__(self) -> None:
         self._copies: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.outbox = asyncio.Event()
+        self.entries = asyncio.Event()
 
     def copies(self, account: str) -> asyncio.Event:
         return self._copies[account]

@@ -1,4 +1,4 @@
-"""What the CRM's side is owed: its BCC copy of each sent message, and its entry of each logged one."""
+"""What the CRMs' dropboxes are owed: a BCC copy of each sent message. `ledger` has what goes there by an adapter."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from proxyd.store.tables import crm_entries, dropbox_copies, submissions
-
-_LOCAL = sa.select(crm_entries.c.crm).where(crm_entries.c.message == sa.bindparam("message"))
-_INSERT_ENTRY = crm_entries.insert()
+from proxyd.store.tables import dropbox_copies, submissions
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +66,6 @@ def dropbox_settled(connection: sa.Connection, id: str, error: str | None = None
         .where(dropbox_copies.c.id == id)
         .values(state=state, error=error, due=due, trying_since=None, attempts=dropbox_copies.c.attempts + 1)
     )
-
-
-def deliver_locally(connection: sa.Connection, message: str) -> None:
-    """The `local` CRM is this store: what is logged is delivered by the same commit."""
-    there = connection.scalar(_LOCAL, {"message": message})
-    if there is None:
-        connection.execute(
-            _INSERT_ENTRY, {"message": message, "crm": "local", "state": "delivered", "remote_id": message}
-        )
 
 
 def waiting_by_account(connection: sa.Connection) -> dict[str, int]:

@@ -207,6 +207,32 @@ crm_entries = Table(
     Column("due", Instant),
     Column("attempts", Integer, nullable=False, default=0),
     Column("error", Text),
+    Column("trying", String),  # a step whose outcome we have not recorded: message | attachment N | state
+    Column("trying_since", Instant),
+    Column("told", String),  # the model.State that the CRM was told
+    Index("ix_crm_entries_crm_state_due", "crm", "state", "due"),
+)
+
+crm_attachments = Table(
+    "crm_attachments",
+    metadata,
+    Column("message", String(26), ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True),
+    Column("crm", String, primary_key=True),
+    Column("n", Integer, primary_key=True),  # its place in Body.attachments
+    Column("remote_id", String, nullable=False),
+)
+
+crm_erasures = Table(
+    "crm_erasures",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account", String, nullable=False),
+    Column("crm", String, nullable=False),
+    Column("address", String, nullable=False),  # gone with the row, once the CRM has erased it
+    Column("remote_ids", JSON, nullable=False),
+    Column("due", Instant),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("error", Text),
 )
 
 contacts = Table(

@@ -23,7 +23,7 @@ from proxyd.model import mailbox_key
 from proxyd.provider.allowance import Connections
 from proxyd.rules.connection import Condition
 from proxyd.store import contacts as contact_rows
-from proxyd.store import content, history, mailboxes, outbox, sent_copies
+from proxyd.store import content, history, ledger, mailboxes, outbox, sent_copies
 from proxyd.store import timeline as log
 from proxyd.store.contacts import Contact
 from proxyd.store.database import Database
@@ -299,6 +299,10 @@ def status(database: Database, state: DaemonState, now: datetime) -> Document:
     with database.reading() as connection:
         copies = sent_copies.waiting_by_account(connection)
         crm = outbox.waiting_by_account(connection)
+        owed: dict[str, list[Document]] = defaultdict(list)
+        for standing in ledger.standings(connection):
+            crm[standing.account] = crm.get(standing.account, 0) + standing.waiting + standing.failed
+            owed[standing.account].append(_crm_document(standing))
         unknown: dict[str, list[Document]] = defaultdict(list)
         for row in history.unsettled(connection, now - KEPT_UNKNOWN):
             unknown[row.account].append(_unknown_document(row))
@@ -320,6 +324,7 @@ def status(database: Database, state: DaemonState, now: datetime) -> Document:
                     "crm": crm.get(each.address, 0),
                     "spool": 0,
                 },
+                "crm": owed.get(each.address, []),
                 "unknown": unknown.get(each.address, []),
                 "sent_folder": sent[each.address],  # None until the mailbox was looked at
             }
@@ -351,6 +356,15 @@ def _connections_document(standing: Connections) -> Document:
     return {
         "connections": {"clients": standing.clients, "watcher": standing.watcher, "cap": standing.cap},
         "watching": standing.told,
+    }
+
+
+def _crm_document(standing: ledger.Standing) -> Document:
+    return {
+        "name": standing.crm,
+        "waiting": standing.waiting,
+        "failed": standing.failed,
+        "because": standing.because,
     }
 
 

@@ -1,0 +1,94 @@
+"""A logged message as an adapter gets it: cut to what the CRM takes, its people and its owner worked out."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from proxyd.config import Account, CrmOptions
+from proxyd.crm.adapter import Adapter, Attachment, Limits, Person, Record
+from proxyd.errors import Refused
+from proxyd.journal.ledger import Ledger, LoggedMessage
+from proxyd.model import Direction, Kind, MailAddress, State
+from proxyd.rules import crm_entry
+
+
+def record_of(logged: LoggedMessage, account: Account, options: CrmOptions, limits: Limits, ledger: Ledger) -> Record:
+    """Without `people`, who are looked for in the CRM by `with_people`."""
+    document = logged.document
+    from_ = MailAddress(**document["from"])
+    to, cc, bcc = (tuple(MailAddress(**each) for each in document[field]) for field in ("to", "cc", "bcc"))
+    files = [(n, each) for n, each in enumerate(logged.body.attachments) if not each.inline]
+    fitting = [(n, each) for n, each in files if limits.attachment is None or each.size <= limits.attachment]
+    note = ""
+    if limits.attachment is not None and limits.attachments:
+        too_large = [(each.name, each.size) for n, each in files if (n, each) not in fitting]
+        note = crm_entry.left_out(too_large, limits.attachment)
+    return Record(
+        id=document["id"],
+        account=document["account"],
+        direction=Direction(document["direction"]),
+        kind=Kind(document["kind"]),
+        state=State(document["state"]),
+        message_id=_bare(document["message_id"]),
+        other_ids=tuple(_bare(each) for each in document["other_ids"]),
+        in_reply_to=_bare(document["in_reply_to"]) if document["in_reply_to"] else None,
+        thread=document["thread"],
+        parent=logged.parent,
+        date=datetime.fromisoformat(document["date"]),
+        from_=from_,
+        to=to,
+        cc=cc,
+        bcc=bcc,
+        subject=crm_entry.cut(document["subject"], limits.subject),
+        text=crm_entry.cut(logged.body.text, limits.text, note),
+        new_text=crm_entry.cut(logged.body.new_text, limits.text),
+        owner=crm_entry.owner(options.owners, from_.address, (each.address for each in (*to, *cc)), account.address),
+        people=(),
+        attachments=tuple(
+            Attachment(n, each.name, each.type, each.size, each.sha256, _reading(ledger, logged.owner, n))
+            for n, each in fitting
+        ),
+        octets=functools.partial(_octets, ledger, logged.owner),
+    )
+
+
+def _bare(message_id: str) -> str:
+    return message_id.removeprefix("<").removesuffix(">")
+
+
+def _reading(ledger: Ledger, owner: str, n: int) -> Any:
+    return functools.partial(ledger.attachment, owner, n)
+
+
+async def _octets(ledger: Ledger, owner: str) -> AsyncIterator[bytes]:
+    async for chunk in ledger.octets(owner):
+        yield chunk
+
+
+async def with_people(record: Record, contacts: list[str], account: Account, adapter: Adapter) -> Record:
+    """The record with its people as the CRM knows them; those who are to be and are not are made."""
+    wanted = crm_entry.people(
+        record.direction,
+        record.from_,
+        (*record.to, *record.cc, *record.bcc),
+        (account.address, *account.aliases),
+        contacts,
+    )
+    people: list[Person] = []
+    for each in wanted:
+        person = Person(each.person.name, each.person.address)
+        try:
+            remote = await adapter.find_contact(person.address)
+            if remote is None and each.create:
+                remote = await adapter.create_contact(person)
+        except Refused:  # an address that this CRM does not take; the message goes there all the same
+            if not each.create or len(wanted) == 1:
+                raise
+            continue
+        if remote is not None:
+            people.append(replace(person, remote_id=remote))
+    return replace(record, people=tuple(people))

@@ -1,0 +1,160 @@
+"""`Ledger`: what the deliveries to CRMs see of our records, and where they write what the CRMs have."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from proxyd.formats.mime import attachment as decoded
+from proxyd.journal.bodies import read_body
+from proxyd.model import Attachment, Body
+from proxyd.store import content, history, ledger, submissions, timeline
+from proxyd.store.database import Database
+from proxyd.store.ledger import Erasure, Owed, Standing
+from proxyd.workers import Workers
+
+T = TypeVar("T")
+
+__all__ = ["Erasure", "Ledger", "LoggedMessage", "Owed", "Standing"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedMessage:
+    """A logged message as the tables have it. `document` is CONTRACT section 3's; `parent` the remote id of what it
+    answers; `owner` has its octets, "" where nothing of them is kept."""
+
+    document: dict[str, Any]
+    body: Body
+    parent: str | None
+    owner: str
+
+
+class Ledger:
+    """Called on the event loop; what is awaited of the writing methods is durable when it returns."""
+
+    def __init__(self, database: Database, workers: Workers) -> None:
+        self._database = database
+        self._workers = workers
+
+    # --- what is owed ------------------------------------------------------------------------------------------
+
+    async def due(self, account: str, crm: str, now: datetime, limit: int) -> list[Owed]:
+        return await self._read(lambda c: ledger.due(c, account, crm, now, limit))
+
+    async def next_due(self, account: str, crm: str) -> datetime | None:
+        return await self._read(lambda c: ledger.next_due(c, account, crm))
+
+    async def standings(self) -> list[Standing]:
+        return await self._read(ledger.standings)
+
+    async def erasures(self, account: str, crm: str, now: datetime) -> list[Erasure]:
+        return await self._read(lambda c: ledger.due_erasures(c, account, crm, now))
+
+    # --- the message -------------------------------------------------------------------------------------------
+
+    async def message(self, owed: Owed) -> LoggedMessage | None:
+        """None where it was erased meanwhile."""
+        return await self._workers.run(self._message, owed)
+
+    def _message(self, owed: Owed) -> LoggedMessage | None:
+        with self._database.reading() as connection:
+            found = timeline.documents(connection, [owed.message])
+            if not found:
+                return None
+            document = found[0]
+            unread = history.unread(connection, [owed.message]).get(owed.message)
+            owner = history.contents(connection, [owed.message]).get(owed.message, ("", ""))[0]
+            answered = (document["in_reply_to"] or "").strip("<>")
+            known = timeline.known(connection, owed.account, [answered] if answered else [])
+            parent = next((ledger.remote_of(connection, each.message, owed.crm) for each in known.values()), None)
+        if unread is not None:
+            body = read_body(self._database, unread)
+        else:
+            attachments = tuple(Attachment(**each) for each in document["attachments"])
+            body = Body(document["text"], document["new_text"], document["has_html"], attachments)
+        return LoggedMessage(document, body, parent, owner)
+
+    async def octets(self, owner: str) -> AsyncIterator[bytes]:
+        """The message as it was filed, a chunk at a time."""
+        seq = 0
+        while (data := await self._read(functools.partial(content.chunk, owner=owner, seq=seq))) is not None:
+            yield data
+            seq += 1
+
+    async def attachment(self, owner: str, n: int) -> bytes:
+        """Attachment `n`, decoded; the whole of it in memory."""
+        return await self._workers.run(self._attachment, owner, n)
+
+    def _attachment(self, owner: str, n: int) -> bytes:
+        with self._database.reading() as connection:
+            return b"".join(decoded(content.octets(connection, owner), n))
+
+    # --- what the CRM has ----------------------------------------------------------------------------------------
+
+    async def trying(self, owed: Owed, what: str | None, at: datetime | None) -> None:
+        """Before the call: after a crash it is known which step's outcome is not."""
+        await self._database.write(lambda c: ledger.trying(c, owed.message, owed.crm, what, at))
+
+    async def logged(self, owed: Owed, remote_id: str, state: str, at: datetime) -> None:
+        def job(connection: sa.Connection) -> None:
+            ledger.logged(connection, owed.message, owed.crm, remote_id, state)
+            ledger.trying(connection, owed.message, owed.crm, None, None)
+            submissions.step(connection, owed.message, at, f"logged in the CRM {owed.crm}", remote_id)
+
+        await self._database.write(job)
+
+    async def attached(self, owed: Owed, n: int, remote_id: str) -> None:
+        def job(connection: sa.Connection) -> None:
+            ledger.attached(connection, owed.message, owed.crm, n, remote_id)
+            ledger.trying(connection, owed.message, owed.crm, None, None)
+
+        await self._database.write(job)
+
+    async def told(self, owed: Owed, state: str, at: datetime) -> None:
+        def job(connection: sa.Connection) -> None:
+            ledger.told(connection, owed.message, owed.crm, state)
+            submissions.step(connection, owed.message, at, f"the CRM {owed.crm} was told: {state}")
+
+        await self._database.write(job)
+
+    async def delivered(self, owed: Owed) -> None:
+        await self._database.write(lambda c: ledger.delivered(c, owed.message, owed.crm))
+
+    async def postponed(self, owed: Owed, error: str, due: datetime | None, at: datetime) -> None:
+        """`due` is the next try, None = given up."""
+
+        def job(connection: sa.Connection) -> None:
+            ledger.postponed(connection, owed.message, owed.crm, error, due)
+            if due is None:
+                ledger.trying(connection, owed.message, owed.crm, None, None)
+                submissions.step(connection, owed.message, at, f"not taken by the CRM {owed.crm}", error)
+
+        await self._database.write(job)
+
+    async def waits_because(self, account: str, crm: str, error: str) -> None:
+        """Nothing is tried at the moment, and why, for `status` to say."""
+        await self._database.write(lambda c: ledger.waits_because(c, account, crm, error), durable=False)
+
+    async def deferred(self, owed: Owed, due: datetime) -> None:
+        await self._database.write(lambda c: ledger.deferred(c, owed.message, owed.crm, due), durable=False)
+
+    async def retry_all(self, account: str, crm: str, at: datetime, *, given_up: bool) -> None:
+        await self._database.write(lambda c: ledger.retry_all(c, account, crm, at, given_up))
+
+    async def erased(self, erasure: Erasure) -> None:
+        await self._database.write(lambda c: ledger.erased(c, erasure.id))
+
+    async def erasure_postponed(self, erasure: Erasure, error: str, due: datetime | None) -> None:
+        await self._database.write(lambda c: ledger.erasure_postponed(c, erasure.id, error, due))
+
+    async def _read(self, job: Callable[[sa.Connection], T]) -> T:
+        def reading() -> T:
+            with self._database.reading() as connection:
+                return job(connection)
+
+        return await self._workers.run(reading)

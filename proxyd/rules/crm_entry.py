@@ -1,0 +1,91 @@
+"""What of a logged message goes into a CRM's entry: who of its people, how much of its text; when to try again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from proxyd.model import Direction, MailAddress, mailbox_key
+from proxyd.rules import retry
+
+LONGEST_WAIT = retry.LONGEST  # seconds between two tries
+QUICK_FAILURES = 3  # in a row; from then on it is the CRM that fails, and not these messages
+SIGN_IN_WAIT = 600.0  # seconds until refused credentials are tried again: the cure may lie in the CRM
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Somebody who is looked for among the CRM's contacts; `create`: and made one where nobody is found."""
+
+    person: MailAddress
+    create: bool
+
+
+def people(
+    direction: Direction,
+    from_: MailAddress,
+    recipients: Iterable[MailAddress],
+    own: Collection[str],
+    contacts: Collection[str],
+) -> list[Wanted]:
+    """Everybody of the conversation but ourselves: `own` are our addresses, `contacts` those of it who are contacts of
+    ours.
+
+    A contact of ours becomes one of the CRM's. Where nobody is one (the person marked the message by hand, or logs
+    everything) the other side becomes one: the recipients of what was sent, the sender of what came. Third parties in
+    copy are found, and never made.
+    """
+    ours = {mailbox_key(each) for each in own}
+    known = {mailbox_key(each) for each in contacts}
+    domains = {key.rpartition("@")[2] for key in ours}
+    everybody = [from_, *recipients] if direction is Direction.INCOMING else list(recipients)
+    others: dict[str, MailAddress] = {}
+    for person in everybody:
+        key = mailbox_key(person.address)
+        if "@" in key and key not in ours:
+            others.setdefault(key, person)
+    outside = {key: person for key, person in others.items() if key.rpartition("@")[2] not in domains or key in known}
+    if known & set(outside):
+        makes = known
+    elif direction is Direction.INCOMING:
+        makes = {mailbox_key(from_.address)}
+    else:
+        makes = set(outside)
+    return [Wanted(person, key in makes) for key, person in outside.items()]
+
+
+def owner(owners: Mapping[str, str], from_: str, to: Iterable[str], account: str) -> str | None:
+    """Whose entry it is: of the address it was sent from or to, else of the account."""
+    for address in (from_, *to, account):
+        if (found := owners.get(address.strip().lower())) is not None:
+            return found
+    return None
+
+
+def cut(text: str, limit: int | None, note: str = "") -> str:
+    """At most `limit` characters, `note` at the end of it always; where something was cut, that is said."""
+    if limit is None or len(text) + len(note) <= limit:
+        return text + note
+    gone = f"\n\n[Cut by proxyd: the message has {len(text):,} characters, this CRM takes {limit:,}.]"
+    room = limit - len(gone) - len(note)
+    return text[:room] + gone + note if room > 0 else text[: max(limit - 1, 0)] + "…"
+
+
+def left_out(names: Iterable[tuple[str, int]], limit: int) -> str:
+    """Said at the end of the text: the attachments that the CRM does not take, with their sizes in octets."""
+    listed = ", ".join(f"{name or 'without a name'} ({size / 1_000_000:.1f} MB)" for name, size in names)
+    return f"\n\n[Not copied by proxyd, for it is larger than {limit / 1_000_000:.1f} MB: {listed}]" if listed else ""
+
+
+def next_try(attempts: int, asked: float | None, jitter: float, at_least: float = 0.0) -> float:
+    """Seconds until an entry is tried again after `attempts` tries that failed. It is never given up: a CRM that was
+    down for a week gets all of it. `asked` is what the CRM asked for."""
+    wait = retry.delay(max(attempts - 1, 0), jitter)
+    return max(wait, asked or 0.0, at_least)
+
+
+def pause(failures: int, asked: float | None, jitter: float) -> float:
+    """Seconds in which nothing is asked of a CRM after `failures` tries in a row, of whatever messages, that failed."""
+    if asked is not None:
+        return asked
+    return 0.0 if failures < QUICK_FAILURES else retry.delay(failures - QUICK_FAILURES, jitter)

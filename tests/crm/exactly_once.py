@@ -1,0 +1,47 @@
+"""Whatever fails, in whatever order: every message in the CRM once, and every attachment whole."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.crm.delivering import Scene, letter, scene
+from tests.crm.fake import AFTER, INSTEAD, FakeCrm, Request
+
+MESSAGES = int(os.environ.get("PROXYD_SOAK_CRM", "40"))
+There = Callable[[], list[tuple[str, list[str]]]]  # (Message-ID, its attachments' SHA-256) for each entry in the CRM
+
+
+def storm(seed: int, share: float = 0.25) -> Callable[[Request], str | None]:
+    """A quarter of all requests fail, half of these after the CRM did what was asked."""
+    dice = random.Random(seed)
+    return lambda request: dice.choice(INSTEAD + AFTER * 2) if dice.random() < share else None
+
+
+async def play(folder: Path, crm: FakeCrm, yaml: str, there: There, *, seed: int, messages: int = MESSAGES) -> None:
+    """Log messages while the CRM fails and the delivery is killed; when all is calm, see what the CRM has."""
+    dice = random.Random(seed)
+    crm.fault = storm(seed)
+    async with scene(folder, yaml) as s:
+        killing = asyncio.ensure_future(_kill(s, dice, kills=max(messages // 4, 8)))
+        for n in range(1, messages + 1):
+            files = [dice.randbytes(dice.choice((0, 10, 3000, 70_000))) for _ in range(dice.choice((0, 0, 1, 2)))]
+            await s.log(letter(n, attach=files))
+            await asyncio.sleep(0)
+        await killing
+        crm.fault = lambda request: None
+        await s.drained(60 + messages / 4)
+        found = there()
+        assert sorted(id for id, _ in found) == sorted(s.expected), "each message once"
+        for id, hashes in found:
+            assert sorted(hashes) == sorted(s.expected[id]), id
+
+
+async def _kill(s: Scene, dice: random.Random, kills: int) -> None:
+    for _ in range(kills):
+        await asyncio.sleep(dice.random() * 0.08)
+        await s.kill()
+        await s.begin_delivery()

@@ -1,0 +1,92 @@
+"""Logged mail reaches the CRMs that an account names: the daemon as a process, killed and started again."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.crm.fake import Receiver
+from tests.scenarios.rig import Rig, letter, message_id
+from tests.servers.mailprovider import PERSON
+from tests.servers.waiting import eventually
+
+SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
+OFFER = b"%PDF-1.7 the offer " * 4000
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver(SECRET) as made:
+        yield made
+
+
+@pytest.fixture
+def rig(make_rig: Callable[..., Rig], receiver: Receiver, tmp_path: Path) -> Rig:
+    secret = tmp_path / "webhook.secret"
+    secret.touch(mode=0o600)
+    secret.write_text(SECRET + "\n")
+    crm = (
+        "sent_copy: {settle: 1s}\n"
+        f"crm:\n  - local\n  - webhook: {{url: '{receiver.url}/crm', secret: {{file: {secret}}}}}\n"
+        f"  - jsonl: {{file: {tmp_path}/crm.jsonl}}\n"
+    )
+    made = make_rig(more=crm)
+    made.add_contact()
+    made.connected()
+    return made
+
+
+def entries(rig: Rig, n: int = 0) -> dict[str, Any]:
+    return {each["name"]: each for each in rig.timeline()[n]["crm"]}
+
+
+def delivered(rig: Rig, n: int = 0) -> bool:
+    return {each["state"] for each in entries(rig, n).values()} == {"delivered"}
+
+
+def test_an_offer_and_its_answer(rig: Rig, receiver: Receiver, tmp_path: Path) -> None:
+    offer = letter(attach=OFFER)
+    rig.send(offer)
+    eventually(lambda: delivered(rig), "every CRM to have it", every=0.1)
+    assert set(entries(rig)) == {"local", "webhook", "jsonl"}
+    (logged,) = receiver.of("message.logged")
+    assert f"<{logged['message_id']}>" == message_id(offer)
+    assert logged["from"]["address"] == PERSON
+    (attachment,) = receiver.of("message.attachment")
+    assert base64.b64decode(attachment["content"]) == OFFER
+    answer = rig.reply(offer)
+    eventually(lambda: len(rig.timeline()) == 2 and delivered(rig), "its answer too", every=0.1, within=20)
+    assert [f"<{each['message_id']}>" for each in receiver.of("message.logged")] == [message_id(offer), answer]
+    lines = [json.loads(line) for line in (tmp_path / "crm.jsonl").read_text().splitlines()]
+    assert [each["direction"] for each in lines if each["kind"] == "message"] == ["outgoing", "incoming"]
+    (kept,) = (tmp_path / "crm.jsonl.attachments").rglob("0-*")
+    assert hashlib.sha256(kept.read_bytes()).digest() == hashlib.sha256(OFFER).digest()
+    assert "logged in the CRM webhook" in str(rig.explain(message_id(offer))["steps"])
+
+
+def test_a_crm_that_is_down_loses_nothing_and_hurts_no_other(rig: Rig, receiver: Receiver) -> None:
+    receiver.fault = lambda request: "503"
+    offer = letter(attach=OFFER)
+    rig.send(offer)
+    eventually(lambda: entries(rig)["jsonl"]["state"] == "delivered", "the other CRM", every=0.1)
+    why = eventually(lambda: rig.account_status()["crm"], "status to say so", every=0.1)
+    assert why == [{"name": "webhook", "waiting": 1, "failed": 0, "because": why[0]["because"]}]
+    assert "503" in why[0]["because"]
+    assert rig.account_status()["waiting"]["crm"] == 1
+    assert entries(rig)["webhook"]["state"] == "waiting"
+    assert "503" in rig.run("status").stdout
+    assert "503" in str(rig.explain(message_id(offer))["steps"])
+    receiver.fault = lambda request: "done, hold"  # it takes the message, and its answer never comes
+    eventually(lambda: receiver.events, "the message to be taken", within=20)
+    rig.kill()
+    receiver.fault = lambda request: None
+    rig.start()
+    eventually(lambda: delivered(rig), "the way back", within=20, every=0.1)
+    assert len(receiver.of("message.logged")) == len(receiver.of("message.attachment")) == 1
+    assert rig.account_status()["crm"] == []
