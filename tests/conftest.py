@@ -20,7 +20,7 @@ settings.register_profile("patient", deadline=None)
 settings.register_profile("fuzz", deadline=None, max_examples=int(os.environ.get("PROXYD_FUZZ_EXAMPLES", "1000")))
 settings.load_profile("fuzz" if "PROXYD_FUZZ_EXAMPLES" in os.environ else "patient")
 
-SERVER_FIXTURES = frozenset({"provider", "make_provider", "courier", "cyrus", "sink"})
+SERVER_FIXTURES = frozenset({"provider", "make_provider", "courier", "cyrus", "sink", "window"})
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -36,6 +36,7 @@ from proxyd.workers import Clock, Workers
 
 log = structlog.get_logger()
 
+LATEST = 15  # messages on the first page
 MOST_SHOWN = 500  # messages of one contact
 MOST_POSTED = 40 * 1024 * 1024  # octets: a message with its attachments
 MOST_OF_A_LINK = 200
@@ -164,6 +165,11 @@ class Page:
         guard.give_cookie(request, "", 0)
         return _go(request, "/")
 
+    @app.route("/favicon.ico", methods=["GET"])
+    def favicon(self, request: Request) -> bytes:
+        """A browser asks for it where it shows a file by itself."""
+        return self.static(request, "mark.svg")
+
     @app.route("/static/<name>", methods=["GET"])
     def static(self, request: Request, name: str) -> bytes:
         guard.harden(request)
@@ -181,9 +187,12 @@ class Page:
     async def contacts(self, request: Request, visit: Visit) -> str:
         q = _argument(request, "q")
         found = await self._contacts(visit, q)
-        if _argument(request, "part") == "list":
+        part = _argument(request, "part")
+        if part == "list":
             return self._render(visit, "contact_list.html", contacts=found, q=q, chosen="")
-        return self._render(visit, "contacts.html", contacts=found, q=q, chosen="", here="contacts")
+        latest = await self._workers.run(answers.timeline, self._database, None, None, LATEST, visit.viewer)
+        shown: Document = {"messages": latest["messages"], "contacts": found, "q": q, "chosen": "", "here": "contacts"}
+        return self._render(visit, "latest.html" if part == "latest" else "contacts.html", **shown)
 
     @app.route("/contacts", methods=["POST"])
     @page
@@ -254,7 +263,8 @@ class Page:
     async def health(self, request: Request, visit: Visit) -> str:
         status = await self._workers.run(answers.status, self._database, self._state(), datetime.now(UTC))
         mine = [each for each in status["accounts"] if visit.viewer.speaks_for(each["address"])]
-        return self._render(visit, "accounts.html", accounts=mine, daemon=status["daemon"], here="accounts")
+        template = "account_list.html" if _argument(request, "part") == "accounts" else "accounts.html"
+        return self._render(visit, template, accounts=mine, daemon=status["daemon"], here="accounts")
 
     @app.route("/why", methods=["GET"])
     @page

@@ -9,6 +9,7 @@ from typing import Any
 Document = Mapping[str, Any]
 
 PREVIEWED = ("image/png", "image/jpeg", "image/gif", "image/webp")
+EXCERPT = 160  # characters
 READABLE = ("text/plain", "text/csv", "text/markdown", "text/calendar", "message/rfc822", "application/json")
 
 
@@ -41,6 +42,12 @@ def folded(message: Document) -> tuple[str, str]:
         return whole, ""
     rest = whole[len(new) :] if whole.startswith(new) else whole
     return new, rest.strip("\n")
+
+
+def excerpt(message: Document) -> str:
+    """The beginning of what is new in a message, on one line."""
+    words = " ".join(folded(message)[0].split())
+    return words if len(words) <= EXCERPT else words[:EXCERPT].rstrip() + "…"
 
 
 def preview(attachment: Document) -> str:

@@ -52,3 +52,8 @@ def test_the_quoted_part_is_folded_and_nothing_is_lost(text: str, new: str, seen
 )
 def test_what_the_browser_may_show(type: str, how: str) -> None:
     assert story.preview({"type": type}) == how
+
+
+def test_an_excerpt_is_one_line_of_what_is_new() -> None:
+    assert story.excerpt({"text": "Yes,\n gladly.\n> so?", "new_text": "Yes,\n gladly."}) == "Yes, gladly."
+    assert story.excerpt({"text": "x" * 500, "new_text": ""}) == "x" * story.EXCERPT + "…"

@@ -17,7 +17,10 @@ async function fetched(address) {
 function placed(element, html) {
   // The one place where a text becomes elements: the server's own templates, in which all else is escaped.
   const parsed = new DOMParser().parseFromString(html, "text/html");
+  const focused = element.contains(document.activeElement) ? document.activeElement : null;
+  const path = focused && (focused.id ? `#${CSS.escape(focused.id)}` : focused.href && `a[href="${CSS.escape(focused.getAttribute("href"))}"]`);
   element.replaceChildren(...parsed.body.childNodes);
+  if (path) one(path, element)?.focus({ preventScroll: true });
 }
 
 function tell(words) {
@@ -80,6 +83,80 @@ function keys(event) {
   event.preventDefault();
 }
 
+// --- news -------------------------------------------------------------------------------------------------------
+
+const essence = (message) => {
+  const copy = message.cloneNode(true);
+  for (const each of all("time", copy)) each.textContent = "";
+  for (const each of all("details", copy)) each.open = false;
+  copy.classList.remove("fresh");
+  return copy.outerHTML;
+};
+
+// A story is put in place message by message: what did not change stays the same element, as a person left it.
+function retold(element, html) {
+  const parsed = new DOMParser().parseFromString(html, "text/html").body;
+  const fresh = [];
+  for (const message of all("[data-message]", parsed)) {
+    const before = document.getElementById(message.id);
+    if (before && essence(before) === essence(message)) { message.replaceWith(before.cloneNode(false)); continue; }
+    if (!before) { message.classList.add("fresh"); fresh.push(message); continue; }
+    const open = all("details", before).map((each) => each.open);
+    all("details", message).forEach((each, n) => { each.open = Boolean(open[n]); });
+  }
+  for (const husk of all("[data-message]:empty", parsed)) husk.replaceWith(document.getElementById(husk.id));
+  const focused = element.contains(document.activeElement) ? document.activeElement : null;
+  element.replaceChildren(...parsed.childNodes);
+  focused?.isConnected && focused.focus({ preventScroll: true });
+  return fresh.filter((each) => each.matches(".incoming")).map((each) => one(".from strong", each).textContent);
+}
+
+async function refresh() {
+  const list = one("#list"), story = one("#timeline");
+  if (list) {
+    const html = await fetched(`/contacts?part=list&q=${encodeURIComponent(one("#q").value.trim())}`);
+    if (html !== null) { placed(list, html); markChosen(); }
+  }
+  if (story) {
+    const html = await fetched(`${location.pathname}?part=timeline`);
+    const from = html === null ? [] : retold(story, html);
+    if (from.length) tell(`New message from ${[...new Set(from)].join(" and ")}`);
+  }
+  for (const part of all("#latest, #accounts")) {
+    const html = await fetched(`${location.pathname}?part=${part.dataset.part}`);
+    if (html !== null) placed(part, html);
+  }
+}
+
+// A browser keeps six connections to one host, so a page that nobody sees gives its own up.
+function listening() {
+  let stream = null, waiting = 0, first = true;
+  const soon = () => { clearTimeout(waiting); waiting = setTimeout(refresh, 60); };
+  const open = () => {
+    stream = new EventSource("/events");
+    stream.addEventListener("ready", () => { if (!first) soon(); first = false; document.body.dataset.live = "yes"; });
+    for (const name of ["message", "contact", "account"]) stream.addEventListener(name, soon);
+    stream.addEventListener("error", () => { delete document.body.dataset.live; if (stream?.readyState === EventSource.CLOSED) soon(); });
+  };
+  const close = () => { stream?.close(); stream = null; delete document.body.dataset.live; };
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) close();
+    else if (stream === null) open();
+  });
+  if (!document.hidden) open();
+}
+
+function clocks() {
+  const now = Date.now();
+  for (const each of all("time[datetime]")) {
+    const minutes = Math.floor((now - Date.parse(each.dateTime)) / 60000);
+    if (minutes >= 0 && minutes < 60) each.textContent = minutes < 1 ? "just now" : `${minutes} min ago`;
+    else if (minutes < 120) each.textContent = new Date(each.dateTime).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
+  }
+}
+
 searching();
+if (one(".bar")) listening();
+setInterval(clocks, 30000);
 document.addEventListener("keydown", keys);
 one("#list [aria-current]")?.scrollIntoView({ block: "nearest" });
