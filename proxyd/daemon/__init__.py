@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import os
 import resource
 import sys
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import structlog
 
 from proxyd.config import ConfigErrors, Places, load, store_key
+from proxyd.daemon.event_log import Priority, is_journal
 from proxyd.daemon.exit_codes import EX_CONFIG
 from proxyd.errors import ConfigError
 from proxyd.store.database import Database
@@ -67,9 +69,11 @@ def _allow_many_sockets() -> None:
 
 
 def _log_to_stderr() -> None:
-    """One JSON line per event; for a person at a terminal, coloured text."""
+    """One JSON line per event, for systemd's journal with its priority; for a person at a terminal, coloured text."""
     terminal = sys.stderr.isatty()
     shown: Any = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
+    if is_journal(sys.stderr.fileno(), os.environ):
+        shown = Priority(shown)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

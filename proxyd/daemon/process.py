@@ -20,11 +20,13 @@ from proxyd import __version__
 from proxyd.config import ConfigErrors, Endpoint, Listen, Places, Settings, is_system_service, load
 from proxyd.crm.delivery import Delivery
 from proxyd.crm.dropbox import DropboxCopies
+from proxyd.daemon import event_log
 from proxyd.daemon.alerts import Alerts
 from proxyd.daemon.awake import Awake
 from proxyd.daemon.exit_codes import EX_CONFIG, EX_OK, EX_UNAVAILABLE
 from proxyd.daemon.imap_doors import imap_door
 from proxyd.daemon.listeners import CannotListen, Listener, handed_over, listen, listen_for_web
+from proxyd.daemon.metrics import Metrics
 from proxyd.daemon.notify import Notify
 from proxyd.daemon.people import People
 from proxyd.errors import ConfigError
@@ -80,13 +82,16 @@ class Daemon:
         api = Api(self._journal, database, self._workers, self._clock, self.state, self._people.reconnect)
         earlier = EarlierMail(self._journal.backfills, self.state)
         self._sessions = Sessions(self._clock.now)
+        self._journal.on_event.append(event_log.on_event)
+        self._journal.on_health.append(event_log.on_health)
+        figures = Metrics(self._journal, database, self.state).exposition
         self._control = Control(
-            api, earlier, self._tokens, database, self._workers, self.state, self.reload, self._login_link
+            api, earlier, self._tokens, database, self._workers, self.state, self.reload, self._login_link, figures
         )
         self._control_port: Any = None
         accounts = self._people.accounts
         page = Page(self._sessions, self._journal, accounts, database, self._workers, self.state, self._clock)
-        self._public = Public(api, self._tokens, page, accounts, database, self._workers, self.state)
+        self._public = Public(api, self._tokens, page, accounts, database, self._workers, self.state, figures)
         self._tasks: list[asyncio.Task[Any]] = []
 
     def run(self, reactor: Any) -> None:

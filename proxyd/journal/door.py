@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+import structlog
 from ulid import ULID
 
 from proxyd.config import Account
@@ -59,11 +60,14 @@ from proxyd.workers import Clock, Workers, start
 
 T = TypeVar("T")
 
+log = structlog.get_logger()
+
 # Names under which the store remembers, for each account:
 HEALTH = "health"  # its condition
 UNKNOWN_CAPABILITIES = "unknown_capabilities"  # what its IMAP server offers and we have never heard of
 
 HealthListener = Callable[[str, HealthEvent, health_rules.Condition], None]
+EventListener = Callable[[str, Event | Begun | Joined | Logged], None]
 
 
 class Journal:
@@ -84,6 +88,7 @@ class Journal:
         self._conditions: dict[str, health_rules.Condition] = {}
         self._last_seen: dict[str, datetime] = {}
         self.on_health: list[HealthListener] = []  # each hears of every event and the condition after it
+        self.on_event: list[EventListener] = []  # each hears the id of the mail and what has been written down of it
         self._facts: dict[tuple[str, str], str] = {}  # (account, key) → what was learned, as it stands in the store
         self.wakes = Wakes()
         self.changes = Changes()
@@ -121,6 +126,11 @@ class Journal:
 
         Raises TryLater where it cannot be kept. A message that joins an earlier one is not kept a second time.
         """
+        begun = await self._begin(intake, submission)
+        self._tell(begun.id, begun)
+        return begun
+
+    async def _begin(self, intake: Intake, submission: Submission) -> Begun | Joined | Logged:
         account = self._accounts()[submission.account]
         at = self._clock.now()
         hash = self._database.hash_id
@@ -155,6 +165,15 @@ class Journal:
 
     async def record(self, event: Event) -> None:
         """The one door. Durable when it returns; whoever waits for the outcome is woken."""
+        await self._record(event)
+        if not isinstance(event, Seen):  # told where it turns out to be new
+            self._tell(event.id, event)
+
+    def _tell(self, id: str, event: Event | Begun | Joined | Logged) -> None:
+        for listener in self.on_event:
+            _heard(listener, id, event)
+
+    async def _record(self, event: Event) -> None:
         match event:
             case Sent():
                 await self._sent(event)
@@ -240,13 +259,16 @@ class Journal:
         accounts = self._accounts()
         arrived = [await self._take_in(each) for each in seen]
 
-        def job(connection: sa.Connection) -> list[str]:
+        def job(connection: sa.Connection) -> list[str | None]:
             logged = [finding.log_seen(connection, accounts.get(each.seen.account), each, hash) for each in arrived]
             if position is not None:
                 mailboxes.set_position(connection, *position)
-            return [each for each in logged if each is not None]
+            return logged
 
-        for message in await self._database.write(job):
+        for each, message in zip(seen, await self._database.write(job), strict=True):
+            if message is None:
+                continue
+            self._tell(message, each)
             self.wakes.entries.set()
             self.bodies.add(message, message)
             self.changes.tell(What.MESSAGE, message)
@@ -335,6 +357,7 @@ class Journal:
         settled = await self._database.write(lambda c: finding.copy_uploaded(c, event, self._database.hash_id))
         if settled:
             self.uploads.present(event.id)
+            self._tell(event.id, event)
         return settled
 
     async def submitted(self, account: str, ids: Iterable[str]) -> frozenset[str]:
@@ -387,7 +410,7 @@ class Journal:
         if event.cause is HealthCause.SIGNED_IN:
             self._last_seen[account] = self._clock.now()
         for listener in self.on_health:
-            listener(account, event, condition)
+            _heard(listener, account, event, condition)
         if health_rules.differs(before, condition):
             start(self.learn(account, HEALTH, health_rules.kept(condition), durable=False), "health kept")
         return condition
@@ -423,6 +446,14 @@ class Journal:
             return None
         body = content.size(connection, id) - len(header)
         return KeptContent(self._database, self._workers, id, header, body, None)
+
+
+def _heard(listener: Callable[..., None], *said: object) -> None:
+    """What is written down is so, whatever becomes of who only listens."""
+    try:
+        listener(*said)
+    except Exception:
+        log.exception("a listener failed")
 
 
 def _slices(ids: Iterable[str], size: int = 5000) -> Iterable[list[str]]:

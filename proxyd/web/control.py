@@ -31,12 +31,15 @@ from proxyd.workers import Workers
 
 MOST_POSTED = 64 * 1024 * 1024  # octets: a message of 40 MB in base64, an address book with photos
 
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
 _CREDENTIALS = struct.Struct("iII")  # pid, uid, gid: struct ucred of unix(7)
 
 
 class Control:
     """The daemon's own routes. `reload` reads the configuration anew and returns its problems, none where it was
-    taken; `login_link` makes the page's one-time link, and raises Problem where there is no page."""
+    taken; `figures` tells them as Prometheus reads them, and blocks; `login_link` makes the page's one-time link, and
+    raises Problem where there is no page."""
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Control:
         state: Callable[[], DaemonState],
         reload: Callable[[], Awaitable[list[str]]],
         login_link: Callable[[str | None], str],
+        figures: Callable[[], bytes] = bytes,
     ) -> None:
         self._tokens = tokens
         self._database = database
@@ -55,6 +59,7 @@ class Control:
         self._state = state
         self._reload = reload
         self._login_link = login_link
+        self._figures = figures
         self._app = Klein()
         serve(api, self._app, own_user)
         serve(earlier, self._app, own_user)
@@ -70,6 +75,12 @@ class Control:
         """Well where the loop turns and the store answers."""
         await self._workers.run(store_answers, self._database)
         return {"status": "ok", "version": self._state().version}
+
+    @route("GET", "/metrics", answer="text/plain")
+    async def metrics(self, request: Request) -> bytes:
+        """Figures for Prometheus."""
+        request.setHeader("content-type", METRICS_TYPE)
+        return await self._workers.run(self._figures)
 
     @route("GET", "status", answer=documents.Status, may=May.OWNER)
     async def status(self) -> Document:

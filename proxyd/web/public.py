@@ -27,7 +27,7 @@ from proxyd.web import autoconfig
 from proxyd.web.answers import DaemonState, Document
 from proxyd.web.answers_tokens import Tokens
 from proxyd.web.api import Api
-from proxyd.web.control import MOST_POSTED, store_answers
+from proxyd.web.control import METRICS_TYPE, MOST_POSTED, store_answers
 from proxyd.web.page import Page
 from proxyd.web.problems import Problem, Request, not_found, unacceptable, write_problem
 from proxyd.web.routes import PREFIX, answer_faults, serve, written
@@ -36,7 +36,7 @@ from proxyd.web.viewer import Viewer
 from proxyd.workers import Workers
 
 # Section 4.2 of RFC 9110, section 3.2.2 of RFC 3986; any port, as it may be forwarded.
-FOR_ANYBODY = (b"/healthz", b"/.well-known/", b"/mail/", b"/api/")
+FOR_ANYBODY = (b"/healthz", b"/metrics", b"/.well-known/", b"/mail/", b"/api/")
 OURSELVES = re.compile(rb"(?i)(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
 
 
@@ -70,7 +70,9 @@ class Public:
         database: Database,
         workers: Workers,
         state: Callable[[], DaemonState],
+        figures: Callable[[], bytes] = bytes,
     ) -> None:
+        self._figures = figures
         self._tokens = tokens
         self._page = page
         self._accounts = accounts
@@ -110,6 +112,13 @@ class Public:
         """Well where the loop turns and the store answers."""
         await self._workers.run(store_answers, self._database)
         return {"status": "ok", "version": self._state().version}
+
+    @app.route("/metrics", methods=["GET"])
+    @answered
+    async def metrics(self, request: Request) -> bytes:
+        """Figures for Prometheus; none of them names anybody."""
+        request.setHeader("content-type", METRICS_TYPE)
+        return await self._workers.run(self._figures)
 
     @app.route("/.well-known/autoconfig/mail/config-v1.1.xml", methods=["GET"])
     @app.route("/mail/config-v1.1.xml", methods=["GET"])
