@@ -424,7 +424,8 @@ class LookedFor:
 class Seen:
     """A message found in a mailbox that belongs to the log: a reply, or mail sent from elsewhere.
 
-    `content` is the whole message; `match` what it answers, None where another rule (`verdict`) logged it.
+    `content` is the whole message; `match` what it answers, None where another rule (`verdict`) logged it. `again`:
+    our record's id, where it is logged already and may be completed.
     """
 
     account: str
@@ -436,6 +437,7 @@ class Seen:
     at: datetime
     verdict: Tracked
     match: ThreadMatch | None = None
+    again: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,9 @@ import structlog
 from ulid import ULID
 
 from proxyd.config import Account
-from proxyd.journal import finding, sending
+from proxyd.formats.mime import BodyReader
+from proxyd.journal import again, finding, sending
+from proxyd.journal.again import LoggedBefore
 from proxyd.journal.backfilling import Backfills
 from proxyd.journal.bodies import Bodies
 from proxyd.journal.changes import Changes, What
@@ -258,19 +260,31 @@ class Journal:
         hash = self._database.hash_id
         accounts = self._accounts()
         arrived = [await self._take_in(each) for each in seen]
+        judged = {
+            each.id: await self._workers.run(again.judge, self._database, each.seen.again, each.body)
+            for each in arrived
+            if each.body is not None
+        }
 
-        def job(connection: sa.Connection) -> list[str | None]:
-            logged = [finding.log_seen(connection, accounts.get(each.seen.account), each, hash) for each in arrived]
+        def job(connection: sa.Connection) -> list[tuple[str | None, str]]:
+            """Each record that is new or completed, with the owner of its octets."""
+            logged = [
+                (again.settle(connection, each, judged[each.id]), each.id)
+                if each.id in judged
+                else (finding.log_seen(connection, accounts.get(each.seen.account), each, hash), each.id)
+                for each in arrived
+            ]
             if position is not None:
                 mailboxes.set_position(connection, *position)
             return logged
 
-        for each, message in zip(seen, await self._database.write(job), strict=True):
+        for each, (message, owner) in zip(seen, await self._database.write(job), strict=True):
             if message is None:
                 continue
-            self._tell(message, each)
+            if each.again is None:
+                self._tell(message, each)
             self.wakes.entries.set()
-            self.bodies.add(message, message)
+            self.bodies.add(message, owner)
             self.changes.tell(What.MESSAGE, message)
 
     async def _take_in(self, seen: Seen) -> Arrived:
@@ -278,21 +292,35 @@ class Journal:
         header = bytearray()
         whole = False
         report = Reading(seen.heading)
+        body = BodyReader() if seen.again else None
         async for chunk in seen.content.chunks():
             report.feed(chunk)
+            if body is not None:
+                await self._workers.run(body.feed, chunk)
             if whole:
                 await intake.write(chunk)
                 continue
             header += chunk
-            first, body = finding.header_and_body(bytes(header))
-            if body or len(header) > content.CHUNK:
+            first, rest = finding.header_and_body(bytes(header))
+            if rest or len(header) > content.CHUNK:
                 await intake.header(first)
-                await intake.write(body)
+                await intake.write(rest)
                 whole = True
         if not whole:
             await intake.header(bytes(header))
         name = seen.heading.message_id or finding.without_id(intake.kept().header)
-        return Arrived(seen, intake, name, await self._workers.run(report.finish))
+        read = None if body is None else await self._workers.run(body.finish)
+        return Arrived(seen, intake, name, await self._workers.run(report.finish), read)
+
+    async def logged_before(self, account: str, ids: Sequence[str]) -> dict[str, LoggedBefore]:
+        """The records that a second sighting under these Message-IDs may complete, by that id."""
+        if not ids:
+            return {}
+        return await self._read(lambda c: again.logged_before(c, account, ids, self._clock.now()))
+
+    async def leave_alone(self, message: str, because: str) -> None:
+        """Another message came under a record's Message-ID: said once more for `explain`, and that is all."""
+        await self._database.write(lambda c: again.leave_alone(c, message, self._clock.now(), because))
 
     async def position(self, account: str, folder: str) -> MailboxPosition | None:
         return await self._read(lambda c: mailboxes.position(c, account, folder))

@@ -18,6 +18,7 @@ from proxyd.journal import reports
 from proxyd.journal.entries import Hash, crms_of, seen_entry, seen_people
 from proxyd.journal.intake import Intake, KeptContent
 from proxyd.model import (
+    Body,
     CopyAppending,
     CopyPostponed,
     CopyPresent,
@@ -99,6 +100,7 @@ class Arrived:
     intake: Intake
     message_id: str
     report: Report = NO_REPORT
+    body: Body | None = None  # read on its way, where it is to be compared with what is logged
 
     @property
     def id(self) -> str:

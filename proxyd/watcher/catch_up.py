@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -34,7 +34,7 @@ from proxyd.model import (
     Tracked,
 )
 from proxyd.provider.imap import PART, Connection, Opened, Unreachable
-from proxyd.rules import threads, tracking
+from proxyd.rules import again, threads, tracking
 from proxyd.watcher.positions import Positions
 from proxyd.watcher.reports import Reports
 from proxyd.watcher.sent_copy import SentCopies
@@ -173,6 +173,12 @@ class CatchUp:
             # One of the others may answer what is in the log only now.
             await self._moved(opened, position, position.uidnext, seen)
             seen = []
+        if not sent:
+            async for found in self._again(session, opened, rest):
+                seen.append(found)
+                if len(seen) >= FINDINGS:
+                    await self._moved(opened, position, position.uidnext, seen)
+                    seen = []
         end, at = min(withheld, default=uids[-1] + 1), None if withheld else seen_at
         return await self._moved(opened, position, end, seen, seen_at=at), not withheld
 
@@ -285,6 +291,25 @@ class CatchUp:
             if isinstance(verdict, Tracked):
                 wanted[uid] = Wanted(verdict, match, Direction.OUTGOING, Source.SENT_FOLDER)
         return _once(wanted, headings)
+
+    async def _again(self, session: Session, opened: Opened, headings: Mapping[int, Heading]) -> AsyncIterator[Seen]:
+        """Of what is left, the messages that are logged already and may now hold more than they did.
+
+        The others are moved, or delivered a second time as they were, or somebody else's under a known Message-ID.
+        """
+        ids = {each.message_id: uid for uid, each in headings.items() if each.message_id}
+        there = await self._journal.logged_before(self._address, list(ids))
+        fields = await session.do(Connection.fields, sorted(ids[id] for id in there), (*NAMES, *PEOPLE, "DATE"))
+        for id, logged in there.items():
+            facts = await session.do(Connection.facts, ids[id])
+            if facts is None or facts.size == logged.size or ids[id] not in fields:
+                continue
+            if not again.same_message(logged.heading, read_heading(fields[ids[id]])):
+                await self._journal.leave_alone(logged.message, "another author, date or thread")
+                continue
+            why = Wanted(Tracked("it is logged already"), None, Direction.INCOMING, Source.REPLY)
+            if (found := await self.message(session, opened, ids[id], why)) is not None:
+                yield replace(found, again=logged.message)
 
     async def message(self, session: Session, opened: Opened, uid: int, why: Wanted) -> Seen | None:
         """The message itself: it is tracked, and only now it is asked for. None = it has gone meanwhile."""
