@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, PlainValidator, ValidationInfo, WithJsonSchema, create_model
 from pydantic_core import CoreSchema, core_schema
 
-from proxyd.config.fields import FilePath, is_loopback
+from proxyd.config.fields import FilePath, Word, is_loopback
 from proxyd.config.problems import NotAccepted, shown
 from proxyd.config.sources import SOURCES, Section, SourceSetting
 
@@ -123,7 +123,16 @@ class Jsonl(CrmOptions):
     file: FilePath = Field(description="The file that is appended to; FILE.attachments/ lies beside it.")
 
 
-BUILT_IN: Mapping[str, type[CrmOptions]] = MappingProxyType({"webhook": Webhook, "jsonl": Jsonl})
+class Tryton(OnTheNet):
+    """Tryton: a party for the contact, a note for the message, attachments."""
+
+    url: Url = Field(description="Tryton's server, e.g. https://tryton.example.com.")
+    database: Word = Field(description="The database's name.")
+    user: Word = Field(description="The login of Tryton's user for proxyd.")
+    password: SourceSetting = Field(default="keyring", description=f"Where its password lies: {SOURCES}.")
+
+
+BUILT_IN: Mapping[str, type[CrmOptions]] = MappingProxyType({"webhook": Webhook, "jsonl": Jsonl, "tryton": Tryton})
 
 # Adapters that copy mail for programs, not into a CRM that may have a dropbox too.
 BESIDE_ANY_DROPBOX = ("webhook", "jsonl")

@@ -45,7 +45,7 @@ class Entry:
         record = record_of(logged, self.account, self.options, self.adapter.limits, self.ledger)
         remote_id, told = self.owed.remote_id, self.owed.told
         if remote_id is None:
-            record = await with_people(record, logged.document["contacts"], self.account, self.adapter)
+            record = await with_people(record, logged, self.account, self.adapter)
             remote_id = await self._message(record)
             told = record.state
         if self.adapter.limits.attachments:

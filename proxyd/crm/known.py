@@ -7,10 +7,11 @@ from typing import Any
 from proxyd.config.crm import installed
 from proxyd.crm.adapter import Adapter
 from proxyd.crm.jsonl import Jsonl
+from proxyd.crm.tryton import Tryton
 from proxyd.crm.webhook import Webhook
 from proxyd.errors import ConfigError
 
-BUILT_IN: dict[str, type[Adapter]] = {"jsonl": Jsonl, "webhook": Webhook}
+BUILT_IN: dict[str, type[Adapter]] = {"jsonl": Jsonl, "tryton": Tryton, "webhook": Webhook}
 
 
 def adapter_class(kind: str) -> type[Adapter]:

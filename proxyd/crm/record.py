@@ -12,7 +12,7 @@ from proxyd.config import Account, CrmOptions
 from proxyd.crm.adapter import Adapter, Attachment, Limits, Person, Record
 from proxyd.errors import Refused
 from proxyd.journal.ledger import Ledger, LoggedMessage
-from proxyd.model import Direction, Kind, MailAddress, State
+from proxyd.model import Direction, Kind, MailAddress, State, mailbox_key
 from proxyd.rules import crm_entry
 
 
@@ -69,18 +69,19 @@ async def _octets(ledger: Ledger, owner: str) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def with_people(record: Record, contacts: list[str], account: Account, adapter: Adapter) -> Record:
+async def with_people(record: Record, logged: LoggedMessage, account: Account, adapter: Adapter) -> Record:
     """The record with its people as the CRM knows them; those who are to be and are not are made."""
     wanted = crm_entry.people(
         record.direction,
         record.from_,
         (*record.to, *record.cc, *record.bcc),
         (account.address, *account.aliases),
-        contacts,
+        logged.document["contacts"],
     )
     people: list[Person] = []
     for each in wanted:
-        person = Person(each.person.name, each.person.address)
+        address = each.person.address
+        person = Person(each.person.name or logged.names.get(mailbox_key(address), ""), address)
         try:
             remote = await adapter.find_contact(person.address)
             if remote is None and each.create:

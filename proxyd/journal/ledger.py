@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from proxyd.formats.mime import attachment as decoded
 from proxyd.journal.bodies import read_body
-from proxyd.model import Attachment, Body
+from proxyd.model import Attachment, Body, mailbox_key
 from proxyd.store import content, history, ledger, submissions, timeline
 from proxyd.store.database import Database
 from proxyd.store.ledger import Erasure, Owed, Standing
@@ -26,12 +26,14 @@ __all__ = ["Erasure", "Ledger", "LoggedMessage", "Owed", "Standing"]
 @dataclass(frozen=True, slots=True)
 class LoggedMessage:
     """A logged message as the tables have it. `document` is CONTRACT section 3's; `parent` the remote id of what it
-    answers; `owner` has its octets, "" where nothing of them is kept."""
+    answers; `owner` has its octets, "" where nothing of them is kept; `names` are those of our contacts in it, by
+    address."""
 
     document: dict[str, Any]
     body: Body
     parent: str | None
     owner: str
+    names: dict[str, str]
 
 
 class Ledger:
@@ -72,12 +74,14 @@ class Ledger:
             answered = (document["in_reply_to"] or "").strip("<>")
             known = timeline.known(connection, owed.account, [answered] if answered else [])
             parent = next((ledger.remote_of(connection, each.message, owed.crm) for each in known.values()), None)
+            rows = [history.contact_row(connection, mailbox_key(each)) for each in document["contacts"]]
+            names = {row.key: row.name for row in rows if row is not None and row.name}
         if unread is not None:
             body = read_body(self._database, unread)
         else:
             attachments = tuple(Attachment(**each) for each in document["attachments"])
             body = Body(document["text"], document["new_text"], document["has_html"], attachments)
-        return LoggedMessage(document, body, parent, owner)
+        return LoggedMessage(document, body, parent, owner, names)
 
     async def octets(self, owner: str) -> AsyncIterator[bytes]:
         """The message as it was filed, a chunk at a time."""

@@ -14,6 +14,7 @@ import pytest
 from tests.crm.fake import Receiver
 from tests.scenarios.rig import Rig, letter, message_id
 from tests.servers.mailprovider import PERSON
+from tests.servers.tryton import ADMIN, DATABASE, Tryton
 from tests.servers.waiting import eventually
 
 SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
@@ -90,3 +91,26 @@ def test_a_crm_that_is_down_loses_nothing_and_hurts_no_other(rig: Rig, receiver:
     eventually(lambda: delivered(rig), "the way back", within=20, every=0.1)
     assert len(receiver.of("message.logged")) == len(receiver.of("message.attachment")) == 1
     assert rig.account_status()["crm"] == []
+
+
+def test_a_real_crm_has_the_party_the_note_and_the_attachment(make_rig: Callable[..., Rig], tmp_path: Path) -> None:
+    with Tryton(tmp_path / "tryton") as tryton:
+        password = f"{{file: {tryton.password_file()}}}"
+        options = f"{{url: '{tryton.url}', database: {DATABASE}, user: {ADMIN}, password: {password}}}"
+        rig = make_rig(more=f"sent_copy: {{settle: 1s}}\ncrm: [local, {{tryton: {options}}}]\n")
+        rig.add_contact()
+        rig.connected()
+        offer = letter(attach=OFFER)
+        rig.send(offer)
+        eventually(lambda: delivered(rig), "Tryton to have it", within=30, every=0.1)
+        ((party, name),) = tryton.records("party.party", "id", "name")
+        assert name == "Grace Hopper", "as our own records call her, for the message does not"
+        ((resource, note),) = tryton.records("ir.note", "resource", "message")
+        assert resource == f"party.party,{party}"
+        assert message_id(offer) in note
+        assert tryton.files() == {"offer.pdf": OFFER}
+        rig.reply(offer)
+        eventually(lambda: len(rig.timeline()) == 2 and delivered(rig), "its answer too", within=30, every=0.1)
+        notes = tryton.records("ir.note", "resource", "message")
+        assert [each[0] for each in notes] == [resource] * 2, "the same party"
+        assert "Yes, please." in notes[1][1]
