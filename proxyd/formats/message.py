@@ -36,6 +36,8 @@ _LONGEST_ID = 998  # octets: a line of RFC 5322
 _IDS_READ = 65_536  # octets at either end of a field that ids are read from
 
 _BRACKETED = re.compile(r"<([^<>]*+)>")
+_BARE = re.compile(r"[^\s@]++@[^\s@]++")
+_COMMENT = re.compile(r"\((?:[^()]|\([^()]*+\))*+\)")
 _SPACE = re.compile(r"\s+")
 _BETWEEN_BARE = re.compile(r"[\s,;<>\"'()]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -82,21 +84,31 @@ def heading(header: bytes) -> Heading:
 def message_ids(value: str | bytes) -> tuple[str, ...]:
     """The message ids in a field body, without brackets, each once, in their order, case kept (RFC 5322 section 3.6.4).
 
-    Separators may be anything; white space inside brackets is folding. Where no brackets are, words with an @ count,
-    and a word that stands alone. Of more than 100, the first (the root of the thread) and the last 99 are taken.
+    Separators may be anything; white space and comments inside brackets are none of the id. Where no brackets are,
+    words with an @ count, and a word that stands alone; beside brackets, where nothing else stands there: some senders
+    lose one or two. Of more than 100, the first (the root of the thread) and the last 99 are taken.
     """
     text = raw_text(value) if isinstance(value, bytes) else value
     if len(text) > 2 * _IDS_READ:
         text = text[:_IDS_READ] + " " + text[-_IDS_READ:]
-    ids = [_SPACE.sub("", token) for token in _BRACKETED.findall(text)]
-    if not any(ids) and "=?" in text:  # some senders encode even this field
+    if "=?" in text and not any(_BRACKETED.findall(text)):  # some senders encode even this field
         text = decode_words(text)
-        ids = [_SPACE.sub("", token) for token in _BRACKETED.findall(text)]
-    if not any(ids):
-        words = [word for word in _BETWEEN_BARE.split(text) if word]
-        ids = words if len(words) == 1 else [word for word in words if "@" in word.strip("@")]
+    if "&lt;" in text:  # and some write it as it stood on a page
+        text = text.replace("&lt;", "<").replace("&gt;", ">")
+    ids = [_id(token) for token in _BRACKETED.findall(text)]
+    words = [word for word in _BETWEEN_BARE.split(_BRACKETED.sub(" ", text)) if word]
+    if any(ids) and not all(map(_BARE.fullmatch, words)):
+        words = []
+    elif len(words) > 1:
+        words = [word for word in words if "@" in word.strip("@")]
+    ids += words
     good = list(dict.fromkeys(i for i in ids if i and len(i) <= _LONGEST_ID and not _CONTROL.search(i)))
     return tuple(good if len(good) <= MOST_IDS else [good[0], *good[-(MOST_IDS - 1) :]])
+
+
+def _id(token: str) -> str:
+    """What stands between two brackets, without folding and comments."""
+    return _SPACE.sub("", _COMMENT.sub("", token) if "(" in token else token)
 
 
 def filed_form(header: bytes, *, message_id: str, date: str) -> bytes:

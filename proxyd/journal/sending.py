@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from proxyd.config import Account
-from proxyd.formats.message import fingerprint_of, message_ids, wire_form, without_recipients
+from proxyd.formats.message import fingerprint_of, wire_form, without_recipients
+from proxyd.formats.reply_ids import ids_in_reply
 from proxyd.journal.entries import Hash, crms_of, outgoing_entry
 from proxyd.journal.finding import alike
 from proxyd.journal.intake import Intake, KeptContent
@@ -207,7 +208,9 @@ def sent(connection: sa.Connection, accounts: Mapping[str, Account], event: Sent
     account = accounts.get(row.account)
     submissions.ended(connection, event.id, State.SENT, event.at, event.reply)
     submissions.step(connection, event.id, event.at, "taken by the provider", event.reply.text)
-    renamed = [each for each in message_ids(" ".join(event.reply.lines)) if "@" in each]
+    host = account.provider.smtp.host if account is not None else ""
+    people = (row.envelope.sender, *(each.address for each in row.envelope.recipients))
+    renamed = ids_in_reply(event.reply.lines, host, people)
     if renamed:
         submissions.add_hashes(connection, row.account, map(hash, renamed), row.id)
     message = timeline.set_state(connection, event.id, State.SENT) if row.tracked else None

@@ -187,6 +187,7 @@ def test_heading_never_raises(header: bytes) -> None:
         pytest.param(b"From: " + b" " * 200_000 + b"@", id="a million spaces"),
         pytest.param(b"Subject: " + b"=?a?q?" * 200_000, id="encoded words never closed"),
         pytest.param(b"References: " + b"<a@b> " * 200_000, id="references"),
+        pytest.param(b"References: <(" + b" " * 100_000 + b"(a" * 15_000 + b">", id="comments in brackets"),
         pytest.param(b"To: a\r\n" + b" \r\n" * 300_000, id="folding"),
     ],
 )
@@ -213,6 +214,9 @@ def test_hostile_headers_are_read_to_their_end(header: bytes) -> None:
         pytest.param("Your message of Monday <a@b>", ["a@b"], id="words around it"),
         pytest.param("ada@x.example's message <a@b>", ["a@b"], id="an address in the words is no id"),
         pytest.param("a@b", ["a@b"], id="without brackets"),
+        pytest.param("<a@b>,c@d,\t<e@f>;g@h", ["a@b", "e@f", "c@d", "g@h"], id="some without brackets"),
+        pytest.param("<a(said (so) once)@b> (Monday's)", ["a@b"], id="comments"),
+        pytest.param("&lt;a@b&gt; &lt;c@d&gt;", ["a@b", "c@d"], id="as it stood on a page"),
         pytest.param("a@b, c@d", ["a@b", "c@d"], id="several without brackets"),
         pytest.param("message of Monday", [], id="words alone"),
         pytest.param("0100018f-ab", ["0100018f-ab"], id="one word alone is an id"),
