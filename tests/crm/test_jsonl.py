@@ -63,10 +63,10 @@ async def test_a_contact_is_erased_with_what_was_logged(tmp_path):
         await s.log(letter(2))
         await s.drained()
         await s.erase(GRACE, [id])
-        await s.until(lambda: not lines(file, "contact"), "the erasure")
+        await s.until(lambda: not s.erasures(), "the erasure, and nothing of it to be kept")
+        assert lines(file, "contact") == []
         assert [each["message_id"] for each in lines(file, "message")] == ["m2@example.test"]
         assert not (tmp_path / "crm.jsonl.attachments" / id).exists()
-        await s.until(lambda: not s.erasures(), "nothing of it to be kept")
 
 
 @on_the_loop(timeout=300)
