@@ -93,7 +93,12 @@ def _what(message: dict[str, Any]) -> str:
 
 
 def _state(message: dict[str, Any]) -> str:
-    lines = [plain(message["state"] if message["kind"] == "message" else f"{message['state']} {message['kind']}")]
+    notice = (message["notice"] or message["kind"]).replace("_", " ")
+    lines = [plain(message["state"] if notice == "message" else f"{message['state']}: {notice}")]
+    for each in message["delivery"]:
+        lines.append(f"[dim]{plain(' '.join(filter(None, (each['address'], each['state'], each['status']))))}[/]")
+    if message["participant"] == "unknown":
+        lines.append("[dim]new in this conversation[/]")
     if (copy := message["sent_copy"]) is not None:
         lines.append(f"[dim]{plain(copy_words(copy))}[/]")
     if (dropbox := message["dropbox"]) is not None:

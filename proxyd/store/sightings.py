@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from proxyd.model import Attachment, Body, Direction
+from proxyd.rules.threads import id_key
 from proxyd.store.tables import message_ids, messages, steps
 
 
@@ -24,18 +25,21 @@ class Sighting:
 
 def incoming(connection: sa.Connection, account: str, ids: Sequence[str], since: datetime) -> dict[str, Sighting]:
     """The records of messages that came in and were logged after `since`, by those of `ids` that are theirs."""
+    wanted: dict[str, list[str]] = {}
+    for id in ids:
+        wanted.setdefault(id_key(id), []).append(id)
     rows = connection.execute(
         sa.select(message_ids.c.message_id, messages.c.id, messages.c.content)
         .join(messages, messages.c.id == message_ids.c.message)
         .where(
             message_ids.c.account == account,
-            message_ids.c.message_id.in_(ids),
+            message_ids.c.message_id.in_(list(wanted)),
             messages.c.direction == Direction.INCOMING,
             messages.c.submission.is_(None),
             messages.c.at >= since,
         )
     )
-    return {row[0]: Sighting(row[1], row[2], None) for row in rows}
+    return {id: Sighting(row[1], row[2], None) for row in rows for id in wanted[row[0]]}
 
 
 def one(connection: sa.Connection, message: str) -> Sighting | None:

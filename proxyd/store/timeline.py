@@ -173,7 +173,8 @@ def name(connection: sa.Connection, account: str, message: str, ids: Iterable[st
 
 def answered_by(connection: sa.Connection, account: str, ids: Iterable[str]) -> str | None:
     """The thread of a message that is logged already and answers one of `ids`; None where there is none."""
-    thread: str | None = connection.scalar(_ANSWERS, {"account": account, "ids": list(ids)})
+    wanted = [each for id in ids for each in (id, id_key(id))]
+    thread: str | None = connection.scalar(_ANSWERS, {"account": account, "ids": wanted})
     return thread
 
 
@@ -391,6 +392,12 @@ def _document(row: Any, names: list[str], copy: Any, dropbox: Any, crms: list[An
         "dropbox": dropbox_document(dropbox),
         "crm": [_crm_document(each) for each in sorted(crms, key=lambda each: str(each.crm))],
     }
+
+
+def delivery_documents(connection: sa.Connection, message: str) -> list[dict[str, Any]]:
+    """What reports said of one message, for each recipient."""
+    rows = delivery_rows.of_messages(connection, [message]).get(message, [])
+    return [_delivery_document(each) for each in rows]
 
 
 def _delivery_document(row: Any) -> dict[str, Any]:

@@ -156,8 +156,9 @@ def explain(database: Database, message_id: str, now: datetime, viewer: Viewer =
     bare = message_id.strip().removeprefix("<").removesuffix(">").strip()
     with database.reading() as connection:
         known = history.of_hash(connection, database.hash_id(bare), viewer.accounts)
-    if known is None:
-        return None
+        if known is None:
+            return None
+        delivery = log.delivery_documents(connection, known.message.id) if known.message is not None else []
     first = known.steps[0].at if known.steps else None
     logged, submitted = known.message, known.submitted
     at = submitted.begun_at if submitted else logged.at if logged is not None else first
@@ -167,7 +168,8 @@ def explain(database: Database, message_id: str, now: datetime, viewer: Viewer =
         "because": logged.because if logged is not None else submitted.because if submitted else "",
         "at": timestamp(at) if at else None,
         "account": submitted.account if submitted else logged.account if logged is not None else None,
-        "state": submitted.state if submitted else logged.state if logged is not None else None,
+        "state": logged.state if logged is not None else submitted.state if submitted else None,
+        "delivery": delivery,
         "sent_copy": log.sent_copy_document(known.sent_copy),
         "steps": [
             *({"at": timestamp(each.at), "what": each.what, "detail": each.detail} for each in known.steps),

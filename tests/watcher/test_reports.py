@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from proxyd.store import tables
+from proxyd.web import answers
 from tests.looping import on_the_loop
 from tests.rigged import message
 from tests.servers.mailprovider import CUSTOMER, OTHER_CUSTOMER, PERSON, Provider
@@ -111,3 +112,50 @@ async def test_of_other_bounces_only_the_returned_id_is_read(tmp_path, provider:
         everything = repr([w.rows(table) for table in tables.metadata.sorted_tables])
         assert "private@example.test" not in everything
         assert not any(flags for flags in (each.flags for each in provider.dovecot.messages(PERSON)))
+
+
+@on_the_loop
+async def test_a_late_delay_changes_nothing_and_a_later_success_is_news(tmp_path, provider: Provider):
+    async with watched(tmp_path, provider) as w:
+        await w.add_contact(CUSTOMER)
+        await w.sent(message())
+        for n, action, status, seen in (
+            (1, "delayed", "4.4.1", "delayed"),
+            (2, "delivered", "2.0.0", "delivered"),
+            (3, "delayed", "4.4.1", "delivered"),
+        ):
+            deliver(provider, dsn(n, action=action, status=status))
+            offer = (await logged(w, n + 1))["<m1@example.test>"]
+            assert (offer["state"], [each["state"] for each in offer["delivery"]]) == ("sent", [seen])
+        found = answers.explain(w.database, "<m1@EXAMPLE.test>", w.clock.now())
+        assert found is not None
+        assert [each["state"] for each in found["delivery"]] == ["delivered"]
+        assert [each["what"] for each in found["steps"] if CUSTOMER in each["detail"]] == [
+            "delivery delayed",
+            "delivered",
+        ]
+
+
+@on_the_loop
+async def test_a_bounce_from_a_domain_on_never_log_is_about_our_own_mail(tmp_path, provider: Provider):
+    async with watched(tmp_path, provider, 'never_log: ["*@mx.example.test"]\n') as w:
+        await w.add_contact(CUSTOMER)
+        await w.sent(message())
+        deliver(provider, dsn())
+        assert (await logged(w, 2))["<m1@example.test>"]["state"] == "bounced"
+
+
+@on_the_loop
+async def test_one_search_for_a_batch_and_none_while_nothing_was_sent(tmp_path, provider: Provider):
+    async with watched(tmp_path, provider) as w:
+        deliver(provider, dsn(1))
+        await until(lambda: any("FETCH 1 " in each for each in commands(provider)) or None, "the fields")
+        await w.parked()
+        assert not any("multipart/report" in each for each in commands(provider))
+        await w.add_contact(CUSTOMER)
+        await w.sent(message())
+    for n in range(20):
+        provider.dovecot.deliver(PERSON, from_stranger(n))
+    async with watched(tmp_path, provider) as w:
+        asked = [each for each in commands(provider) if "multipart/report" in each]
+        assert [each.split()[3] for each in asked] == ["2:21"]
