@@ -47,6 +47,7 @@ async def test_a_tracked_message_tells_its_steps_in_order_and_where_it_stands(tm
             "at": "2026-11-23T10:00:00Z",
             "account": ADA,
             "state": "sent",
+            "delivery": [],
             "sent_copy": {"state": "present", "by": "client", "folder": "Sent", "copies": 1},
             "steps": (),
         }
