@@ -88,7 +88,7 @@ def folder(places: Places) -> Iterator[Finding]:
     except OSError as error:
         yield Finding("records", f"The folder {data} cannot be looked at: {error.strerror}.", f"ls -ld {data}")
         return
-    if there.st_uid != os.geteuid():
+    if os.geteuid() not in (0, there.st_uid):
         yield Finding(
             "records",
             f"The folder {data} belongs to the user with the number {there.st_uid}, and this command runs as "

@@ -6,7 +6,8 @@
 | data    | $XDG_DATA_HOME/proxyd (~/.local/share/proxyd)          | $STATE_DIRECTORY     |
 | runtime | $XDG_RUNTIME_DIR/proxyd, else the data folder          | $RUNTIME_DIRECTORY   |
 
-systemd sets $STATE_DIRECTORY for the system service. An argument wins over PROXYD_CONFIG and PROXYD_DATA, and they over
+systemd sets $STATE_DIRECTORY for the system service. A command that its user or root types finds the service's folders
+too, unless they have a configuration of their own. An argument wins over PROXYD_CONFIG and PROXYD_DATA, and they over
 the table; where the data folder is named, the control socket lies in it.
 """
 
@@ -34,6 +35,9 @@ class Places:
         return self.runtime / "control.sock"
 
 
+SERVICE = Places(Path("/etc/proxyd"), Path("/var/lib/proxyd"), Path("/run/proxyd"))
+
+
 def find_places(
     config: Path | None = None, data: Path | None = None, *, env: Mapping[str, str] | None = None
 ) -> Places:
@@ -43,7 +47,7 @@ def find_places(
     named_data = data or _named(environment, "PROXYD_DATA")
     if named_config is not None and not named_config.is_dir():
         raise ConfigError(f"the configuration's folder {shown(str(named_config), 200)} is missing")
-    usual = _system(environment) or _user(environment, bool(named_config and named_data))
+    usual = _system(environment) or _of_service(environment) or _user(environment, bool(named_config and named_data))
     return Places(
         config=(named_config or usual.config).absolute(),
         data=(named_data or usual.data).absolute(),
@@ -64,7 +68,22 @@ def _system(env: Mapping[str, str]) -> Places | None:
     state = _first(env, "STATE_DIRECTORY")
     if state is None:
         return None
-    return Places(Path("/etc/proxyd"), state, _first(env, "RUNTIME_DIRECTORY") or state)
+    return Places(SERVICE.config, state, _first(env, "RUNTIME_DIRECTORY") or state)
+
+
+def _of_service(env: Mapping[str, str]) -> Places | None:
+    """For whoever administers the system service: root, or the user that it runs as."""
+    try:
+        owner = SERVICE.data.stat().st_uid
+    except OSError:
+        return None
+    if os.geteuid() not in (0, owner) or not SERVICE.config.is_dir():
+        return None
+    try:
+        own = _user(env, needless=False)
+    except ConfigError:
+        return SERVICE
+    return None if own.config.is_dir() else SERVICE
 
 
 def _first(env: Mapping[str, str], name: str) -> Path | None:

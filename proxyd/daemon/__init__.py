@@ -19,6 +19,7 @@ import structlog
 from proxyd.config import ConfigErrors, Places, load, store_key
 from proxyd.daemon.event_log import Priority, is_journal
 from proxyd.daemon.exit_codes import EX_CONFIG
+from proxyd.daemon.listeners import handed_over
 from proxyd.errors import ConfigError
 from proxyd.store.database import Database
 from proxyd.workers import start
@@ -34,6 +35,7 @@ def run(places: Places) -> int:
     _log_to_stderr()
     _allow_many_sockets()
     _share_one_arena()
+    given = handed_over(os.environ)  # now: Twisted takes these variables out of the environment when it is imported
     try:
         settings = load(places.config)
         places.data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -54,7 +56,7 @@ def run(places: Places) -> int:
 
     from proxyd.daemon.process import Daemon
 
-    daemon = Daemon(places, settings, database, reactor)
+    daemon = Daemon(places, settings, database, reactor, given)
     loop.call_soon(lambda: start(daemon.start(), "start"))
     daemon.run(reactor)
     return daemon.exit_code

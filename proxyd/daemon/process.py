@@ -25,7 +25,7 @@ from proxyd.daemon.alerts import Alerts
 from proxyd.daemon.awake import Awake
 from proxyd.daemon.exit_codes import EX_CONFIG, EX_OK, EX_UNAVAILABLE
 from proxyd.daemon.imap_doors import imap_door
-from proxyd.daemon.listeners import CannotListen, Listener, handed_over, listen, listen_for_web
+from proxyd.daemon.listeners import CannotListen, Listener, listen, listen_for_web
 from proxyd.daemon.metrics import Metrics
 from proxyd.daemon.notify import Notify
 from proxyd.daemon.people import People
@@ -59,7 +59,11 @@ SERVED = ("smtp", "smtps", "imap", "imaps")  # the listeners for mail clients
 class Daemon:
     """Every object of the daemon."""
 
-    def __init__(self, places: Places, settings: Settings, database: Database, reactor: Any) -> None:
+    def __init__(
+        self, places: Places, settings: Settings, database: Database, reactor: Any, given: dict[str, Any]
+    ) -> None:
+        """`given`: the sockets that systemd has opened, by the listener's name."""
+        self._given = given
         self.exit_code = EX_OK
         self._places = places
         self._settings = settings
@@ -114,7 +118,6 @@ class Daemon:
         await self._journal.open()
         await self._workers.run(self._tokens.load)
         await self._people.serve(self._settings)
-        given = handed_over(os.environ)
         admission = Admission(everyone=is_system_service())
         logins = Logins(self._people.accounts, self._workers, self._clock, admission=admission)
         self._tls = await self._workers.run(self._server_context)
@@ -130,7 +133,7 @@ class Daemon:
             tls=self._tls,
             uploads=lambda account: SentUploads(account, self._journal, self._clock),
         )
-        await self._listen(self._settings.daemon.listen, given)
+        await self._listen(self._settings.daemon.listen, self._given)
         wanted = [name for name in SERVED if getattr(self._settings.daemon.listen, name)]
         if wanted and not any(name in self._listeners for name in wanted):
             self.exit_code = EX_UNAVAILABLE

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from proxyd.config import Places, find_places, is_system_service
+from proxyd.config import Places, find_places, is_system_service, places
 from proxyd.errors import ConfigError
 
 HOME = {"HOME": "/home/ada"}
@@ -74,3 +74,16 @@ def test_a_named_configuration_that_is_missing(tmp_path: Path) -> None:
 )
 def test_whether_it_is_the_system_service(env: dict[str, str], system: bool) -> None:
     assert is_system_service(env) is system
+
+
+def test_who_administers_the_service_finds_its_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Places(tmp_path / "etc", tmp_path / "lib", tmp_path / "run")
+    monkeypatch.setattr(places, "SERVICE", service)
+    env = {"HOME": str(tmp_path / "home")}
+    assert find_places(env=env).config == tmp_path / "home/.config/proxyd", "there is no service"
+    service.config.mkdir()
+    service.data.mkdir()
+    assert find_places(env=env) == service
+    assert find_places(tmp_path, env=env).config == tmp_path, "what is named wins"
+    (tmp_path / "home/.config/proxyd").mkdir(parents=True)
+    assert find_places(env=env).config == tmp_path / "home/.config/proxyd", "and so does one's own"

@@ -46,6 +46,8 @@ class Rig:
         (self.config / "proxyd.yaml").write_text(LISTEN)
         self.write_account(provider.account_yaml(client_password=self.client_password, more=more))
         self.log = folder / "daemon.log"
+        self.more_environment: dict[str, str] = {}
+        self.before: tuple[str, ...] = ()  # a program that starts the daemon, with its arguments
 
     def write_account(self, text: str, name: str = "ada") -> None:
         (self.config / f"accounts.d/{name}.yaml").write_text(text)
@@ -58,12 +60,12 @@ class Rig:
         ours["DBUS_SESSION_BUS_ADDRESS"] = (
             "unix:path=/nowhere"  # whoever runs the tests wants no notifications of theirs
         )
-        return {**os.environ, **ours}
+        return {**os.environ, **ours, **self.more_environment}
 
     def start(self, *, wait: bool = True) -> None:
         with self.log.open("ab") as log:
             self._daemon = subprocess.Popen(
-                [sys.executable, "-m", "proxyd", "run"], env=self.environment, stderr=log, stdout=log
+                [*self.before, sys.executable, "-m", "proxyd", "run"], env=self.environment, stderr=log, stdout=log
             )
         if wait:
             eventually(self._ready, f"the daemon to be ready, it says: {self.log.read_text()[-3000:]}", within=60)
