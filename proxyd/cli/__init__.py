@@ -31,6 +31,7 @@ COMMANDS = {
     "test": "See that an account works: log in as a mail client does, and send a real mail.",
     "contact": "The people whose conversations are logged: add, list, import.",
     "timeline": "Show what is logged.",
+    "send": "Send a message from the CRM, through an account's own provider.",
     "search": "Find what is logged by its words.",
     "backfill": "Log earlier mail with known contacts.",
     "explain": "Tell why a message was or was not logged, and what became of it.",

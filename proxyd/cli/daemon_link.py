@@ -21,6 +21,7 @@ from proxyd.errors import ProxydError, TryLater
 Document = dict[str, Any]
 
 TIMEOUT = httpx.Timeout(30.0, connect=2.0)  # seconds
+SEND_TIMEOUT = httpx.Timeout(660.0, connect=2.0)  # longer than any answer_within
 IMPORT_TIMEOUT = httpx.Timeout(300.0, connect=2.0)
 
 
@@ -122,6 +123,15 @@ class DaemonLink:
 
     def import_contacts(self, octets: bytes, kind: str) -> Document:
         return self._ask("POST", "contacts/import", params={"kind": kind}, content=octets, timeout=IMPORT_TIMEOUT)
+
+    def send(self, mail: bytes | Document, account: str | None, key: str) -> Document:
+        """A whole message, or the document of one that is to be composed."""
+        headers = {"idempotency-key": key}
+        arguments = {"account": account} if account else {}
+        if isinstance(mail, dict):
+            return self._ask("POST", "messages", json=mail, headers=headers, timeout=SEND_TIMEOUT)
+        headers["content-type"] = "message/rfc822"
+        return self._ask("POST", "messages", content=mail, headers=headers, params=arguments, timeout=SEND_TIMEOUT)
 
     def tokens(self) -> Document:
         return self.get("tokens")

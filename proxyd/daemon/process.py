@@ -20,6 +20,7 @@ from proxyd import __version__
 from proxyd.config import ConfigErrors, Endpoint, Listen, Places, Settings, is_system_service, load
 from proxyd.crm.delivery import Delivery
 from proxyd.crm.dropbox import DropboxCopies
+from proxyd.crm.sending import Sending
 from proxyd.daemon import event_log
 from proxyd.daemon.alerts import Alerts
 from proxyd.daemon.awake import Awake
@@ -29,7 +30,7 @@ from proxyd.daemon.listeners import CannotListen, Listener, listen, listen_for_w
 from proxyd.daemon.metrics import Metrics
 from proxyd.daemon.notify import Notify
 from proxyd.daemon.people import People
-from proxyd.errors import ConfigError
+from proxyd.errors import ConfigError, TryLater
 from proxyd.journal import Journal
 from proxyd.model import Health
 from proxyd.relay import local_ca
@@ -37,6 +38,7 @@ from proxyd.relay.imap import ImapRelay
 from proxyd.relay.imap_upload import SentUploads
 from proxyd.relay.login import Logins
 from proxyd.relay.peer import Admission
+from proxyd.relay.reception import new_message_id
 from proxyd.relay.smtp import SmtpRelay
 from proxyd.store.database import Database
 from proxyd.web.answers import AccountState, DaemonState
@@ -83,7 +85,19 @@ class Daemon:
         self._dropboxes = DropboxCopies(self._journal, self._people.submitter, self._clock, random.random)
         self._delivery = Delivery(self._journal, self._people.accounts, self._workers, self._clock, random.random)
         self._tokens = Tokens(database, self._people.accounts)
-        api = Api(self._journal, database, self._workers, self._clock, self.state, self._people.reconnect)
+        sending = Sending(
+            self._people.accounts, self._journal, database, self._workers, self._clock, self._smtp, new_message_id
+        )
+        api = Api(
+            self._journal,
+            database,
+            self._workers,
+            self._clock,
+            self.state,
+            self._people.reconnect,
+            self._people.accounts,
+            sending,
+        )
         earlier = EarlierMail(self._journal.backfills, self.state)
         self._sessions = Sessions(self._clock.now)
         self._journal.on_event.append(event_log.on_event)
@@ -251,6 +265,12 @@ class Daemon:
         self._notify.ready(self._status_line())
         log.info("configuration read again", accounts=len(settings.accounts))
         return []
+
+    def _smtp(self) -> SmtpRelay:
+        """Where what is sent from the CRM goes in."""
+        if self._relay is None:
+            raise TryLater("proxyd is starting")
+        return self._relay
 
     async def _commits(self) -> None:
         await self._database.write(lambda connection: None)

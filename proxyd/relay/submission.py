@@ -86,7 +86,7 @@ class Submissions:
     async def hand_in(self, account: Account, intake: Intake, submission: Submission) -> Handed:
         """Begin, hand over, record; returns at the latest when `answer_within` is over. Cancelling it stops nothing."""
         deadline = self._clock.monotonic() + account.sending.answer_within
-        work = start(self._carry(intake, submission), f"submission {intake.id}")
+        work = start(self._carry(intake, submission), _task(intake.id))
         self._under_way.add(work)
         work.add_done_callback(self._under_way.discard)
         if not await self._within(work, deadline):
@@ -96,6 +96,10 @@ class Submissions:
             return Handed(known.reply, known.id)
         left = max(0.0, deadline - self._clock.monotonic())
         return Handed(_settled(*await self._journal.wait_settled(known.id, left)), known.id)
+
+    def is_under_way(self, id: str) -> bool:
+        """Is it being begun or handed over, whether or not anybody waits for it?"""
+        return any(each.get_name() == _task(id) for each in self._under_way)
 
     def told(self, handed: Handed) -> None:
         """The client was given its answer on a connection that stood. The journal writes in the order asked, so the
@@ -207,6 +211,10 @@ class Submissions:
         finally:
             timer.cancel()
         return task.done()
+
+
+def _task(id: str) -> str:
+    return f"submission {id}"
 
 
 def _joined(joined: Joined) -> SmtpReply | None:

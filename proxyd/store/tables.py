@@ -313,3 +313,14 @@ indexed = Table(
     Column("message", String(26), ForeignKey("messages.id", ondelete="CASCADE"), nullable=False, unique=True),
     Column("attachments", Integer, nullable=False),  # those that are no pictures in the text
 )
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("asker", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("fingerprint", String, nullable=False),  # keyed hash of what was asked
+    Column("submission", String(26), nullable=False),
+    Column("at", Instant, nullable=False),
+    Index("ix_idempotency_keys_at", "at"),
+)

@@ -113,20 +113,20 @@ def _with_body(database: Database, document: Document, unread: Mapping[str, str]
 
 def raw(database: Database, id: str, viewer: Viewer = OWNER) -> Iterator[bytes] | None:
     """The octets of a logged message as it was filed, in chunks; None where there is none."""
-    owner = _owner(database, id, viewer)
+    owner = owner_of(database, id, viewer)
     return None if owner is None else _octets(database, owner)
 
 
 def attachment(database: Database, id: str, n: int, viewer: Viewer = OWNER) -> tuple[Document, Iterator[bytes]] | None:
     """The nth attachment (from 0) as `messages/ID` lists them: what is said of it there, and its decoded octets."""
     found = message(database, id, viewer)
-    owner = _owner(database, id, viewer)
+    owner = owner_of(database, id, viewer)
     if found is None or owner is None or not 0 <= n < len(found["attachments"]):
         return None
     return found["attachments"][n], decoded_attachment(_octets(database, owner), n)
 
 
-def _owner(database: Database, id: str, viewer: Viewer) -> str | None:
+def owner_of(database: Database, id: str, viewer: Viewer) -> str | None:
     with database.reading() as connection:
         owner, account = history.contents(connection, [id]).get(id, (None, ""))
     return owner if viewer.sees(account) else None

@@ -6,17 +6,19 @@ Each handler says in its signature what it takes (`proxyd.web.routes`); what blo
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from urllib.parse import quote
 
+from proxyd.config import Account
 from proxyd.journal import Journal
 from proxyd.journal.changes import What
 from proxyd.model import mailbox_key
 from proxyd.store.database import Database
 from proxyd.web import answers, answers_search, documents, openapi
 from proxyd.web.answers import DaemonState, Document
+from proxyd.web.api_sending import Sender, SendingRoutes
 from proxyd.web.events import Events
 from proxyd.web.problems import Problem, Request, not_found
 from proxyd.web.routes import posted, route, table
@@ -28,8 +30,8 @@ NO_MESSAGE = "no logged message has this id"
 UNKNOWN = (HTTPStatus.NOT_FOUND,)
 
 
-class Api:
-    """Everybody's routes. `reconnect` signs an account in anew."""
+class Api(SendingRoutes):
+    """Everybody's routes. `reconnect` signs an account in anew, `sender` takes what is to be sent."""
 
     def __init__(
         self,
@@ -39,12 +41,16 @@ class Api:
         clock: Clock,
         state: Callable[[], DaemonState],
         reconnect: Callable[[str], Awaitable[None]],
+        accounts: Callable[[], Mapping[str, Account]],
+        sender: Sender,
     ) -> None:
         self._journal = journal
         self._database = database
         self._workers = workers
         self._state = state
         self._reconnect = reconnect
+        self._accounts = accounts
+        self._sender = sender
         self._events = Events(journal, database, workers, clock)
 
     # --- the daemon --------------------------------------------------------------------------------------

@@ -164,6 +164,58 @@ class ExplainMessage(Asked):
     message_id: str = Field(min_length=1, max_length=1000, description="With or without < and >.")
 
 
+# --- sending -------------------------------------------------------------------------------------------------
+
+
+class FileGiven(Asked):
+    name: str = Field(max_length=1000)
+    type: str = Field(default="application/octet-stream", max_length=200)
+    content: str = Field(description="The octets in base64.", json_schema_extra={"contentEncoding": "base64"})
+    content_id: str | None = Field(
+        default=None, max_length=1000, description="The HTML shows it as `cid:…`; none for an attachment."
+    )
+
+
+People = Annotated[list[Annotated[str, Field(max_length=2000)]], Field(max_length=500)]
+
+
+class SendMessage(Asked):
+    """A message to be composed. Each of `to`, `cc`, `bcc` is `grace@customer.example` or `Grace <grace@…>`."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    account: str | None = Field(default=None, max_length=1000, description="Through which it is sent.")
+    from_: str | None = Field(
+        default=None, alias="from", max_length=1000, description="One of the account's addresses; default: its own."
+    )
+    to: People = []
+    cc: People = []
+    bcc: People = []
+    subject: str | None = Field(default=None, max_length=2000)
+    text: str = Field(default="", max_length=2_000_000)
+    html: str = Field(default="", max_length=2_000_000)
+    reply_to_message: str | None = Field(
+        default=None, max_length=64, description="A logged message's id: whom to answer, the subject and the thread."
+    )
+    attachments: list[FileGiven] = Field(default=[], max_length=100)
+    log: bool | None = Field(default=None, description="Log it or not; default: the account's rules decide.")
+
+
+class SendAs(Asked):
+    account: str | None = Field(default=None, max_length=1000, description="Through which it is sent.")
+
+
+class Sent(Answer):
+    id: str
+    account: str | None
+    message_id: str | None
+    state: str
+    logged: bool
+    because: str
+    message: str | None = Field(description="The logged message's id.")
+    reply: str | None = Field(description="What the provider said.")
+
+
 # --- contacts ------------------------------------------------------------------------------------------------
 
 

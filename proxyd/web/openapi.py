@@ -22,7 +22,7 @@ def document(routes: Iterable[Route], version: str) -> dict[str, Any]:
     """Every route with what it takes, answers and raises."""
     listed = list(routes)
     answers = list(dict.fromkeys([each for each in map(_answer_model, listed) if each] + [ProblemDocument]))
-    bodies = list(dict.fromkeys(each.body for each in listed if each.body))
+    bodies = list(dict.fromkeys(model for each in listed for model in (each.body, each.takes_model) if model))
     models: list[tuple[type[BaseModel], Any]] = [(each, "serialization") for each in answers]
     models += [(each, "validation") for each in bodies]
     _, schemas = models_json_schema(models, by_alias=True, ref_template=_REFERENCE)
@@ -52,17 +52,17 @@ def _operation(route: Route) -> dict[str, Any]:
         "x-may": str(route.may),
         "responses": {str(int(status)): _answered(route, status) for status in route.status} | _problems(route),
     }
-    if parameters := [*_parts(route), *_query(route.query)]:
+    if parameters := [*_parts(route), *_query(route.query), *_headers(route)]:
         made["parameters"] = parameters
     if body := _body(route):
-        made["requestBody"] = {"required": route.body is not None, "content": body}
+        made["requestBody"] = {"required": route.body is not None or route.takes_model is not None, "content": body}
     return made
 
 
 def _body(route: Route) -> dict[str, Any]:
     taken: dict[str, Any] = {each: {"schema": {"type": "string", "format": "binary"}} for each in route.takes}
-    if route.body is not None:
-        taken = {"application/json": {"schema": {"$ref": _REFERENCE.format(model=route.body.__name__)}}} | taken
+    if model := route.body or route.takes_model:
+        taken = {"application/json": {"schema": {"$ref": _REFERENCE.format(model=model.__name__)}}} | taken
     return taken
 
 
@@ -95,6 +95,11 @@ def _parts(route: Route) -> Iterator[dict[str, Any]]:
     for name, kind in route.parts.items():
         schema = {"type": "integer", "minimum": 0} if kind is int else {"type": "string", "minLength": 1}
         yield {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _headers(route: Route) -> Iterator[dict[str, Any]]:
+    for name in route.headers:
+        yield {"name": name, "in": "header", "required": False, "schema": {"type": "string", "maxLength": 255}}
 
 
 def _query(model: type[BaseModel] | None) -> Iterator[dict[str, Any]]:

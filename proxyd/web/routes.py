@@ -33,6 +33,7 @@ from proxyd.web.viewer import May, Viewer
 PREFIX = "/api/v1"
 _GIVEN = ("self", "request", "viewer")
 
+M = TypeVar("M", bound=BaseModel)
 F = TypeVar("F", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 log = structlog.get_logger()
@@ -41,7 +42,8 @@ log = structlog.get_logger()
 @dataclass(frozen=True, slots=True)
 class Route:
     """`path` is written as OpenAPI does (`contacts/{email}/timeline`); `answer` is the model of a JSON answer or the
-    media type of any other; `takes` are the media types of a body that is no JSON document."""
+    media type of any other; `takes` are the media types of a body that the handler reads, `takes_model` the model
+    of a JSON document that it takes as well; `headers` are fields of the request that say something here."""
 
     method: str
     path: str
@@ -55,6 +57,8 @@ class Route:
     query: type[BaseModel] | None
     body: type[BaseModel] | None
     takes: tuple[str, ...]
+    takes_model: type[BaseModel] | None
+    headers: tuple[str, ...]
 
     @property
     def rule(self) -> str:
@@ -81,6 +85,8 @@ def route(
     status: Sequence[HTTPStatus] = (HTTPStatus.OK,),
     problems: Sequence[HTTPStatus] = (),
     takes: Sequence[str] = (),
+    takes_model: type[BaseModel] | None = None,
+    headers: Sequence[str] = (),
 ) -> Callable[[F], F]:
     """Marks a coroutine method as the handler of a route; its docstring's first sentence is the summary."""
 
@@ -100,6 +106,8 @@ def route(
             query=hints.get("query"),
             body=hints.get("body"),
             takes=tuple(takes),
+            takes_model=takes_model,
+            headers=tuple(headers),
         )
         assert set(made.parts) == set(re.findall(r"\{(\w+)\}", path)), path
         handler.route = made  # type: ignore[attr-defined]
@@ -213,6 +221,13 @@ def media_type(request: Request) -> str:
     """In lower case, without parameters; "" where none is said."""
     said = (request.getHeader(b"content-type") or b"").decode("latin-1")
     return str(said.partition(";")[0].strip().lower())
+
+
+def json_model(request: Request, model: type[M]) -> M:
+    """The request's JSON document as `model`; raises Problem."""
+    read: Any = _read(model, json_object(request), "body")
+    made: M = read
+    return made
 
 
 def json_object(request: Request) -> Document:

@@ -14,7 +14,10 @@ import httpx
 from twisted.internet import reactor  # noqa: TID251 - the reactor that pytest runs on
 from twisted.internet.defer import maybeDeferred
 
+from proxyd.crm.sending import Sending
 from proxyd.model import HealthCause, HealthEvent
+from proxyd.relay.reception import new_message_id
+from proxyd.relay.smtp import SmtpRelay
 from proxyd.rules import connection
 from proxyd.web.answers import AccountState, DaemonState
 from proxyd.web.answers_tokens import Tokens
@@ -23,6 +26,7 @@ from proxyd.web.control import Control
 from proxyd.web.earlier import EarlierMail
 from proxyd.web.page import Page, Sessions
 from proxyd.web.public import Public
+from tests.relay.house import ScriptedProvider
 from tests.rigged import ADA, Desk, desk
 
 SIGNED_IN = HealthEvent(HealthCause.SIGNED_IN, "IMAP", "")
@@ -38,6 +42,7 @@ class Served:
     broken: bool = False
     event: HealthEvent = SIGNED_IN
     web: str = ""
+    provider: ScriptedProvider = field(default_factory=ScriptedProvider)
     reconnected: list[str] = field(default_factory=list)
     listening: dict[str, str] = field(default_factory=lambda: {"smtp": "127.0.0.1:1587"})
 
@@ -78,7 +83,16 @@ async def served(folder: Path) -> AsyncIterator[Served]:
         async with httpx.AsyncClient(transport=transport, base_url="http://proxyd", trust_env=False) as client:
             made = Served(d, socket, client)
             tokens = Tokens(d.database, lambda: d.accounts)
-            api = Api(d.journal, d.database, d.workers, d.clock, made.state, made.reconnect)
+            nobody: Any = None  # signs in to this relay
+            relay = SmtpRelay(
+                lambda: d.accounts, d.journal, lambda address: made.provider, d.clock, logins=nobody, tls=nobody
+            )
+            sending = Sending(
+                lambda: d.accounts, d.journal, d.database, d.workers, d.clock, lambda: relay, new_message_id
+            )
+            api = Api(
+                d.journal, d.database, d.workers, d.clock, made.state, made.reconnect, lambda: d.accounts, sending
+            )
             earlier = EarlierMail(d.journal.backfills, made.state)
             control = Control(api, earlier, tokens, d.database, d.workers, made.state, made.reload, made.login_link)
             sessions = Sessions(d.clock.now)
@@ -92,3 +106,4 @@ async def served(folder: Path) -> AsyncIterator[Served]:
             finally:
                 for each in (port, web):
                     await maybeDeferred(each.stopListening).asFuture(asyncio.get_running_loop())
+                await relay.close(0)

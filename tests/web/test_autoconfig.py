@@ -72,7 +72,8 @@ async def asked(folder: Path) -> AsyncIterator[Asked]:
             return DaemonState("0.1.0", d.clock.now(), made.listening, [])
 
         tokens = Tokens(d.database, lambda: d.accounts)
-        api = Api(d.journal, d.database, d.workers, d.clock, state, never)
+        sender: Any = None  # nobody sends
+        api = Api(d.journal, d.database, d.workers, d.clock, state, never, lambda: d.accounts, sender)
         page = Page(Sessions(d.clock.now), d.journal, lambda: d.accounts, d.database, d.workers, state, d.clock)
         public = Public(api, tokens, page, lambda: d.accounts, d.database, d.workers, state)
         port = reactor.listenTCP(0, public.site(), interface="127.0.0.1")

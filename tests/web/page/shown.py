@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 from twisted.internet import reactor  # noqa: TID251 - the reactor that pytest runs on
@@ -87,7 +88,8 @@ async def shown(folder: Path) -> AsyncIterator[Shown]:
         sessions = Sessions(d.clock.now)
         made = Shown(d, sessions, 0, opened)
         tokens = Tokens(d.database, lambda: d.accounts)
-        api = Api(d.journal, d.database, d.workers, d.clock, made.state, made.reconnect)
+        sender: Any = None  # nobody sends by the page yet
+        api = Api(d.journal, d.database, d.workers, d.clock, made.state, made.reconnect, lambda: d.accounts, sender)
         page = Page(sessions, d.journal, lambda: d.accounts, d.database, d.workers, made.state, d.clock)
         public = Public(api, tokens, page, lambda: d.accounts, d.database, d.workers, made.state)
         port = reactor.listenTCP(0, public.site(), interface="127.0.0.1")
