@@ -5,7 +5,7 @@ surprises is a `Problem` at its line and column, and every problem of every file
 """
 
 from proxyd.config.alerting import Alert, AlertCommand, AlertWebhook
-from proxyd.config.crm import Crm, CrmOptions, Jsonl, OnTheNet, Tryton, Webhook
+from proxyd.config.crm import Crm, CrmOptions, Hubspot, Jsonl, OnTheNet, Tryton, Webhook
 from proxyd.config.fields import Endpoint, duration, duration_text, is_loopback, size
 from proxyd.config.loading import account_of, account_path, load
 from proxyd.config.places import Places, find_places, is_system_service
@@ -52,6 +52,7 @@ __all__ = [
     "Daemon",
     "Endpoint",
     "Env",
+    "Hubspot",
     "Jsonl",
     "Keep",
     "KeyringEntry",

@@ -80,6 +80,12 @@ Owners = Annotated[
 ]
 
 
+def _api(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"v3|20[0-9]{2}-[0-9]{2}", value):
+        raise NotAccepted("v3, or a date such as 2026-03 (in quotes)")
+    return value
+
+
 class CrmOptions(Section):
     """What every adapter takes."""
 
@@ -132,7 +138,21 @@ class Tryton(OnTheNet):
     password: SourceSetting = Field(default="keyring", description=f"Where its password lies: {SOURCES}.")
 
 
-BUILT_IN: Mapping[str, type[CrmOptions]] = MappingProxyType({"webhook": Webhook, "jsonl": Jsonl, "tryton": Tryton})
+class Hubspot(OnTheNet):
+    """HubSpot: contacts, e-mails on their timeline, private files."""
+
+    url: Url = Field(default="https://api.hubapi.com", description="HubSpot's API.")
+    api: Annotated[
+        str, PlainValidator(_api), WithJsonSchema({"type": "string", "pattern": "^(v3|20[0-9]{2}-[0-9]{2})$"})
+    ] = Field(default="v3", description="The version of its paths: v3, or a date such as 2026-03.")
+    token: SourceSetting = Field(
+        default="keyring", description=f"Where the private app's access token lies: {SOURCES}."
+    )
+
+
+BUILT_IN: Mapping[str, type[CrmOptions]] = MappingProxyType(
+    {"webhook": Webhook, "hubspot": Hubspot, "jsonl": Jsonl, "tryton": Tryton}
+)
 
 # Adapters that copy mail for programs, not into a CRM that may have a dropbox too.
 BESIDE_ANY_DROPBOX = ("webhook", "jsonl")
