@@ -88,16 +88,16 @@ class Terminal:
     """`proxyd` at a terminal of its own: `type` answers when the question has come."""
 
     def __init__(self, user: NewUser, *words: str) -> None:
-        self._ours, its = pty.openpty()
+        self._ours, self._its = pty.openpty()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "proxyd", *words],
-            stdin=its,
-            stdout=its,
-            stderr=its,
+            stdin=self._its,
+            stdout=self._its,
+            stderr=self._its,
             env=user.environment,
             start_new_session=True,
         )
-        os.close(its)
+        # `_its` stays open here: the kernel may drop what was written last when its last holder goes.
         self.screen = ""
         self._seen = 0
 
@@ -115,19 +115,18 @@ class Terminal:
 
     def end(self) -> int:
         end = monotonic() + PATIENCE
-        while self._read(end):
+        while self.process.poll() is None and monotonic() < end:
+            self._read(monotonic() + 0.1)
+        while self._read(monotonic() + 0.1):
             pass
         os.close(self._ours)
-        return self.process.wait(PATIENCE)
+        os.close(self._its)
+        return self.process.wait(1)
 
     def _read(self, end: float) -> bool:
-        while monotonic() < end:
-            if select.select([self._ours], [], [], 0.1)[0]:
-                try:
-                    self.screen += os.read(self._ours, 65536).decode(errors="replace")
-                except OSError:  # the other end has closed
-                    return False
-                return True
+        if select.select([self._ours], [], [], max(0.0, end - monotonic()))[0]:
+            self.screen += os.read(self._ours, 65536).decode(errors="replace")
+            return True
         return False
 
 
