@@ -6,6 +6,7 @@ What differs has to stand in DIFFERENT, with its reason.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import socket
 import ssl
@@ -271,6 +272,13 @@ def through_proxyd(server: Dovecot | Courier | Cyrus, folder: Path) -> Iterator[
         rig.stop()
 
 
+def parting(directly: bytes, through: bytes) -> str:
+    """Where the two part, with what stands around it."""
+    at = len(os.path.commonprefix([directly, through]))
+    around = slice(max(0, at - 200), at + 200)
+    return f"  directly {directly[around]!r}\n  through  {through[around]!r}"
+
+
 @pytest.mark.servers
 def test_every_answer_is_the_same(servers: list[Any], tmp_path: Path) -> None:
     one, other = servers
@@ -281,7 +289,7 @@ def test_every_answer_is_the_same(servers: list[Any], tmp_path: Path) -> None:
         through = answers(other, relay, nonsync)
     different = [command for command in COMMANDS if directly[command] != through[command]]
     unexpected = [
-        f"{command[:80]!r}\n  directly {directly[command][:900]!r}\n  through  {through[command][:900]!r}"
+        f"{command[:80]!r}\n{parting(directly[command], through[command])}"
         for command in different
         if command not in DIFFERENT
     ]
