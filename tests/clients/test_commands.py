@@ -6,7 +6,6 @@ What differs has to stand in DIFFERENT, with its reason.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import socket
 import ssl
@@ -274,7 +273,7 @@ def through_proxyd(server: Dovecot | Courier | Cyrus, folder: Path) -> Iterator[
 
 def parting(directly: bytes, through: bytes) -> str:
     """Where the two part, with what stands around it."""
-    at = len(os.path.commonprefix([directly, through]))
+    at = next((i for i, (a, b) in enumerate(zip(directly, through, strict=False)) if a != b), len(through))
     around = slice(max(0, at - 200), at + 200)
     return f"  directly {directly[around]!r}\n  through  {through[around]!r}"
 
