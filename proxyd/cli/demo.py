@@ -11,13 +11,14 @@ from typing import Any
 
 import click
 
-from proxyd.cli.client_settings import settings_document, show_settings
+from proxyd.cli.client_settings import show_settings
 from proxyd.cli.demo_house import DemoHouse, Ended
 from proxyd.cli.demo_story import Story
 from proxyd.cli.showing import console, plain, print_json
 from proxyd.cli.timeline import timeline_shown
 from proxyd.errors import ProxydError
 from proxyd.relay import local_ca
+from proxyd.web.client_document import settings_document
 
 EXIT_NOT_SEEN = 1
 

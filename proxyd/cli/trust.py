@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from proxyd.cli import certificate_lines as lines
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import console, plain, print_json, table
 from proxyd.cli.trust_stores import Authority, NotDone, Store, authority, stores
 from proxyd.config import Places, load
 from proxyd.errors import ProxydError
+from proxyd.web import certificate_lines as lines
 
 EXIT_LEFT_TO_DO = 1
 

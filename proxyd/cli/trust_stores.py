@@ -20,7 +20,7 @@ from typing import Protocol
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from proxyd.cli import certificate_lines as lines
+from proxyd.web import certificate_lines as lines
 
 TIMEOUT = 120.0  # seconds; update-ca-certificates reads some hundred files
 ADMINISTRATORS = "/usr/sbin:/sbin"  # not in everybody's PATH

@@ -99,7 +99,7 @@ class Daemon:
             sending,
         )
         earlier = EarlierMail(self._journal.backfills, self.state)
-        self._sessions = Sessions(self._clock.now)
+        self._sessions = Sessions(self._clock.now, database)
         self._journal.on_event.append(event_log.on_event)
         self._journal.on_health.append(event_log.on_health)
         figures = Metrics(self._journal, database, self.state).exposition
@@ -108,7 +108,17 @@ class Daemon:
         )
         self._control_port: Any = None
         accounts = self._people.accounts
-        page = Page(self._sessions, self._journal, accounts, database, self._workers, self.state, self._clock)
+        page = Page(
+            self._sessions,
+            self._journal,
+            accounts,
+            database,
+            self._workers,
+            self.state,
+            self._clock,
+            sending,
+            self._certificate,
+        )
         self._public = Public(api, self._tokens, page, accounts, database, self._workers, self.state, figures)
         self._tasks: list[asyncio.Task[Any]] = []
 
@@ -131,6 +141,7 @@ class Daemon:
         self._database.start_writing(loop)
         await self._journal.open()
         await self._workers.run(self._tokens.load)
+        await self._workers.run(self._sessions.load)
         await self._people.serve(self._settings)
         admission = Admission(everyone=is_system_service())
         logins = Logins(self._people.accounts, self._workers, self._clock, admission=admission)
@@ -287,6 +298,13 @@ class Daemon:
         ]
         listening = {name: listener.address for name, listener in self._listeners.items()}
         return DaemonState(__version__, self._started_at, listening, accounts, self._config_problem)
+
+    def _certificate(self) -> dict[str, str] | None:
+        """What mail clients are to trust; None where the configuration names a certificate of the person's own."""
+        if self._settings.daemon.certificate != "auto":
+            return None
+        ours = local_ca.ensure(self._places.data)
+        return {"file": str(ours.ca), "sha256": ours.fingerprint}
 
     def _login_link(self, person: str | None) -> str:
         """The page's one-time link for a person, None = the owner. Raises Problem where there is nobody or no page."""

@@ -295,6 +295,24 @@ steps = Table(
     Index("ix_steps_owner", "owner"),
 )
 
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("digest", String, primary_key=True),  # of the page's cookie
+    Column("person", String),  # an account's address; null = the owner
+    Column("since", Instant, nullable=False),
+    Column("used", Instant, nullable=False),
+)
+
+drafts = Table(
+    "drafts",
+    metadata,
+    Column("person", String, primary_key=True),  # an account's address; "" = the owner
+    Column("about", String, primary_key=True),  # what it answers, or to whom it is
+    Column("draft", JSON, nullable=False),
+    Column("at", Instant, nullable=False),
+)
+
 tokens = Table(
     "tokens",
     metadata,

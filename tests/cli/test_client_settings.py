@@ -10,8 +10,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from proxyd.cli.client_settings import settings_document
-from proxyd.cli.client_steps import TITLES, mutt_quoted
+from proxyd.web.client_document import settings_document
+from proxyd.web.client_steps import TITLES, mutt_quoted
 from tests.cli.typed import typed, typed_beside
 from tests.looping import on_the_loop
 from tests.rigged import ADA, account

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from proxyd.cli import certificate_lines as lines
 from proxyd.cli import trust_stores
 from proxyd.cli.trust_stores import SystemStore, authority, nss_databases, stores
 from proxyd.relay import local_ca
+from proxyd.web import certificate_lines as lines
 from tests.cli.typed import Typed, typed
 
 SPRING = datetime(2026, 3, 1, tzinfo=UTC)

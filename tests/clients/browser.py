@@ -50,8 +50,15 @@ class Browser:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def one(self, selector: str) -> WebElement:
-        """The first that a person can see."""
-        return self.until(lambda: next((each for each in self.every(selector) if each.is_displayed()), None), selector)
+        """The first that a person can see, or choose a file by."""
+
+        def look() -> WebElement | None:
+            shown = (
+                each for each in self.every(selector) if each.is_displayed() or each.get_attribute("type") == "file"
+            )
+            return next(shown, None)
+
+        return self.until(look, selector)
 
     def text(self, selector: str = "body") -> str:
         return self.one(selector).text

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -163,7 +164,45 @@ def test_the_customers_answer_appears_without_reloading(browser: Browser, demo: 
     assert browser.one("details.quoted").get_attribute("open"), "and as it was left"
 
 
-PAGES = ("/contacts", f"/contacts/{GRACE}", "/contacts/nobody@else.example", "/accounts", "/why")
+def test_an_answer_is_written_kept_over_a_reload_and_sent(browser: Browser, demo: Demo) -> None:
+    with tempfile.NamedTemporaryFile(suffix=".txt", prefix="terms-") as file:
+        file.write(b"thirty days")
+        file.flush()
+        open_grace(browser)
+        browser.one('.thread a[href^="/compose?reply="]').click()
+        text = browser.one("#composer textarea")
+        browser.until(
+            lambda: browser.run("return document.activeElement.tagName") == "TEXTAREA", "one can type at once"
+        )
+        browser.press("By the first of March.")
+        browser.sees("Draft kept", "#composer .kept")
+        browser.driver.refresh()
+        text = browser.one("#composer textarea")
+        assert (text.get_attribute("value") or "").startswith("By the first of March.")
+        browser.one("#composer [name=files]").send_keys(file.name)
+        browser.sees(Path(file.name).name, "#composer .attach")
+        assert browser.barriers() == [], "while one writes"
+        browser.one("#composer .send").click()
+        browser.sees("Sent.", "#composer")
+        browser.sees("By the first of March.", "#timeline")
+    newest = demo.messages()[0]
+    assert (newest["state"], newest["source"], newest["subject"]) == ("sent", "api", "Re: Offer: one compiler")
+    assert [each["name"] for each in newest["attachments"]] == [Path(file.name).name]
+    assert newest["thread"] == demo.messages()[-1]["thread"]
+    browser.driver.refresh()
+    browser.sees("By the first of March.", "#timeline")
+    assert not browser.one("body").find_elements("css selector", "#composer form"), "it is not written again"
+
+
+PAGES = (
+    "/contacts",
+    f"/contacts/{GRACE}",
+    "/contacts/nobody@else.example",
+    f"/compose?to={GRACE}",
+    "/accounts",
+    f"/clients/{ADA}",
+    "/why",
+)
 
 
 @pytest.mark.parametrize("width", [DESK, PHONE], ids=["desk", "phone"])

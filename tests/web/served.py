@@ -24,10 +24,10 @@ from proxyd.web.answers_tokens import Tokens
 from proxyd.web.api import Api
 from proxyd.web.control import Control
 from proxyd.web.earlier import EarlierMail
-from proxyd.web.page import Page, Sessions
 from proxyd.web.public import Public
 from tests.relay.house import ScriptedProvider
 from tests.rigged import ADA, Desk, desk
+from tests.web.paged import page_of
 
 SIGNED_IN = HealthEvent(HealthCause.SIGNED_IN, "IMAP", "")
 
@@ -95,8 +95,7 @@ async def served(folder: Path) -> AsyncIterator[Served]:
             )
             earlier = EarlierMail(d.journal.backfills, made.state)
             control = Control(api, earlier, tokens, d.database, d.workers, made.state, made.reload, made.login_link)
-            sessions = Sessions(d.clock.now)
-            page = Page(sessions, d.journal, lambda: d.accounts, d.database, d.workers, made.state, d.clock)
+            page = page_of(d, made.state, sending)
             public = Public(api, tokens, page, lambda: d.accounts, d.database, d.workers, made.state)
             port = reactor.listenUNIX(str(socket), control.site(), mode=0o600)
             web = reactor.listenTCP(0, public.site(), interface="127.0.0.1")

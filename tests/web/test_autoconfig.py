@@ -20,10 +20,10 @@ from proxyd.web import autoconfig
 from proxyd.web.answers import DaemonState
 from proxyd.web.answers_tokens import Tokens
 from proxyd.web.api import Api
-from proxyd.web.page import Page, Sessions
 from proxyd.web.public import Public
 from tests.looping import on_the_loop
 from tests.rigged import ADA, account, desk
+from tests.web.paged import page_of
 
 PATH = "/.well-known/autoconfig/mail/config-v1.1.xml"
 ALL = {
@@ -74,7 +74,7 @@ async def asked(folder: Path) -> AsyncIterator[Asked]:
         tokens = Tokens(d.database, lambda: d.accounts)
         sender: Any = None  # nobody sends
         api = Api(d.journal, d.database, d.workers, d.clock, state, never, lambda: d.accounts, sender)
-        page = Page(Sessions(d.clock.now), d.journal, lambda: d.accounts, d.database, d.workers, state, d.clock)
+        page = page_of(d, state)
         public = Public(api, tokens, page, lambda: d.accounts, d.database, d.workers, state)
         port = reactor.listenTCP(0, public.site(), interface="127.0.0.1")
         made.port = port.getHost().port

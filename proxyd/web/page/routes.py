@@ -2,94 +2,48 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
 import structlog
-from klein import Klein
-from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from werkzeug.exceptions import HTTPException
 
 from proxyd.config import Account
-from proxyd.errors import ProxydError
 from proxyd.journal import Journal
 from proxyd.journal.changes import What
 from proxyd.model import mailbox_key
 from proxyd.store.database import Database
 from proxyd.web import answers
 from proxyd.web.answers import DaemonState, Document
+from proxyd.web.api_sending import Sender
+from proxyd.web.client_document import OUTGOING, settings_document
 from proxyd.web.events import Events
 from proxyd.web.page import guard, story
 from proxyd.web.page.rendering import Static, templates
 from proxyd.web.page.sessions import LONGEST, Sessions
-from proxyd.web.problems import Problem, Request, not_found, unacceptable
+from proxyd.web.page.visits import MOST_POSTED, Visit, app, argument, go, page, posted_here
+from proxyd.web.page.writing_pages import WritingPages
+from proxyd.web.problems import Problem, Request, not_found
 from proxyd.web.streaming import write_chunks
-from proxyd.web.viewer import May, Viewer, viewer_of
+from proxyd.web.viewer import May, viewer_of
 from proxyd.workers import Clock, Workers
 
 log = structlog.get_logger()
 
 LATEST = 15  # messages on the first page
 MOST_SHOWN = 500  # messages of one contact
-MOST_POSTED = 40 * 1024 * 1024  # octets: a message with its attachments
 MOST_OF_A_LINK = 200
-NO_CONTENT = b""
-
-Handler = Callable[..., Coroutine[Any, Any, str | bytes]]
+NO_PASSWORD = "THE PASSWORD"  # noqa: S105 in its place: a browser keeps what it shows
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """Somebody who is signed in: what they may see, and the token of what they post."""
-
-    viewer: Viewer
-    token: str
-
-
-def page(handler: Handler) -> Callable[..., Deferred[bytes]]:
-    """For whoever is signed in: the handler is given the visit. What goes wrong becomes a page that says so."""
-
-    @functools.wraps(handler)
-    def respond(self: Any, request: Request, **parts: str) -> Deferred[bytes]:
-        async def written() -> bytes:
-            guard.harden(request)
-            visit = None
-            try:
-                if guard.from_elsewhere(request):
-                    raise Problem(HTTPStatus.FORBIDDEN, "another page asked for this; open proxyd's page by itself")
-                visit = self.visit(request)
-                if visit is None:
-                    return bytes(self.sign_in_page(request))
-                if request.too_long:
-                    raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MOST_POSTED >> 20} MB are taken")
-                result = await handler(self, request, visit, **parts)
-            except Problem as error:
-                return bytes(self.problem_page(request, error, visit))
-            except answers.Unacceptable as error:
-                return bytes(self.problem_page(request, unacceptable(str(error)), visit))
-            except ProxydError as error:
-                return bytes(self.problem_page(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error)), visit))
-            if isinstance(result, bytes):
-                return result
-            request.setHeader("content-type", "text/html; charset=utf-8")
-            return result.encode("utf-8", "replace")
-
-        return Deferred.fromFuture(asyncio.ensure_future(written()))
-
-    return respond
-
-
-class Page:
+class Page(WritingPages):
     """The routes, below `/`. `accounts` gives the accounts as they are configured now, by address in lower case."""
 
-    app = Klein()
+    app = app
 
     def __init__(
         self,
@@ -100,8 +54,13 @@ class Page:
         workers: Workers,
         state: Callable[[], DaemonState],
         clock: Clock,
+        sender: Sender,
+        certificate: Callable[[], dict[str, str] | None],
     ) -> None:
         self.sessions = sessions
+        self._clock = clock
+        self._sender = sender
+        self._certificate = certificate
         self._journal = journal
         self._events = Events(journal, database, workers, clock)
         self._accounts = accounts
@@ -129,14 +88,14 @@ class Page:
     @app.route("/", methods=["GET"])
     @page
     async def start(self, request: Request, visit: Visit) -> bytes:
-        return _go(request, "/contacts")
+        return go(request, "/contacts")
 
     @app.route("/login", methods=["GET"])
     def login(self, request: Request) -> bytes:
         """The link that `proxyd web` prints. Where another page leads to it, a person says so first: else a colleague
         could have them signed in as somebody else, unasked."""
         guard.harden(request)
-        link = _argument(request, "link")
+        link = argument(request, "link")
         if guard.from_elsewhere(request) and self.sessions.good(link):
             request.setHeader("content-type", "text/html; charset=utf-8")
             return self._render(None, "confirm.html", link=link).encode()
@@ -148,22 +107,22 @@ class Page:
         if not guard.from_our_page(request):
             problem = Problem(HTTPStatus.FORBIDDEN, "this was not sent from proxyd's own page")
             return self.problem_page(request, problem, None)
-        return self._opened(request, _argument(request, "link"))
+        return self._opened(request, argument(request, "link"))
 
     def _opened(self, request: Request, link: str) -> bytes:
         cookie = self.sessions.open(link)
         if cookie is None:
             return self.sign_in_page(request, used=True)
         guard.give_cookie(request, cookie, LONGEST.total_seconds())
-        return _go(request, "/contacts")
+        return go(request, "/contacts")
 
     @app.route("/logout", methods=["POST"])
     @page
+    @posted_here
     async def logout(self, request: Request, visit: Visit) -> bytes:
-        guard.posted_by_us(request, visit.token, _argument(request, "token"))
         self.sessions.close(guard.cookie(request))
         guard.give_cookie(request, "", 0)
-        return _go(request, "/")
+        return go(request, "/")
 
     @app.route("/favicon.ico", methods=["GET"])
     def favicon(self, request: Request) -> bytes:
@@ -185,9 +144,9 @@ class Page:
     @app.route("/contacts", methods=["GET"])
     @page
     async def contacts(self, request: Request, visit: Visit) -> str:
-        q = _argument(request, "q")
+        q = argument(request, "q")
         found = await self._contacts(visit, q)
-        part = _argument(request, "part")
+        part = argument(request, "part")
         if part == "list":
             return self._render(visit, "contact_list.html", contacts=found, q=q, chosen="")
         latest = await self._workers.run(answers.timeline, self._database, None, None, LATEST, visit.viewer)
@@ -196,12 +155,12 @@ class Page:
 
     @app.route("/contacts", methods=["POST"])
     @page
+    @posted_here
     async def add_contact(self, request: Request, visit: Visit) -> bytes:
-        guard.posted_by_us(request, visit.token, _argument(request, "token"))
-        email, name, company = (_argument(request, each) for each in ("email", "name", "company"))
+        email, name, company = (argument(request, each) for each in ("email", "name", "company"))
         added = await self._workers.run(answers.add_contact, self._database, email, name, company)
         self._journal.changes.tell(What.CONTACT, mailbox_key(added["email"]))
-        return _go(request, f"/contacts/{quote(added['email'], safe='@')}")
+        return go(request, f"/contacts/{quote(added['email'], safe='@')}")
 
     @app.route("/contacts/<path:email>", methods=["GET"])
     @page
@@ -214,9 +173,10 @@ class Page:
         person = next((each for each in everybody if mailbox_key(each["email"]) == key), None)
         shown["contact"] = person or {"email": email, "name": "", "company": "", "messages": 0, "last": None}
         shown["known"] = person is not None
-        if _argument(request, "part") == "timeline":
+        shown["writes"] = bool(self._mine(visit))
+        if argument(request, "part") == "timeline":
             return self._render(visit, "timeline.html", **shown)
-        q = _argument(request, "q")
+        q = argument(request, "q")
         listed = await self._contacts(visit, q) if q else everybody
         more: Document = {"contacts": listed, "q": q, "chosen": key, "here": "contacts"}
         return self._render(visit, "contact.html", **shown, **more)
@@ -263,13 +223,27 @@ class Page:
     async def health(self, request: Request, visit: Visit) -> str:
         status = await self._workers.run(answers.status, self._database, self._state(), datetime.now(UTC))
         mine = [each for each in status["accounts"] if visit.viewer.speaks_for(each["address"])]
-        template = "account_list.html" if _argument(request, "part") == "accounts" else "accounts.html"
+        template = "account_list.html" if argument(request, "part") == "accounts" else "accounts.html"
         return self._render(visit, template, accounts=mine, daemon=status["daemon"], here="accounts")
+
+    @app.route("/clients/<path:address>", methods=["GET"])
+    @page
+    async def client(self, request: Request, visit: Visit, address: str) -> str:
+        """What the person's mail program is to be set to, but for the password."""
+        account = self._accounts().get(address.lower())
+        if account is None or not visit.viewer.speaks_for(account.address):
+            raise not_found("you have no account of this address")
+        listening = dict(self._state().listening)
+        if not any(each in listening for each in OUTGOING):
+            raise Problem(HTTPStatus.CONFLICT, "no SMTP listener is open; see listen in proxyd.yaml, and proxyd status")
+        certificate = await self._workers.run(self._certificate)
+        settings = settings_document(account, listening, NO_PASSWORD, certificate)
+        return self._render(visit, "client.html", settings=settings, here="accounts")
 
     @app.route("/why", methods=["GET"])
     @page
     async def why(self, request: Request, visit: Visit) -> str:
-        asked = _argument(request, "message_id").strip()
+        asked = argument(request, "message_id").strip()
         told = None
         if asked:
             now = datetime.now(UTC)
@@ -316,15 +290,3 @@ class Page:
 _routes: Any = Page.app
 _routes.handle_errors(HTTPException)(Page.no_such_page)
 _routes.handle_errors(Exception)(Page.our_fault)
-
-
-def _go(request: Request, path: str) -> bytes:
-    """See other: what was posted is not posted again by a reload."""
-    request.setResponseCode(HTTPStatus.SEE_OTHER)
-    request.setHeader("location", path)
-    return NO_CONTENT
-
-
-def _argument(request: Request, name: str) -> str:
-    values = request.args.get(name.encode()) or [b""]
-    return str(values[0].decode("utf-8", "replace"))

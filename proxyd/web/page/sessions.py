@@ -1,8 +1,8 @@
 """Who may look at the page: one-time links, made on the control socket, and the sessions that they open.
 
-Of links and sessions only hashes are held: whoever reads this memory's dump, or later the store, cannot sign in with
-what is found there. A link works once and for minutes; a session ends when it was not used for days, or by itself
-after weeks. Both belong to a person: an account's address, or the owner, who sees everything.
+Of links and sessions only keyed hashes are held: whoever reads them in memory or in the store cannot sign in with what
+is found. A link works once and for minutes; a session ends when it was not used for days, or by itself after weeks, and
+outlives the daemon. Both belong to a person: an account's address, or the owner, who sees everything.
 """
 
 from __future__ import annotations
@@ -13,13 +13,20 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from proxyd.store import sessions as rows
+from proxyd.store.database import Database
+from proxyd.store.sessions import Held
+from proxyd.workers import start
 
 LINK_LASTS = timedelta(minutes=10)
 IDLE = timedelta(days=7)  # without a request, and a session is over
 LONGEST = timedelta(days=30)
+TOLD_APART = timedelta(hours=1)  # that a session was used is written down no more often
 MOST = 1000  # of either; the oldest go first
-
-Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,60 +37,78 @@ class Session:
     token: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
-    person: str | None
-    since: datetime
-    used: datetime
-
-
 class Sessions:
-    """`now` gives the time."""
+    """`now` gives the time. On the event loop's thread, but for `load`."""
 
-    def __init__(self, now: Clock) -> None:
+    def __init__(self, now: Callable[[], datetime], database: Database) -> None:
         self._now = now
-        self._links: dict[bytes, _Held] = {}
-        self._sessions: dict[bytes, _Held] = {}
+        self._database = database
+        self._links: dict[str, Held] = {}
+        self._sessions: dict[str, Held] = {}
+
+    def load(self) -> None:
+        """Those of before the daemon was started. Blocks."""
+        with self._database.reading() as connection:
+            self._sessions = rows.every(connection)
 
     def link(self, person: str | None) -> str:
         """The secret part of a new one-time link."""
-        return self._hold(self._links, person)
+        return self._hold(self._links, person)[0]
 
     def open(self, link: str) -> str | None:
         """Use a link up: the cookie of a new session, None where the link is used, too old or none of ours."""
         if not self.good(link):
             return None
-        return self._hold(self._sessions, self._links.pop(_hash(link)).person)
+        person = self._links.pop(self._digest(link)).person
+        cookie, digest = self._hold(self._sessions, person)
+        self._write(rows.put, digest, self._sessions[digest])
+        return cookie
 
     def good(self, link: str) -> bool:
         """Would it open a session?"""
-        held = self._links.get(_hash(link))
+        held = self._links.get(self._digest(link))
         return held is not None and self._now() - held.since <= LINK_LASTS
 
     def session(self, cookie: str) -> Session | None:
         """The session of a cookie, which counts as used now; None where it is over or none of ours."""
-        key, now = _hash(cookie), self._now()
-        held = self._sessions.get(key)
+        digest, now = self._digest(cookie), self._now()
+        held = self._sessions.get(digest)
         if held is None:
             return None
         if now - held.used > IDLE or now - held.since > LONGEST:
-            del self._sessions[key]
+            self._end(digest)
             return None
-        self._sessions[key] = replace(held, used=now)
-        return Session(held.person, hmac.digest(cookie.encode(), b"proxyd posts", "sha256").hex())
+        if now - held.used > TOLD_APART:
+            self._sessions[digest] = replace(held, used=now)
+            self._write(rows.put, digest, self._sessions[digest])
+        return Session(held.person, hmac.digest(cookie.encode(), b"proxyd posts", hashlib.sha256).hex())
 
     def close(self, cookie: str) -> None:
-        self._sessions.pop(_hash(cookie), None)
+        self._end(self._digest(cookie))
 
-    def _hold(self, where: dict[bytes, _Held], person: str | None) -> str:
+    def _end(self, digest: str) -> None:
+        if self._sessions.pop(digest, None) is not None:
+            self._write(rows.drop, digest)
+
+    def _hold(self, where: dict[str, Held], person: str | None) -> tuple[str, str]:
         now = self._now()
         while len(where) >= MOST:
-            del where[next(iter(where))]
+            oldest = next(iter(where))
+            del where[oldest]
+            if where is self._sessions:
+                self._write(rows.drop, oldest)
         secret = secrets.token_urlsafe(32)
-        where[_hash(secret)] = _Held(person, now, now)
-        return secret
+        digest = self._digest(secret)
+        where[digest] = Held(person, now, now)
+        return secret, digest
 
+    def _digest(self, secret: str) -> str:
+        return self._database.hash_id(secret[:100])
 
-def _hash(secret: str) -> bytes:
-    """A plain hash: 256 random bits need no salt and no slowness."""
-    return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
+    def _write(self, job: Callable[..., None], *given: Any) -> None:
+        """Later, and by itself: what is held in memory is what counts while the daemon runs."""
+
+        def write(connection: sa.Connection) -> None:
+            job(connection, *given)
+
+        start(self._database.write(write, durable=False), "session")

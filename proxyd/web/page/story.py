@@ -35,6 +35,14 @@ def threads(messages: Iterable[Document]) -> list[Thread]:
     return sorted(made, key=lambda each: (each.last, each.id), reverse=True)
 
 
+def answerable(thread: Thread) -> Document:
+    """The message that an answer answers: the newest that a person wrote to us, else the newest of all."""
+    received = (
+        each for each in reversed(thread.messages) if each["direction"] == "incoming" and each["kind"] == "message"
+    )
+    return next(received, thread.messages[-1])
+
+
 def folded(message: Document) -> tuple[str, str]:
     """What is new in a message, and what is folded away: the rest of it, or all of it where the two are mixed."""
     whole, new = message["text"].strip("\n"), message["new_text"].strip("\n")

@@ -57,10 +57,27 @@ class When:
     exact: str
 
 
+NOTICES = {
+    "delivery_failed": Said("bad", "Bounced"),
+    "delivery_delayed": Said("warn", "Delayed, still being tried"),
+    "delivered": Said("good", "Delivery report"),
+    "read": Said("good", "Read receipt"),
+    "deleted_unread": Said("warn", "Deleted unread"),
+    "automatic_answer": Said("warn", "Out of office"),
+}
+KINDS = {"bounce": "delivery_failed", "auto_reply": "automatic_answer"}  # of what says no more than that
+
+
 def when(iso: str, now: datetime, zone: tzinfo | None = None) -> When:
     """`iso` as a document of CONTRACT section 3 has it; shown in `zone` (None: this machine's)."""
     at, here = datetime.fromisoformat(iso).astimezone(zone), now.astimezone(zone)
     return When(iso, _words(at, here), f"{at:%A}, {at.day} {at:%B %Y, %H:%M:%S}")
+
+
+def exact(iso: str, zone: tzinfo | None = None) -> str:
+    """As one says in a letter when another was written."""
+    at = datetime.fromisoformat(iso).astimezone(zone)
+    return f"{at.day} {at:%B %Y at %H:%M}"
 
 
 def _words(at: datetime, now: datetime) -> str:
@@ -98,11 +115,9 @@ def hue(address: str) -> int:
 
 
 def state(message: Document) -> Said:
-    """What became of a message, in a word or two."""
-    if message["kind"] == "bounce":
-        return Said("bad", "Bounced")
-    if message["kind"] == "auto_reply":
-        return Said("warn", "Automatic answer")
+    """What became of a message, in a word or two; of a machine's message, what it says."""
+    if message["kind"] != "message":
+        return NOTICES.get(message["notice"] or "", NOTICES[KINDS[message["kind"]]])
     match message["state"]:
         case "sent":
             return Said("good", "Sent")
@@ -122,6 +137,13 @@ def concerns(message: Document) -> list[Said]:
     """What else of a message is to be seen at once: what waits, and what went wrong."""
     said = []
     copy, dropbox = message["sent_copy"], message["dropbox"]
+    if message["participant"] == "unknown":
+        said.append(Said("warn", "New in this conversation"))
+    delivery = {each["state"] for each in message["delivery"]}
+    if "delayed" in delivery:
+        said.append(Said("warn", "Delayed, still being tried"))
+    if "read" in delivery:
+        said.append(Said("good", "Read"))
     if copy is not None and copy["state"] == "failed":
         said.append(Said("warn", "No copy in Sent"))
     if dropbox is not None and dropbox["state"] != "sent":
@@ -147,6 +169,23 @@ def sent_copy(copy: Document) -> str:
             return "No copy in Sent is wanted."
         case _:
             return f"No copy in Sent: {copy.get('error') or 'it could not be filed'}"
+
+
+def outcome(sent: Document) -> str:
+    """What came of a letter that was written here, as `POST messages` tells it."""
+    what = (
+        "Sent"
+        if sent["state"] in ("sent", "bounced")
+        else "On its way; whether the provider took it is being found out"
+    )
+    logged = "" if sent["logged"] else f" Not logged: {sent['because']}." if sent["because"] else " Not logged."
+    return f"{what}.{logged}"
+
+
+def delivery(report: Document) -> str:
+    """What a report said of one recipient."""
+    said = " ".join(each for each in (report["status"], report["detail"]) if each)
+    return f"{report['address']}: {report['state']}" + (f" ({said})" if said else "")
 
 
 def health(account: Document) -> Said:

@@ -14,14 +14,19 @@ import httpx
 from twisted.internet import reactor  # noqa: TID251 - the reactor that pytest runs on
 from twisted.internet.defer import maybeDeferred
 
+from proxyd.crm.sending import Sending
 from proxyd.model import HealthCause, HealthEvent, Sent, SmtpReply
+from proxyd.relay.reception import new_message_id
+from proxyd.relay.smtp import SmtpRelay
 from proxyd.rules import connection
 from proxyd.web.answers import AccountState, DaemonState
 from proxyd.web.answers_tokens import Tokens
 from proxyd.web.api import Api
-from proxyd.web.page import Page, Sessions
+from proxyd.web.page import Sessions
 from proxyd.web.public import Public
+from tests.relay.house import ScriptedProvider
 from tests.rigged import ADA, GRACE, Desk, desk, message
+from tests.web.paged import page_of
 
 
 @dataclass
@@ -52,6 +57,8 @@ class Shown:
     sessions: Sessions
     port: int
     opened: AsyncExitStack
+    provider: ScriptedProvider = field(default_factory=ScriptedProvider)
+    listening: dict[str, str] = field(default_factory=dict)
     reconnected: list[str] = field(default_factory=list)
     event: HealthEvent = field(default_factory=lambda: HealthEvent(HealthCause.SIGNED_IN, "IMAP", ""))
 
@@ -61,7 +68,8 @@ class Shown:
     def state(self) -> DaemonState:
         now = self.desk.clock.now()
         condition = connection.step(connection.Condition(since=now), self.event, now)
-        return DaemonState("0.1.0", now, {}, [AccountState(each, condition, now) for each in self.desk.accounts])
+        accounts = [AccountState(each, condition, now) for each in self.desk.accounts]
+        return DaemonState("0.1.0", now, self.listening, accounts)
 
     async def stranger(self) -> Browser:
         client = httpx.AsyncClient(trust_env=False, base_url=f"http://localhost:{self.port}")
@@ -85,19 +93,24 @@ class Shown:
 @asynccontextmanager
 async def shown(folder: Path) -> AsyncIterator[Shown]:
     async with desk(folder) as d, AsyncExitStack() as opened:
-        sessions = Sessions(d.clock.now)
+        sessions = Sessions(d.clock.now, d.database)
         made = Shown(d, sessions, 0, opened)
-        tokens = Tokens(d.database, lambda: d.accounts)
-        sender: Any = None  # nobody sends by the page yet
-        api = Api(d.journal, d.database, d.workers, d.clock, made.state, made.reconnect, lambda: d.accounts, sender)
-        page = Page(sessions, d.journal, lambda: d.accounts, d.database, d.workers, made.state, d.clock)
-        public = Public(api, tokens, page, lambda: d.accounts, d.database, d.workers, made.state)
+        nobody: Any = None  # signs in to this relay
+        accounts = lambda: d.accounts  # noqa: E731
+        relay = SmtpRelay(accounts, d.journal, lambda address: made.provider, d.clock, logins=nobody, tls=nobody)
+        sending = Sending(accounts, d.journal, d.database, d.workers, d.clock, lambda: relay, new_message_id)
+        tokens = Tokens(d.database, accounts)
+        api = Api(d.journal, d.database, d.workers, d.clock, made.state, made.reconnect, accounts, sending)
+        page = page_of(d, made.state, sending, sessions)
+        public = Public(api, tokens, page, accounts, d.database, d.workers, made.state)
         port = reactor.listenTCP(0, public.site(), interface="127.0.0.1")
         made.port = port.getHost().port
         try:
             yield made
         finally:
             await maybeDeferred(port.stopListening).asFuture(asyncio.get_running_loop())
+            await relay.close(0)
+            await d.settled()
 
 
 __all__ = ["ADA", "GRACE", "Browser", "Shown", "shown"]

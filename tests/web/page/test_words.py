@@ -10,6 +10,7 @@ import pytest
 from proxyd.model import CopyState, FiledBy, Health, Source, State
 from proxyd.web.page import words
 
+GRACE = "grace@customer.test"
 NOW = datetime(2026, 11, 25, 10, 30, tzinfo=UTC)  # a Wednesday
 
 
@@ -58,7 +59,8 @@ def test_the_same_person_has_the_same_colour() -> None:
 
 
 def logged(**more: Any) -> dict[str, Any]:
-    return {"kind": "message", "state": "sent", "sent_copy": None, "dropbox": None, "crm": []} | more
+    bare = {"kind": "message", "state": "sent", "sent_copy": None, "dropbox": None, "crm": []}
+    return bare | {"notice": None, "participant": None, "delivery": []} | more
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,9 @@ def logged(**more: Any) -> dict[str, Any]:
         (logged(state="bounced"), "bad", "Bounced"),
         (logged(state="unknown"), "warn", "Unclear whether sent"),
         (logged(kind="bounce", state="received"), "bad", "Bounced"),
-        (logged(kind="auto_reply", state="received"), "warn", "Automatic answer"),
+        (logged(kind="auto_reply", state="received"), "warn", "Out of office"),
+        (logged(kind="auto_reply", notice="delivery_delayed"), "warn", "Delayed, still being tried"),
+        (logged(kind="auto_reply", notice="read"), "good", "Read receipt"),
     ],
 )
 def test_what_became_of_a_message(message: dict[str, Any], tone: str, said: str) -> None:
@@ -87,6 +91,8 @@ def test_what_became_of_a_message(message: dict[str, Any], tone: str, said: str)
         (logged(sent_copy={"state": "failed"}), ["No copy in Sent"]),
         (logged(dropbox={"state": "waiting"}), ["CRM copy waits"]),
         (logged(dropbox={"state": "failed"}), ["CRM copy failed"]),
+        (logged(participant="unknown"), ["New in this conversation"]),
+        (logged(delivery=[{"state": "delayed"}, {"state": "read"}]), ["Delayed, still being tried", "Read"]),
     ],
 )
 def test_what_else_is_to_be_seen_at_once(message: dict[str, Any], said: list[str]) -> None:
@@ -108,6 +114,21 @@ def test_every_word_of_the_vocabulary_is_said() -> None:
         assert words.state(logged(state=str(state))).text
     for copied in CopyState:
         assert words.sent_copy({"state": str(copied), "by": "client", "folder": "Sent", "copies": 1})
+
+
+def test_what_a_report_said_of_a_recipient() -> None:
+    report = {"address": GRACE, "state": "failed", "status": "5.1.1", "detail": "No such user"}
+    assert words.delivery(report) == f"{GRACE}: failed (5.1.1 No such user)"
+    assert words.delivery(report | {"status": "", "detail": ""}) == f"{GRACE}: failed"
+
+
+def test_what_came_of_a_letter() -> None:
+    sent = {"state": "sent", "logged": True, "because": "recipient x is a contact"}
+    assert words.outcome(sent) == "Sent."
+    assert words.outcome(sent | {"logged": False, "because": "no recipient is a contact"}) == (
+        "Sent. Not logged: no recipient is a contact."
+    )
+    assert "being found out" in words.outcome(sent | {"state": "unknown"})
 
 
 def test_where_time_heals_that_is_said() -> None:

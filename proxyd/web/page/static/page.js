@@ -83,6 +83,90 @@ function keys(event) {
   event.preventDefault();
 }
 
+// --- writing ----------------------------------------------------------------------------------------------------
+
+const composer = one("#composer");
+
+async function compose(address) {
+  const html = await fetched(`${address}&part=form`);
+  if (html === null) { location.assign(address); return; }
+  placed(composer, html);
+  composer.hidden = false;
+  sessionStorage.setItem("composing", address); // where one was, not what one wrote
+  const text = one("textarea", composer), to = one('[name="to"]', composer);
+  (to.value ? text : to).focus();
+  text.setSelectionRange(0, 0);
+  text.scrollTop = 0;
+}
+
+function closed() {
+  composer.hidden = true;
+  composer.replaceChildren();
+  sessionStorage.removeItem("composing");
+}
+
+async function posted(form, address, part) {
+  const fields = new FormData(form);
+  if (address !== "/compose") fields.delete("files");
+  return fetch(`${address}${part ? "?part=form" : ""}`, { method: "POST", body: fields });
+}
+
+async function sent(form) {
+  const button = one(".send", form);
+  button.disabled = true;
+  button.textContent = "Sending…";
+  const answer = await posted(form, "/compose", true).catch(() => null);
+  if (answer === null) {
+    button.disabled = false;
+    button.textContent = "Send";
+    one(".kept", form).textContent = "Not sent: proxyd does not answer. Try again.";
+    return;
+  }
+  placed(composer, await answer.text());
+  const said = one("[data-sent]", composer);
+  if (!said) return; // the form again, with the reason
+  sessionStorage.removeItem("composing");
+  tell(said.textContent);
+  refresh();
+  setTimeout(() => { if (said.isConnected) closed(); }, 5000);
+}
+
+function writing() {
+  if (!composer) return;
+  let waiting = 0;
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest('a[href^="/compose?"]');
+    if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) { event.preventDefault(); compose(link.getAttribute("href")); }
+    if (event.target.closest(".shut")) closed();
+  });
+  composer.addEventListener("input", (event) => {
+    const form = event.target.form;
+    clearTimeout(waiting);
+    waiting = setTimeout(async () => {
+      const answer = await posted(form, "/drafts", false).catch(() => null);
+      const kept = one(".kept", form);
+      if (kept) kept.textContent = answer?.ok ? "Draft kept" : "Draft not kept";
+    }, 500);
+  });
+  document.addEventListener("change", (event) => {
+    if (event.target.type !== "file") return;
+    const names = [...event.target.files].map((file) => file.name);
+    one("span", event.target.closest("label")).textContent = names.length ? names.join(", ") : "Attach";
+  });
+  composer.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    clearTimeout(waiting);
+    if (event.submitter?.matches(".discard")) { await posted(event.target, "/drafts/discard", false); closed(); return; }
+    sent(event.target);
+  });
+  composer.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) one("form", composer)?.requestSubmit(one(".send", composer));
+    if (event.key === "Escape") { closed(); one("#main").focus(); }
+  });
+  const before = sessionStorage.getItem("composing");
+  if (before?.startsWith("/compose?") && location.pathname.startsWith("/contacts/")) compose(before);
+}
+
 // --- news -------------------------------------------------------------------------------------------------------
 
 const essence = (message) => {
@@ -156,6 +240,7 @@ function clocks() {
 }
 
 searching();
+writing();
 if (one(".bar")) listening();
 setInterval(clocks, 30000);
 document.addEventListener("keydown", keys);

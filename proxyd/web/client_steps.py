@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from proxyd.cli.certificate_lines import macos_install, windows_install
+from proxyd.web.certificate_lines import macos_install, windows_install
 
 Document = dict[str, Any]
 

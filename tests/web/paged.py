@@ -1,0 +1,16 @@
+"""The page over a desk's journal; `sender` is what it sends through, where a test sends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from proxyd.web.answers import DaemonState
+from proxyd.web.page import Page, Sessions
+from tests.rigged import Desk
+
+
+def page_of(d: Desk, state: Callable[[], DaemonState], sender: Any = None, sessions: Sessions | None = None) -> Page:
+    held = sessions or Sessions(d.clock.now, d.database)
+    accounts = lambda: d.accounts  # noqa: E731
+    return Page(held, d.journal, accounts, d.database, d.workers, state, d.clock, sender, lambda: None)
