@@ -331,7 +331,8 @@ class MailboxPosition:
 
     uidvalidity: int
     uidnext: int
-    seen_at: datetime | None = None  # when it stood there, for the search after UIDVALIDITY changed
+    seen_at: datetime | None = None  # the last look that saw everything: where the UIDs say nothing, time does
+    anchors: tuple[tuple[int, str], ...] = ()  # UID and keyed hash of the Message-ID of the newest that were read
 
 
 @dataclass(frozen=True, slots=True)

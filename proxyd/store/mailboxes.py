@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,7 +15,12 @@ def position(connection: sa.Connection, account: str, folder: str) -> MailboxPos
     row = connection.execute(
         sa.select(positions).where(positions.c.account == account, positions.c.folder == folder)
     ).one_or_none()
-    return None if row is None else MailboxPosition(row.uidvalidity, row.uidnext, row.seen_at)
+    return None if row is None else _position(row)
+
+
+def _position(row: Any) -> MailboxPosition:
+    anchors = tuple((uid, digest) for uid, digest in row.anchors or ())
+    return MailboxPosition(row.uidvalidity, row.uidnext, row.seen_at, anchors)
 
 
 def last_look(connection: sa.Connection, account: str) -> datetime | None:
@@ -26,7 +32,12 @@ def last_look(connection: sa.Connection, account: str) -> datetime | None:
 
 
 def set_position(connection: sa.Connection, account: str, folder: str, position: MailboxPosition) -> None:
-    values = {"uidvalidity": position.uidvalidity, "uidnext": position.uidnext, "seen_at": position.seen_at}
+    values = {
+        "uidvalidity": position.uidvalidity,
+        "uidnext": position.uidnext,
+        "seen_at": position.seen_at,
+        "anchors": [list(each) for each in position.anchors],
+    }
     where = (positions.c.account == account, positions.c.folder == folder)
     if not connection.execute(positions.update().where(*where).values(values)).rowcount:
         connection.execute(positions.insert(), {"account": account, "folder": folder} | values)

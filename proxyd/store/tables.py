@@ -253,6 +253,7 @@ positions = Table(
     Column("uidvalidity", BigInteger, nullable=False),
     Column("uidnext", BigInteger, nullable=False),
     Column("seen_at", Instant),
+    Column("anchors", JSON),
 )
 
 backfills = Table(

@@ -27,12 +27,13 @@ from proxyd.rules import threads
 from proxyd.rules.sent_copy import sent_folder
 from proxyd.watcher import catch_up
 from proxyd.watcher.catch_up import CatchUp
+from proxyd.watcher.positions import NAMES
 from proxyd.watcher.session import Session
 from proxyd.workers import Clock
 
 log = structlog.get_logger()
 
-FIELDS = (*catch_up.NAMES, *catch_up.ORIGINAL_NAMES, "FROM", "SENDER", "TO", "CC", "DATE")
+FIELDS = (*NAMES, *catch_up.ORIGINAL_NAMES, "FROM", "SENDER", "TO", "CC", "DATE")
 LONGEST_REST = 2.0  # seconds
 
 MAKES_ROOM = "the mail clients need the connections"

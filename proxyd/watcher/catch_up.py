@@ -35,7 +35,7 @@ from proxyd.model import (
 )
 from proxyd.provider.imap import PART, Connection, Opened, Unreachable
 from proxyd.rules import again, threads, tracking
-from proxyd.watcher.positions import Positions
+from proxyd.watcher.positions import NAMES, Positions
 from proxyd.watcher.reports import Reports
 from proxyd.watcher.sent_copy import SentCopies
 from proxyd.watcher.session import Session
@@ -43,7 +43,6 @@ from proxyd.workers import Clock
 
 log = structlog.get_logger()
 
-NAMES = ("MESSAGE-ID", "IN-REPLY-TO", "REFERENCES")
 ORIGINAL_NAMES = ("X-MICROSOFT-ORIGINAL-MESSAGE-ID", "X-GOOGLE-ORIGINAL-MESSAGE-ID")
 PEOPLE = ("FROM", "SENDER", "TO", "CC", "CONTENT-TYPE")
 
@@ -154,6 +153,7 @@ class CatchUp:
             return await self._moved(opened, position, uids[-1] + 1, seen_at=seen_at), True
         fields, withheld = await self._fields(session, opened, uids, self._names(sent))
         rest = {uid: read_heading(octets) for uid, octets in sorted(fields.items())}
+        read = dict(rest)
         if sent:  # copies of what went through us are for `copies`
             ours = await self._copies.arrived(session, opened, rest)
             rest = {uid: each for uid, each in rest.items() if uid not in ours and logged}
@@ -180,7 +180,7 @@ class CatchUp:
                     await self._moved(opened, position, position.uidnext, seen)
                     seen = []
         end, at = min(withheld, default=uids[-1] + 1), None if withheld else seen_at
-        return await self._moved(opened, position, end, seen, seen_at=at), not withheld
+        return await self._moved(opened, position, end, seen, seen_at=at, read=read), not withheld
 
     async def _moved(
         self,
@@ -190,9 +190,12 @@ class CatchUp:
         seen: Sequence[Seen] = (),
         *,
         seen_at: datetime | None = None,
+        read: Mapping[int, Heading] | None = None,
     ) -> MailboxPosition:
         """Every UID below `end` was looked at: the new position, durable together with what was found."""
-        after = MailboxPosition(opened.uidvalidity, max(before.uidnext, end), seen_at or before.seen_at)
+        end = max(before.uidnext, end)
+        anchors = self._positions.anchors(before, {uid: each for uid, each in (read or {}).items() if uid < end})
+        after = MailboxPosition(opened.uidvalidity, end, seen_at or before.seen_at, anchors)
         try:
             await self._journal.set_position(self._address, opened.name, after, seen)
         except FAULTS:

@@ -1,9 +1,11 @@
 """Where reading a folder goes on, whatever the server did to its UIDs meanwhile.
 
-A position counts as long as the folder's UIDVALIDITY is the same and its UIDs have not gone back. They go back where a
-server is restored from a backup: it then gives the same UIDs anew, to other messages. In both cases the UIDs say
-nothing, so reading goes on by time: two days before the last look that saw everything. What was read before is read a
-second time, its few fields only, and the log takes nothing twice.
+A position counts as long as the folder's UIDVALIDITY is the same and its UIDs mean the same messages. They do not any
+more where a server is restored from a backup: it gives the same UIDs anew, to other messages. That is seen by UIDNEXT,
+or, where it has passed our position by then, by the newest messages that were read: their UIDs now have other
+Message-IDs (of which we keep keyed hashes). Then the UIDs say nothing, so reading goes on by time: two days before the
+last look that saw everything. What was read before is read a second time, its few fields only, and the log takes
+nothing twice. Where none of the newest messages is there any more nobody can tell, and reading goes on by time too.
 
 A folder that is seen for the first time in an account that is read already may have been made while nobody looked, by
 a rule that files answers into it: it is read from the last look on as well. The very first look at an account begins
@@ -17,13 +19,15 @@ pauses, up to an hour, and never not at all.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
 
+from proxyd.formats.message import heading as read_heading
 from proxyd.journal import Journal
-from proxyd.model import MailboxPosition
+from proxyd.model import Heading, MailboxPosition
 from proxyd.provider.imap import Connection, Opened
 from proxyd.watcher.session import Session
 from proxyd.workers import Clock
@@ -35,6 +39,10 @@ BEGINNING = timedelta(minutes=10)  # in which every folder of a new account is s
 AT_ONCE = 2  # times that a folder may lose its UIDs within a day before reading it again has to wait
 PAUSE, LONGEST = 60.0, 3600.0  # seconds
 DAY = 86400.0
+
+NAMES = ("MESSAGE-ID", "IN-REPLY-TO", "REFERENCES")  # the fields that are read of every message
+ANCHORS = 5  # of the newest messages that were read the ids are known
+GONE = "none of the newest messages is there"
 
 READ_FROM = "read_from"  # under these names the journal remembers since when an account's mail is read without a gap,
 LOST = "positions_lost"  # and that there was something before, which was lost
@@ -60,16 +68,37 @@ class Positions:
         # UIDNEXT is of the moment in which the folder was opened: while it stays open, we read on past it.
         fresh = self._opened.get(opened.name) is not opened
         back = fresh and 0 < opened.uidnext < position.uidnext
-        if position.uidvalidity != opened.uidvalidity or back:
+        if position.uidvalidity != opened.uidvalidity:
+            why = "UIDVALIDITY changed"
+        elif back:
+            why = "UIDs went back"
+        else:
+            why = await self._moved_on(session, position) if fresh else ""
+        if why and why != GONE:
             if not self._may_read_again(opened.name):
                 return None
-            why = "UIDs went back" if back else "UIDVALIDITY changed"
             log.warning("folder is read again", account=self._address, why=why, uidvalidity=opened.uidvalidity)
-            seen_at = position.seen_at or self._clock.now()
-            uid = await self._since(session, opened, seen_at)
+            position = replace(position, anchors=())
+        if why:
+            uid = await self._since(session, opened, position.seen_at or self._clock.now())
             position = await self._keep(opened, replace(position, uidvalidity=opened.uidvalidity, uidnext=uid))
         self._opened[opened.name] = opened
         return position
+
+    async def _moved_on(self, session: Session, position: MailboxPosition) -> str:
+        """Why the UIDs of a folder that was opened anew say nothing; "" where the newest that we read is there."""
+        if not position.anchors:
+            return ""
+        fields = await session.do(Connection.fields, [uid for uid, _ in position.anchors], NAMES)
+        there = {uid: self._journal.hash(read_heading(octets).message_id) for uid, octets in fields.items()}
+        if any(there.get(uid, digest) != digest for uid, digest in position.anchors):
+            return "UIDs were given anew"
+        return "" if there else GONE
+
+    def anchors(self, before: MailboxPosition, read: Mapping[int, Heading]) -> tuple[tuple[int, str], ...]:
+        """What to know the folder by, after these were read too."""
+        named = {uid: self._journal.hash(each.message_id) for uid, each in read.items() if each.message_id}
+        return tuple(sorted((dict(before.anchors) | named).items())[-ANCHORS:])
 
     async def _first(self, session: Session, opened: Opened) -> MailboxPosition:
         now = self._clock.now()

@@ -62,6 +62,7 @@ class UnrulyImap(Server):
         self.boxes = {"INBOX": Box(7), sent: Box(7, attributes="\\HasNoChildren \\Sent"), "Archive": Box(7)}
         self.now = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)  # the INTERNALDATE of what comes
         self.heard: list[tuple[int, str]] = []  # connection, command without its tag
+        self.bodies: list[str] = []  # the Message-ID of every message of which more than fields was asked for
         self.cut_literals = 0
         self.throttled = 0  # so many commands after the sign-in are answered NO [LIMIT]
         self.refusing: str | None = None  # what every sign-in is answered, e.g. `NO [LIMIT] too many`
@@ -423,6 +424,8 @@ class Conversation:
             said.append(self._literal(f"BODY[HEADER.FIELDS ({' '.join(names)})]", _fields(mail.octets, names)))
         if found := re.search(r"BODY(?:\.PEEK)?\[\]<(\d+)\.(\d+)>", items):
             start, size = int(found[1]), int(found[2])
+            named = re.search(rb"(?im)^message-id:\s*<([^>]*)>", mail.octets)
+            self.server.bodies.append(named[1].decode() if named else "")
             said.append(self._literal(f"BODY[]<{start}>", mail.octets[start : start + size]))
         if re.search(r"BODY\[", items) and "PEEK" not in items:
             mail.flags.add("\\Seen")

@@ -63,6 +63,36 @@ async def test_a_server_restored_from_its_backup_gives_old_uids_to_new_mail(tmp_
 
 
 @on_the_loop
+async def test_a_restored_server_that_has_passed_our_position_by_the_time_we_look(tmp_path, server: UnrulyImap):
+    async with unruled(tmp_path, server) as w:
+        backup = server.backup()
+        await offer_and_answer(w)
+        server.deliver("INBOX", from_stranger(1))
+        while (await position(w)).uidnext < 3:
+            await asyncio.sleep(0.01)
+        clock = w.clock
+    server.restore(backup)
+    for n in (2, 3, 4, 5):
+        server.deliver("INBOX", reply(n))
+    async with unruled(tmp_path, server, clock=clock) as w:
+        await w.turn(lambda: len(w.timeline()) == 6, "those whose UIDs we had read before too")
+
+
+@on_the_loop
+async def test_where_nothing_is_left_of_what_we_knew_reading_goes_on_by_time(tmp_path, server: UnrulyImap):
+    async with unruled(tmp_path, server) as w:
+        backup = server.backup()
+        await offer_and_answer(w)
+        clock = w.clock
+    server.restore(backup)
+    server.expunge("INBOX", server.deliver("INBOX", from_stranger(1)))
+    for n in (2, 3):
+        server.deliver("INBOX", reply(n))
+    async with unruled(tmp_path, server, clock=clock) as w:
+        await w.turn(lambda: len(w.timeline()) == 4, "both")
+
+
+@on_the_loop
 async def test_reading_on_in_an_open_folder_is_no_going_back(tmp_path, server: UnrulyImap):
     async with unruled(tmp_path, server) as w:
         await offer_and_answer(w)

@@ -54,6 +54,10 @@ class Unruled(Desk):
     def rows_of(self, submission: str) -> list[Any]:
         return [row for row in self.rows(tables.submissions) if row["id"] == submission]
 
+    def everything(self) -> list[Any]:
+        """Every record, however many."""
+        return self.rows(tables.messages)
+
     def subjects(self) -> list[str]:
         return sorted(each["subject"] for each in self.timeline())
 

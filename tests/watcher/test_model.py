@@ -1,0 +1,305 @@
+"""Mailbox, server, network and kill -9 in random order: the log is the truth, each message once, nothing else is asked.
+
+A model keeps what must be in the log. Whatever happens in between, once the server is well and some time has passed,
+the log holds exactly that; no body of anything else was ever requested, by the server's own account; nothing is marked
+read, nothing is gone, no Sent copy is there twice. `make soak` takes 10,000 steps (PROXYD_STEPS).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from pathlib import Path
+from time import monotonic
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from tests.clock import ManualClock
+from tests.looping import on_the_loop
+from tests.rigged import ADA, GRACE, message
+from tests.servers.unruly import UnrulyImap
+from tests.watcher.unruled import Unruled, unruled
+
+T = TypeVar("T")
+
+STEPS = int(os.environ.get("PROXYD_STEPS", "300"))
+LENGTH = 30  # steps of one example
+WELL = 20.0  # seconds, real ones, in which the log must be what it should once the server is well
+FOLDERS = ("INBOX", "Customers")
+CONFIG = "watch:\n  folders: [INBOX, Customers, Sent]\nsent_copy:\n  settle: 1s\n"
+
+folders = st.sampled_from(FOLDERS)
+numbers = st.integers(0, 1000)
+moments = st.integers(0, 30)  # milliseconds
+
+
+class Mailbox(RuleBasedStateMachine):
+    """One account's life. `loop` is set by the test."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="proxyd-model-"))
+        self.server = UnrulyImap()
+        self.server.start()
+        self.server.make("Customers")
+        self.clock = ManualClock()
+        self.stack = AsyncExitStack()
+        self.daemon: Unruled | None = None
+        self.count = 0
+        self.sent: list[str] = []  # Message-IDs of what went through us
+        self.sure: set[str] = set()  # must be in the log
+        self.maybe: set[str] = set()  # was gone before anybody can say whether it was seen
+        self.octets: dict[str, bytes] = {}
+        self.unseen: set[str] = set()  # came, and the log was not compared since
+        self.saved: tuple[Any, set[str]] | None = None
+        self.expected: Counter[tuple[str, str]] = Counter()  # (folder, Message-ID) that the person has
+
+    def run(self, coro: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coro, self.loop).result(60)
+
+    def teardown(self) -> None:
+        try:
+            if self.octets or self.sent:
+                self.compare()
+        finally:
+            self.run(self.stack.aclose())
+            self.server.stop()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # --- the daemon ----------------------------------------------------------------------------------------
+
+    @initialize()
+    def begins(self) -> None:
+        self.starts()
+        assert self.daemon is not None
+        self.run(self.daemon.turn(lambda: self.server.idling() == 2, "what is there already is nobody's business"))
+        self.run(self.daemon.add_contact(GRACE))
+        self.sends()
+
+    @precondition(lambda self: self.daemon is None)
+    @rule()
+    def starts(self) -> None:
+        async def start() -> Unruled:
+            w = await self.stack.enter_async_context(
+                unruled(self.folder, self.server, CONFIG, clock=self.clock, started=False)
+            )
+            w.mailbox.start()
+            return w
+
+        self.daemon = self.run(start())
+
+    @precondition(lambda self: self.daemon is not None)
+    @rule(after=moments)
+    def is_killed(self, after: int) -> None:
+        async def kill() -> None:
+            assert self.daemon is not None
+            await asyncio.sleep(after / 1000)
+            await self.daemon.kill()
+            await self.stack.aclose()
+
+        self.run(kill())
+        self.daemon = None
+
+    @rule(seconds=st.sampled_from([1, 10, 61, 301, 4000, 100_000]))
+    def time_passes(self, seconds: int) -> None:
+        async def pass_by() -> None:
+            await self.clock.advance(seconds)
+            await asyncio.sleep(0.005)
+
+        self.run(pass_by())
+        self.server.now = self.clock.now()
+
+    # --- the person and their correspondents ---------------------------------------------------------------
+
+    def named(self, kind: str) -> str:
+        self.count += 1
+        return f"{kind}{self.count}@model.test"
+
+    def comes(self, id: str, octets: bytes, folder: str) -> None:
+        self.octets[id] = octets
+        self.unseen.add(id)
+        self.expected[folder, id] += 1
+        self.server.deliver(folder, octets)
+
+    @precondition(lambda self: self.daemon is not None)
+    @rule()
+    def sends(self) -> None:
+        assert self.daemon is not None
+        id = self.named("sent")
+        self.run(self.daemon.sent(message(id, id=id)))
+        self.sent.append(id)
+        self.sure.add(id)
+
+    @rule(folder=folders, which=numbers)
+    def is_answered(self, folder: str, which: int) -> None:
+        id, to = self.named("answer"), self.sent[which % len(self.sent)]
+        octets = message(id, id=id, sender=GRACE, to=ADA, more=f"In-Reply-To: <{to}>\r\nReferences: <{to}>\r\n")
+        self.sure.add(id)
+        self.comes(id, octets, folder)
+
+    @rule(folder=folders)
+    def a_stranger_writes(self, folder: str) -> None:
+        id = self.named("stranger")
+        more = f"In-Reply-To: <{self.named('unknown')}>\r\n"
+        self.comes(id, message(id, id=id, sender="somebody@elsewhere.test", to=ADA, more=more), folder)
+
+    @precondition(lambda self: self.octets)
+    @rule(folder=folders, which=numbers)
+    def is_delivered_again(self, folder: str, which: int) -> None:
+        id = sorted(self.octets)[which % len(self.octets)]
+        if id in self.maybe:
+            return  # from now on it may be seen for the first time: nothing more is known than before
+        self.expected[folder, id] += 1
+        self.server.deliver(folder, self.octets[id])
+
+    @rule(folder=folders, to=folders, which=numbers)
+    def is_moved(self, folder: str, to: str, which: int) -> None:
+        there = self.server.boxes[folder].mails
+        if not there or folder == to:
+            return
+        mail = there[which % len(there)]
+        id = known_id(mail.octets)
+        self.server.move(mail.uid, folder, to)
+        self.expected[folder, id] -= 1
+        self.expected[to, id] += 1
+
+    @rule(folder=folders, which=numbers)
+    def is_deleted(self, folder: str, which: int) -> None:
+        there = self.server.boxes[folder].mails
+        if not there:
+            return
+        mail = there[which % len(there)]
+        id = known_id(mail.octets)
+        self.server.expunge(folder, mail.uid)
+        self.expected[folder, id] -= 1
+        if id in self.unseen and not any(self.expected[each, id] for each in FOLDERS):
+            self.maybe.add(id)
+
+    # --- the server and the network ------------------------------------------------------------------------
+
+    @rule(folder=st.sampled_from([*FOLDERS, "Sent"]))
+    def is_renumbered(self, folder: str) -> None:
+        self.server.renumber(folder)
+
+    @rule()
+    def is_backed_up(self) -> None:
+        self.saved = (self.server.backup(), set(self.octets))
+
+    @precondition(lambda self: self.saved is not None)
+    @rule()
+    def is_restored(self) -> None:
+        """What came since the backup is gone, seen or not."""
+        assert self.saved is not None
+        backup, _ = self.saved
+        self.server.restore(backup)
+        self.expected.clear()
+        for folder in FOLDERS:
+            for mail in self.server.boxes[folder].mails:
+                self.expected[folder, known_id(mail.octets)] += 1
+        there = {id for _, id in self.expected}
+        self.maybe |= self.unseen - there
+
+    @rule(folder=folders, times=st.integers(1, 5))
+    def is_announced_and_withheld(self, folder: str, times: int) -> None:
+        there = self.server.boxes[folder].mails
+        if there:
+            self.server.withhold(folder, there[-1].uid, times)
+
+    @rule()
+    def the_connections_are_cut(self) -> None:
+        self.server.cut_all()
+
+    @rule()
+    def a_literal_is_cut(self) -> None:
+        self.server.cut_literals = 1
+
+    @rule(commands=st.integers(1, 3))
+    def is_throttled(self, commands: int) -> None:
+        self.server.throttled = commands
+
+    @rule()
+    def takes_no_connections(self) -> None:
+        self.server.refusing = "NO [LIMIT] too many connections"
+        self.server.cut_all()
+
+    @rule()
+    def takes_them_again(self) -> None:
+        self.server.refusing = None
+
+    # --- what must hold ------------------------------------------------------------------------------------
+
+    @rule()
+    def compare(self) -> None:
+        server = self.server
+        server.refusing, server.throttled, server.cut_literals = None, 0, 0
+        if self.daemon is None:
+            self.starts()
+        self.run(self._settle())
+        self.unseen.clear()
+        wanted = self.sure - self.maybe
+        logged = self.logged()
+        assert {id for id, times in logged.items() if times > 1} == set(), "logged twice"
+        assert wanted - set(logged) == set(), "missing in the log"
+        assert set(logged) - self.sure == set(), "in the log, and nobody's business"
+        self.sure -= self.maybe - set(logged)
+        self.maybe -= set(logged)
+        asked = set(server.bodies)
+        assert {id for id in asked if id not in self.sure | self.maybe} == set(), "a body was asked for"
+        for folder in FOLDERS:
+            there = Counter(known_id(mail.octets) for mail in server.boxes[folder].mails)
+            assert there == Counter({id: n for (at, id), n in self.expected.items() if n > 0 and at == folder})
+            assert not [mail for mail in server.boxes[folder].mails if mail.flags], "marked"
+        copies = Counter(known_id(mail.octets) for mail in server.boxes["Sent"].mails)
+        assert not [id for id, times in copies.items() if times > 1], "a Sent copy is there twice"
+
+    def logged(self) -> Counter[str]:
+        assert self.daemon is not None
+        return Counter(each["message_id"] for each in self.daemon.everything())
+
+    async def _settle(self) -> None:
+        """Until the log holds what it must, and every folder was looked at since; time passes quickly meanwhile."""
+        w = self.daemon
+        assert w is not None
+        await w.mailbox.retry_now()
+        looked = len(self.server.commands())
+        end = monotonic() + WELL
+        for turn in itertools.count():
+            if monotonic() > end:
+                return  # `compare` says what is missing
+            await self.clock.advance(1 if turn % 4 else 61)
+            await asyncio.sleep(0.005)
+            missing = self.sure - self.maybe - set(self.logged())
+            opened = " ".join(line for line in self.server.commands()[looked:])
+            if not missing and turn > 8 and all(f'"{each}"' in opened for each in FOLDERS[1:]):
+                return
+
+
+def known_id(octets: bytes) -> str:
+    line = next(line for line in octets.split(b"\r\n") if line.lower().startswith(b"message-id:"))
+    return line.partition(b"<")[2].rstrip(b">").decode()
+
+
+@on_the_loop(timeout=60 + STEPS)
+async def test_the_log_is_the_truth() -> None:
+    Mailbox.loop = asyncio.get_running_loop()
+    chosen = settings(
+        max_examples=max(STEPS // LENGTH, 1),
+        stateful_step_count=LENGTH,
+        deadline=None,
+        database=None,
+        print_blob=True,
+        phases=[Phase.generate, Phase.shrink] if STEPS > 1000 else [Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    await asyncio.to_thread(run_state_machine_as_test, Mailbox, settings=chosen)
