@@ -34,6 +34,7 @@ COMMANDS = {
     "send": "Send a message from the CRM, through an account's own provider.",
     "search": "Find what is logged by its words.",
     "backfill": "Log earlier mail with known contacts.",
+    "suggestions": "Mail that may belong to a conversation: list, accept, refuse.",
     "explain": "Tell why a message was or was not logged, and what became of it.",
     "web": "Print the link that opens the page, signed in; on a terminal, open it.",
     "token": "The HTTP API's tokens: make, list, revoke.",

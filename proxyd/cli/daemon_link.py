@@ -59,6 +59,12 @@ class Records(Protocol):
 
     def revoke_token(self, name: str) -> None: ...
 
+    def suggestions(self, account: str | None) -> Document: ...
+
+    def accept_suggestion(self, id: str) -> Document: ...
+
+    def refuse_suggestion(self, id: str) -> Document: ...
+
     def troubles(self) -> Document: ...
 
 
@@ -114,6 +120,15 @@ class DaemonLink:
 
     def search(self, q: str, limit: int) -> Document:
         return self.get("search", q=q, limit=str(limit))
+
+    def suggestions(self, account: str | None) -> Document:
+        return self.get("suggestions", **({"account": account} if account else {}))
+
+    def accept_suggestion(self, id: str) -> Document:
+        return self._ask("POST", f"suggestions/{quote(id)}/accept", json={})
+
+    def refuse_suggestion(self, id: str) -> Document:
+        return self._ask("POST", f"suggestions/{quote(id)}/refuse", json={})
 
     def contacts(self) -> Document:
         return self.get("contacts")

@@ -9,7 +9,7 @@ from datetime import datetime
 from proxyd.config import Places, store_key
 from proxyd.errors import ConfigError
 from proxyd.store.database import Database
-from proxyd.web import answers, answers_search, answers_tokens
+from proxyd.web import answers, answers_search, answers_suggestions, answers_tokens
 from proxyd.web.answers import Document
 from proxyd.web.troubles import troubles
 
@@ -49,8 +49,23 @@ class OwnStore:
         if not answers_tokens.revoke(self._database, name):
             raise answers.Unacceptable("there is no token of this name")
 
+    def suggestions(self, account: str | None) -> Document:
+        return answers_suggestions.listed(self._database, account)
+
+    def accept_suggestion(self, id: str) -> Document:
+        return _there(answers_suggestions.accept(self._database, id))
+
+    def refuse_suggestion(self, id: str) -> Document:
+        return _there(answers_suggestions.refuse(self._database, id, self._now()))
+
     def troubles(self) -> Document:
         return troubles(self._database, self._now())
+
+
+def _there(decided: Document | None) -> Document:
+    if decided is None:
+        raise answers.Unacceptable("no open suggestion has this id")
+    return decided
 
 
 @contextmanager

@@ -345,6 +345,11 @@ class Choices(Section):
         description="Which received mail is logged: replies to logged mail | contacts = also new mail from a known "
         "contact | nothing.",
     )
+    suggestions: bool = Field(
+        default=True,
+        description="Whether mail that names no other, from people in a logged conversation, is listed for you to "
+        "accept or refuse: of such mail From, Subject and Date are read. true | false.",
+    )
     never_log: tuple[Pattern, ...] = Field(
         default=(),
         description='Addresses and patterns ("*@example.com") whose mail is never logged unless marked by hand.',

@@ -27,6 +27,7 @@ from proxyd.journal.intake import Intake, KeptContent
 from proxyd.journal.ledger import Ledger
 from proxyd.journal.reports import Reading
 from proxyd.journal.sending import Begun, Joined, Logged, Submission
+from proxyd.journal.suggesting import Suggestions
 from proxyd.journal.uploads import Uploads
 from proxyd.journal.wakes import Wakes
 from proxyd.model import (
@@ -97,6 +98,7 @@ class Journal:
         self.uploads = Uploads(clock)
         self.bodies = Bodies(database, workers, self.changes)
         self.backfills = Backfills(database, workers, clock)
+        self.suggestions = Suggestions(database, workers, clock)
         self.ledger = Ledger(database, workers)
 
     async def open(self) -> None:
@@ -114,6 +116,7 @@ class Journal:
     async def tidy(self) -> None:
         """Once a day: let go of what was never settled."""
         await self._database.write(functools.partial(sending.tidy, now=self._clock.now()))
+        await self.suggestions.tidy(self._clock.now())
 
     def close(self) -> None:
         self.bodies.stop()

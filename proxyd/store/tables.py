@@ -139,6 +139,35 @@ participants = Table(
     Index("ix_participants_key", "key"),
 )
 
+suggestions = Table(
+    "suggestions",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("account", String, nullable=False),
+    Column("folder", String, nullable=False),
+    Column("uidvalidity", BigInteger, nullable=False),
+    Column("uid", BigInteger, nullable=False),
+    Column("message_id", String, nullable=False),
+    Column("id_hash", String, nullable=False),
+    Column("author", JSON, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("date", Instant, nullable=False),
+    Column("thread", String(26), nullable=False),
+    Column("message", String(26), nullable=False),  # the newest of that thread
+    Column("because", Text, nullable=False),
+    Column("state", String, nullable=False),  # open | accepted
+    Column("at", Instant, nullable=False),
+    UniqueConstraint("account", "id_hash"),
+)
+
+refused_suggestions = Table(
+    "refused_suggestions",
+    metadata,
+    Column("account", String, primary_key=True),
+    Column("id_hash", String, primary_key=True),
+    Column("at", Instant, nullable=False),
+)
+
 deliveries = Table(
     "deliveries",
     metadata,

@@ -39,6 +39,7 @@ from proxyd.watcher.positions import NAMES, Positions
 from proxyd.watcher.reports import Reports
 from proxyd.watcher.sent_copy import SentCopies
 from proxyd.watcher.session import Session
+from proxyd.watcher.suggestions import Suggesting
 from proxyd.workers import Clock
 
 log = structlog.get_logger()
@@ -111,6 +112,7 @@ class CatchUp:
             dropbox=account.dropbox,
             incoming=account.incoming,
         )
+        self._suggesting = Suggesting(account, journal, self.rules, self._accepted)
         self._withheld: dict[tuple[str, int, int], float] = {}  # (folder, UIDVALIDITY, UID) → since when
         self._faults: dict[tuple[str, int, int], int] = {}  # (folder, UIDVALIDITY, UID) → how often
 
@@ -119,6 +121,8 @@ class CatchUp:
 
         Returns how many new messages were read, and whether everything that was announced was delivered.
         """
+        if not sent:
+            await self._suggesting.settle(session, opened)
         position = await self._positions.of(session, opened)
         if position is None:
             return 0, False
@@ -179,6 +183,7 @@ class CatchUp:
                 if len(seen) >= FINDINGS:
                     await self._moved(opened, position, position.uidnext, seen)
                     seen = []
+            await self._suggesting.look(session, opened, rest)
         end, at = min(withheld, default=uids[-1] + 1), None if withheld else seen_at
         return await self._moved(opened, position, end, seen, seen_at=at, read=read), not withheld
 
@@ -313,6 +318,12 @@ class CatchUp:
             why = Wanted(Tracked("it is logged already"), None, Direction.INCOMING, Source.REPLY)
             if (found := await self.message(session, opened, ids[id], why)) is not None:
                 yield replace(found, again=logged.message)
+
+    async def _accepted(
+        self, session: Session, opened: Opened, uid: int, because: Tracked, match: ThreadMatch
+    ) -> Seen | None:
+        """A message that a person put into a conversation."""
+        return await self.message(session, opened, uid, Wanted(because, match, Direction.INCOMING, Source.REPLY))
 
     async def message(self, session: Session, opened: Opened, uid: int, why: Wanted) -> Seen | None:
         """The message itself: it is tracked, and only now it is asked for. None = it has gone meanwhile."""

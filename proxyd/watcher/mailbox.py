@@ -101,6 +101,7 @@ class Mailbox:
             start(self._keep_incoming(), f"mailbox {self._address}"),
             start(self._keep_sent(), f"sent {self._address}"),
             start(self._listen(), f"wakes {self._address}"),
+            start(self._hear_of_accepted(), f"accepted {self._address}"),
             start(self._backfilling.run(self._for_earlier_mail), f"backfill {self._address}"),
         ]
 
@@ -235,6 +236,12 @@ class Mailbox:
                 self._sent_session.nudge()
             else:
                 self._stir()
+
+    async def _hear_of_accepted(self) -> None:
+        """A person has accepted a suggestion: whoever has a folder open looks (`CatchUp.read`)."""
+        while True:
+            await self._journal.suggestions.told(self._address)
+            self._stir()
 
     # --- INBOX and further folders -------------------------------------------------------------------------
 

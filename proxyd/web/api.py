@@ -16,7 +16,7 @@ from proxyd.journal import Journal
 from proxyd.journal.changes import What
 from proxyd.model import mailbox_key
 from proxyd.store.database import Database
-from proxyd.web import answers, answers_search, documents, openapi
+from proxyd.web import answers, answers_search, answers_suggestions, documents, openapi
 from proxyd.web.answers import DaemonState, Document
 from proxyd.web.api_sending import Sender, SendingRoutes
 from proxyd.web.events import Events
@@ -27,6 +27,7 @@ from proxyd.web.viewer import May, Viewer
 from proxyd.workers import Clock, Workers
 
 NO_MESSAGE = "no logged message has this id"
+NO_SUGGESTION = "no open suggestion has this id"
 UNKNOWN = (HTTPStatus.NOT_FOUND,)
 
 
@@ -133,6 +134,31 @@ class Api(SendingRoutes):
     async def _listed(self, viewer: Viewer, contact: str | None, query: documents.ListMessages) -> Document:
         listed = functools.partial(answers.timeline, limit=query.limit, viewer=viewer, cursor=query.cursor)
         return await self._workers.run(listed, self._database, contact, query.account)
+
+    # --- suggestions -------------------------------------------------------------------------------------
+
+    @route("GET", "suggestions", answer=documents.Suggestions)
+    async def suggestions(self, viewer: Viewer, query: documents.ListSuggestions) -> Document:
+        """Mail that may belong to a conversation and waits for its person's word."""
+        return await self._workers.run(answers_suggestions.listed, self._database, query.account, viewer)
+
+    @route("POST", "suggestions/{id}/accept", answer=documents.SuggestionListed, may=May.SEND, problems=UNKNOWN)
+    async def accept_suggestion(self, viewer: Viewer, id: str) -> Document:
+        """Fetch the message and log it into its conversation."""
+        decided = await self._workers.run(answers_suggestions.accept, self._database, id, viewer)
+        if decided is None:
+            raise not_found(NO_SUGGESTION)
+        self._journal.suggestions.tell(decided["account"])
+        return decided
+
+    @route("POST", "suggestions/{id}/refuse", answer=documents.SuggestionListed, may=May.SEND, problems=UNKNOWN)
+    async def refuse_suggestion(self, viewer: Viewer, id: str) -> Document:
+        """Forget the message: it is not fetched, and not suggested again."""
+        now = datetime.now(UTC)
+        decided = await self._workers.run(answers_suggestions.refuse, self._database, id, now, viewer)
+        if decided is None:
+            raise not_found(NO_SUGGESTION)
+        return decided
 
     @route("GET", "messages/{id}", answer=documents.Message, problems=UNKNOWN)
     async def message(self, viewer: Viewer, id: str) -> Document:

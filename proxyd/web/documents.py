@@ -116,6 +116,28 @@ class Message(Answer):
     crm: list[CrmListed]
 
 
+class SuggestionListed(Answer):
+    id: str
+    account: str
+    state: Literal["open", "accepted", "refused"]
+    message_id: str | None
+    folder: str
+    from_: Person = Field(alias="from")
+    subject: str
+    date: Instant
+    thread: str = Field(description="The conversation that it is suggested for.")
+    message: str = Field(description="The id of that conversation's newest message.")
+    because: str
+
+
+class Suggestions(Answer):
+    suggestions: list[SuggestionListed]
+
+
+class ListSuggestions(Asked):
+    account: str | None = Field(default=None, description="Only of this account, an address.")
+
+
 class Messages(Answer):
     messages: list[Message]
     next: Next
