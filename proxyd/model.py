@@ -269,6 +269,7 @@ class HealthCause(StrEnum):
     NO_SUCH_NAME = "no_such_name"  # the DNS says that there is no such host
     THROTTLED = "throttled"  # "not now": 421, 4xx, [LIMIT], too many connections
     SIGN_IN_REFUSED = "sign_in_refused"  # the credentials were refused in so many words
+    ACCESS_REVOKED = "access_revoked"  # the grant of OAuth2 is gone: the person has to agree anew
     MISCONFIGURED = "misconfigured"  # certificate, TLS, no such AUTH, a missing secret: a person must edit
 
 

@@ -49,6 +49,7 @@ from proxyd.errors import ConfigError, ProxydError, SignInRefused
 from proxyd.model import SentFolder
 from proxyd.provider.discovery import Choice, Settled, finder
 from proxyd.provider.trial import Habits, Trial
+from proxyd.workers import Workers
 
 TRIES = 3  # passwords that a person may type
 
@@ -135,18 +136,21 @@ class Asked:
 def connect(places: Places, address: str, yes: bool, ca: str | None, **options: object) -> None:
     """Connect the mailbox ADDRESS: find its servers, sign in, write its file, print the mail client's settings."""
     asked = Asked(address=address, ca=Path(ca).absolute() if ca else None, **options)  # type: ignore[arg-type]
+    workers = Workers(8)
     try:
-        _connect(places, asked, questions(yes=yes))
+        _connect(places, asked, questions(yes=yes), workers)
     except ConfigError as error:  # 78 is for a configuration that a daemon is to run with
         raise ProxydError(str(error)) from None
+    finally:
+        workers.close()
 
 
-def _connect(places: Places, asked: Asked, ask: Questions) -> None:
+def _connect(places: Places, asked: Asked, ask: Questions, workers: Workers) -> None:
     if not is_mail_address(asked.address):
         raise ProxydError(f"{asked.address!r} is no mail address; accepted: an address such as ada@example.com")
     path = _path(places, asked, ask)
-    draft = _draft(places, asked, ask)
-    trial, typed = _signed_in(asked, ask, draft, path)
+    draft = _draft(places, asked, ask, workers)
+    trial, typed = _signed_in(asked, ask, draft, path, workers)
     note(f"Signed in to {trial.account.provider.imap.host} and {trial.account.provider.smtp.host}.")
     sent = asyncio.run(trial.imap())
     note(f"Sent folder: {sent.name} ({sent.because}).")
@@ -182,7 +186,7 @@ def _nobody_elses(places: Places, address: str) -> None:
 # --- the servers -------------------------------------------------------------------------------------------------
 
 
-def _draft(places: Places, asked: Asked, ask: Questions) -> Draft:
+def _draft(places: Places, asked: Asked, ask: Questions, workers: Workers) -> Draft:
     """Everything but what only the servers can tell."""
     keep = asked.keep_in or ("keyring" if keyring_works() else "file")
     name = quote(asked.address.lower(), safe="@+")
@@ -203,7 +207,7 @@ def _draft(places: Places, asked: Asked, ask: Questions) -> Draft:
         return _of_preset(draft, asked.provider)
     if asked.imap is not None and asked.smtp is not None:
         return replace(draft, imap=asked.imap, smtp=asked.smtp)
-    return _of_what_is_found(draft, asked, ask, asyncio.run(_found(asked)))
+    return _of_what_is_found(draft, asked, ask, asyncio.run(_found(asked, workers)))
 
 
 def _place(named: Source | None, keep: str, folder: Path, file: str) -> Source:
@@ -212,9 +216,9 @@ def _place(named: Source | None, keep: str, folder: Path, file: str) -> Source:
     return KeyringEntry("") if keep == "keyring" else SecretFile(file=folder / file)
 
 
-async def _found(asked: Asked) -> Settled:
+async def _found(asked: Asked, workers: Workers) -> Settled:
     nameserver = (asked.nameserver.host, asked.nameserver.port) if asked.nameserver else None
-    looking = finder(asked.ca, nameserver, lambda line: note(f"{line} …"))
+    looking = finder(workers, asked.ca, nameserver, lambda line: note(f"{line} …"))
     async with looking.web:
         return await looking.find(asked.address, imap=asked.imap is None, smtp=asked.smtp is None)
 
@@ -271,13 +275,13 @@ def _of_preset(draft: Draft, name: str) -> Draft:
 # --- signing in --------------------------------------------------------------------------------------------------
 
 
-def _signed_in(asked: Asked, ask: Questions, draft: Draft, path: Path) -> tuple[Trial, str | None]:
+def _signed_in(asked: Asked, ask: Questions, draft: Draft, path: Path, workers: Workers) -> tuple[Trial, str | None]:
     """The account, tried at both servers, and the password where it was typed. A wrong one may be typed again."""
     account = account_of(account_file.text_of(draft), path)
     typed = None
     for attempt in range(TRIES):
         secret, typed = _password(asked, ask, account)
-        trial = Trial(account, secret)
+        trial = Trial(account, secret, workers)
         try:
             asyncio.run(_both(trial))
         except SignInRefused as error:

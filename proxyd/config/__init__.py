@@ -8,6 +8,7 @@ from proxyd.config.alerting import Alert, AlertCommand, AlertWebhook
 from proxyd.config.crm import Crm, CrmOptions, Hubspot, Jsonl, OnTheNet, Tryton, Webhook
 from proxyd.config.fields import Endpoint, duration, duration_text, is_loopback, size
 from proxyd.config.loading import account_of, account_path, load
+from proxyd.config.oauth import OAuth
 from proxyd.config.places import Places, find_places, is_system_service
 from proxyd.config.private_files import replace_private
 from proxyd.config.problems import ConfigErrors, Problem
@@ -57,6 +58,7 @@ __all__ = [
     "Keep",
     "KeyringEntry",
     "Listen",
+    "OAuth",
     "OnTheNet",
     "Places",
     "Problem",

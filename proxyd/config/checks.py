@@ -28,6 +28,9 @@ def account_files(account: AccountFile) -> Iterator[tuple[Loc, str]]:
         yield from _usable(["provider", "ca"], account.provider.ca)
     if isinstance(source := account.sign_in.password, SecretFile):
         yield from _private(["sign_in", "password", "file"], source.file)
+    oauth = account.sign_in.oauth
+    if oauth is not None and isinstance(source := oauth.client_secret, SecretFile):
+        yield from _private(["sign_in", "oauth", "client_secret", "file"], source.file)
     if isinstance(source := account.client.password, SecretFile) and os.path.lexists(source.file):
         yield from _private(["client", "password", "file"], source.file)
     for n, alert in enumerate(account.alerts):

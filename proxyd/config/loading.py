@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from proxyd.config import preset
 from proxyd.config.checks import account_files, daemon_files
 from proxyd.config.fields import Origin
+from proxyd.config.oauth import OAuth, worked_out
 from proxyd.config.private_files import open_regular
-from proxyd.config.problems import START, ConfigErrors, Mark, Problem, shown
+from proxyd.config.problems import START, ConfigErrors, Mark, NotAccepted, Problem, shown
 from proxyd.config.sentences import SECRET_SECTIONS, Loc, preset_unknown, sentences, value_mark
 from proxyd.config.settings import Account, AccountFile, Choices, Client, Daemon, Provider, Settings, SignIn
 from proxyd.config.sources import Command, Credential, Env, KeyringEntry, SecretFile, Section, Source
@@ -205,6 +206,9 @@ def _resolved(setting: AccountFile, file: _File) -> Account | None:
     written = file.root.entry("address") if isinstance(file.root, Table) else None
     as_written = written.value.text if written and isinstance(written.value, Scalar) else setting.address
     user = setting.sign_in.user or as_written
+    oauth = _oauth(setting, file)
+    if setting.sign_in.oauth is not None and oauth is None:
+        return None
     shared = {name: getattr(setting, name) for name in Choices.model_fields}
     return Account(
         **shared,
@@ -213,9 +217,21 @@ def _resolved(setting: AccountFile, file: _File) -> Account | None:
             imap_user=setting.sign_in.imap_user or user,
             smtp_user=setting.sign_in.smtp_user or user,
             password=_source(setting.sign_in.password, f"{setting.address}/mail"),
+            oauth=oauth,
         ),
         client=Client(password=_source(setting.client.password, f"{setting.address}/client")),
     )
+
+
+def _oauth(setting: AccountFile, file: _File) -> OAuth | None:
+    if setting.sign_in.oauth is None:
+        return None
+    found = preset.find(setting.provider) if isinstance(setting.provider, str) else None
+    try:
+        return worked_out(setting.sign_in.oauth, found[1].oauth if found else None, setting.address)
+    except NotAccepted as error:
+        file.problem_at(["sign_in", "oauth"], f"sign_in.oauth: {error.problem}; accepted: {error.accepted}")
+        return None
 
 
 def _provider(setting: AccountFile, file: _File) -> Provider | None:

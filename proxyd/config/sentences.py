@@ -17,17 +17,11 @@ from pydantic_core import ErrorDetails
 from proxyd.config import preset
 from proxyd.config.crm import Crm, kinds_section
 from proxyd.config.problems import START, Mark, NotAccepted, shown
-from proxyd.config.settings import NOT_YET
 from proxyd.config.sources import SOURCES, Command, Credential, Env, SecretFile, Section
 from proxyd.config.tree import Broken, Kind, Listing, Node, Scalar, Table, described
 
 SECRET_SECTIONS = ("sign_in", "client", "alerts", "crm")
-_SECRETS = ("password", "secret")  # keys whose value says where a secret lies
-
-# Keys of the settings to come: to ignore one would break its promise.
-_KEYS_NOT_YET = {
-    "sign_in.oauth": f"signing in by OAuth2 is {NOT_YET}; accepted: password",
-}
+_SECRETS = ("password", "secret", "client_secret")  # keys whose value says where a secret lies
 
 _EXPECTED = {
     "string_type": "text",
@@ -114,9 +108,6 @@ def _quotes(node: Node, accepted: str) -> str:
 
 
 def _unknown_key(loc: Loc, root: Node, model: type[Section]) -> str:
-    path = ".".join(str(part) for part in loc)
-    if path in _KEYS_NOT_YET:
-        return _KEYS_NOT_YET[path]
     keys = _keys_at(model, loc[:-1])
     guess = near(str(loc[-1]), keys)
     named = f"the key {shown(str(loc[-1]))}"

@@ -21,6 +21,7 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 
 from proxyd.config.alerting import Alert
@@ -47,6 +48,7 @@ from proxyd.config.fields import (
     seconds_between,
     word_or,
 )
+from proxyd.config.oauth import KnownEndpoints, OAuth, OAuthSetting
 from proxyd.config.problems import NotAccepted, shown
 from proxyd.config.sources import (
     SOURCES,
@@ -213,6 +215,7 @@ class Preset(ProviderSetting):
     password_is: Line = Field(
         default="", description="Which password programs sign in with, where it is a special one."
     )
+    oauth: KnownEndpoints | None = Field(default=None, description="Where its sign-in by OAuth2 is.")
 
 
 # --- signing in --------------------------------------------------------------------------------------------
@@ -224,6 +227,7 @@ class SignIn(Section):
     imap_user: str
     smtp_user: str
     password: Source
+    oauth: OAuth | None = None  # where it is there, it is the way, and `password` is not asked
 
 
 class SignInSetting(Section):
@@ -235,6 +239,15 @@ class SignInSetting(Section):
     )
     smtp_user: Word | None = Field(default=None, description="Where it differs for SMTP. Default: user.")
     password: SourceSetting = Field(default="keyring", description=f"Where the provider's password lies: {SOURCES}.")
+    oauth: OAuthSetting | None = Field(
+        default=None, description="Sign in by OAuth2, in the place of a password. `proxyd connect` asks you to agree."
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> SignInSetting:
+        if self.oauth is not None and "password" in self.model_fields_set:
+            raise NotAccepted("password, or oauth, not both")
+        return self
 
 
 class Client(Section):

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 from dataclasses import dataclass, replace
 
-from proxyd.config import Account, read_secret
-from proxyd.errors import ConfigError
+from proxyd.config import Account
 from proxyd.provider.allowance import Allowances
 from proxyd.provider.imap_door import Door, SignedIn
+from proxyd.provider.sign_in import SignIns
 from proxyd.provider.tls import client_context
-from proxyd.workers import Workers
-
-PASSWORD_LIMIT = 60.0  # seconds that a password source (a command, a locked keyring) may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +26,9 @@ class CountedDoor:
         return replace(signed_in, place=place)
 
 
-def imap_door(workers: Workers, allowances: Allowances, account: Account) -> CountedDoor:
+def imap_door(sign_ins: SignIns, allowances: Allowances, account: Account) -> CountedDoor:
     """Raises ConfigError where the account's `ca` cannot be used."""
     server = account.provider.imap
     context = None if server.tls == "none" else client_context("imap", account.provider.ca)
-    door = Door(server, account.sign_in.imap_user, functools.partial(_password, workers, account), context)
+    door = Door(server, account.sign_in.imap_user, sign_ins.of(account), context)
     return CountedDoor(door, account.address, allowances)
-
-
-async def _password(workers: Workers, account: Account) -> str:
-    try:
-        async with asyncio.timeout(PASSWORD_LIMIT):
-            return await workers.run(read_secret, account.sign_in.password, f"{account.address}: sign_in.password")
-    except TimeoutError:
-        raise ConfigError(f"the password's source did not answer within {PASSWORD_LIMIT:g} s") from None

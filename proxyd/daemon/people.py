@@ -14,8 +14,9 @@ from proxyd.config import Account, Server, Settings, read_secret
 from proxyd.errors import ConfigError, TryLater
 from proxyd.journal import Journal
 from proxyd.model import Health, HealthCause, HealthEvent
-from proxyd.provider import keepalive
+from proxyd.provider import keepalive, tokens
 from proxyd.provider.allowance import Allowances
+from proxyd.provider.sign_in import SignIns
 from proxyd.provider.smtp import Submitter
 from proxyd.provider.tls import client_context
 from proxyd.rules import connection
@@ -28,6 +29,13 @@ SIGNED_IN_WITH = "refused_sign_in"  # and under this one a keyed hash of what th
 PASSWORD_LIMIT = 30.0  # seconds that a password's source may take, where an account that was refused is started
 
 log = structlog.get_logger()
+
+
+def _what_is_kept(account: Account) -> str:
+    """The password, or the refresh token: another one after the person has agreed anew. Blocks. Raises ConfigError."""
+    if account.sign_in.oauth is not None:
+        return tokens.load(account.sign_in.oauth, account.address).refresh
+    return read_secret(account.sign_in.password, account.address)
 
 
 class People:
@@ -53,6 +61,7 @@ class People:
         self._submitters: dict[str, Submitter] = {}
         self._mailboxes: dict[str, Mailbox] = {}
         self.allowances = Allowances(self.accounts, clock, self._remember)
+        self.sign_ins = SignIns(workers, clock)
         self._attending: dict[str, asyncio.Task[None]] = {}
         journal.on_health.append(self._remember_refused)
 
@@ -112,14 +121,14 @@ class People:
             await self._journal.health(address, HealthEvent(HealthCause.MISCONFIGURED, "TLS", str(error)))
             log.error("account not served", account=address, why=str(error))
             return
+        secret = self.sign_ins.of(account)
         submitter = self._submitters[address] = Submitter(
             account.provider.smtp,
             account.sign_in.smtp_user,
-            functools.partial(read_secret, account.sign_in.password, f"{address}: sign_in.password"),
+            secret,
             smtp,
             on_health=functools.partial(self._heard, address),
             may_sign_in=functools.partial(self._may_sign_in, address),
-            workers=self._workers,
         )
         before = self._journal.condition(address)
         if connection.rest(before, "SMTP", self._clock.now()):
@@ -138,6 +147,7 @@ class People:
             imap,
             self._jitter,
             allowance,
+            secret,
         )
         mailbox.start()
 
@@ -150,7 +160,7 @@ class People:
 
     def _remember_refused(self, address: str, event: HealthEvent, condition: connection.Condition) -> None:
         account = self._accounts.get(address)
-        if event.cause is HealthCause.SIGN_IN_REFUSED and account is not None:
+        if event.cause in (HealthCause.SIGN_IN_REFUSED, HealthCause.ACCESS_REVOKED) and account is not None:
             start(self._learn_refused(address, account), "what was refused")
 
     async def _learn_refused(self, address: str, account: Account) -> None:
@@ -162,7 +172,7 @@ class People:
         """A keyed hash of servers, users and password: to tell, after a restart, that somebody has mended them."""
         try:
             async with asyncio.timeout(PASSWORD_LIMIT):
-                secret = await self._workers.run(read_secret, account.sign_in.password, account.address)
+                secret = await self._workers.run(_what_is_kept, account)
         except (ConfigError, TimeoutError):
             secret = ""
         return self._journal.hash(f"{account.provider!r} {account.sign_in!r} {secret}")

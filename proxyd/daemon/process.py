@@ -152,7 +152,7 @@ class Daemon:
         self._imap_relay = ImapRelay(
             self._people.accounts,
             self._journal,
-            functools.partial(imap_door, self._workers, self._people.allowances),
+            functools.partial(imap_door, self._people.sign_ins, self._people.allowances),
             self._clock,
             logins=logins,
             tls=self._tls,

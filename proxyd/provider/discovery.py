@@ -27,6 +27,7 @@ from proxyd.provider.smtp_session import Door, Limits, NotReady
 from proxyd.provider.tls import client_context
 from proxyd.rules import discovery as rules
 from proxyd.rules.discovery import Found, Place, Srv
+from proxyd.workers import Workers
 
 DNS_LIMIT = 5.0  # seconds for one question, with every server and repetition
 WEB_LIMIT = 5.0  # seconds for one step of fetching a settings file
@@ -69,6 +70,7 @@ class Finder:
 
     resolver: dns.asyncresolver.Resolver
     web: httpx.AsyncClient
+    workers: Workers
     ca: Path | None = None
     told: Callable[[str], None] = lambda line: None
     _failed: list[str] = field(default_factory=list)
@@ -202,7 +204,7 @@ class Finder:
 
         try:
             async with asyncio.timeout(PROBE_LIMIT):
-                await asyncio.to_thread(greet)
+                await self.workers.run(greet)
         except ProxydError as error:
             self._note(str(error))
             return False
@@ -248,7 +250,9 @@ class Finder:
             self._failed.append(why)
 
 
-def finder(ca: Path | None, nameserver: tuple[str, int] | None, told: Callable[[str], None]) -> Finder:
+def finder(
+    workers: Workers, ca: Path | None, nameserver: tuple[str, int] | None, told: Callable[[str], None]
+) -> Finder:
     """As commands use it. `nameserver` is asked in the place of this machine's."""
     try:
         resolver = dns.asyncresolver.Resolver(configure=nameserver is None)
@@ -257,4 +261,4 @@ def finder(ca: Path | None, nameserver: tuple[str, int] | None, told: Callable[[
     if nameserver is not None:
         resolver.nameservers, resolver.port = [nameserver[0]], nameserver[1]
     web = httpx.AsyncClient(verify=client_context("web", ca), timeout=WEB_LIMIT)
-    return Finder(resolver, web, ca, told)
+    return Finder(resolver, web, workers, ca, told)

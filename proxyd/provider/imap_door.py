@@ -17,11 +17,12 @@ from dataclasses import dataclass
 
 from proxyd.config import Server
 from proxyd.errors import ProxydError
-from proxyd.formats import capabilities
+from proxyd.formats import capabilities, sasl
 from proxyd.formats.imap_words import quoted
 from proxyd.provider.allowance import Place
 from proxyd.provider.imap_errors import Misconfigured, Unreachable, one_line, refusal, translated
 from proxyd.provider.keepalive import keep_alive
+from proxyd.provider.sign_in import AccessToken, once_more
 
 LINE_LIMIT = 64 * 1024  # octets of a server's line before the sign-in is done
 _ID = b'ID ("name" "proxyd")\r\n'
@@ -74,9 +75,12 @@ class Door:
 
     async def open(self) -> SignedIn:
         """Raises SignInRefused, Throttled, Unreachable, Misconfigured, ConfigError (`provider.imap_errors`)."""
+        return await once_more(self.password, self._open)
+
+    async def _open(self, secret: str) -> SignedIn:
         wire = await self._connect()
         try:
-            return await self._greeted(wire)
+            return await self._greeted(wire, secret)
         except BaseException:
             wire.abort()
             raise
@@ -99,7 +103,7 @@ class Door:
                 )
         return wire
 
-    async def _greeted(self, wire: _Wire) -> SignedIn:
+    async def _greeted(self, wire: _Wire, secret: str) -> SignedIn:
         greeting = await wire.line()
         kind = greeting[:9].upper()
         if kind.startswith(b"* PREAUTH"):
@@ -112,7 +116,7 @@ class Door:
             offered = None  # what was said in clear is not believed
         elif self.server.tls == "none" and not wire.is_local:
             raise Misconfigured(f"{self._where}: tls: none is for this machine only")
-        return await self._sign_in(wire, offered or await self._capabilities(wire))
+        return await self._sign_in(wire, secret, offered or await self._capabilities(wire))
 
     async def _capabilities(self, wire: _Wire) -> tuple[str, ...]:
         tag = wire.command(b"CAPABILITY\r\n")
@@ -134,14 +138,15 @@ class Door:
             async with asyncio.timeout(self.limits.connect):
                 await wire.start_tls(self.tls, self.server.host)
 
-    async def _sign_in(self, wire: _Wire, offered: tuple[str, ...]) -> SignedIn:
-        password = await self.password()
+    async def _sign_in(self, wire: _Wire, password: str, offered: tuple[str, ...]) -> SignedIn:
         if "\0" in self.user + password:
             raise Misconfigured("a user name or password with a NUL cannot be sent")
         introduced = _has(offered, "ID")
         if introduced:
             wire.command(_ID, later=True)
-        if _has(offered, "AUTH=PLAIN"):
+        if isinstance(password, AccessToken):
+            answer = await self._authenticate_by_token(wire, password, offered)
+        elif _has(offered, "AUTH=PLAIN"):
             answer = await self._authenticate_plain(wire, password, initial=_has(offered, "SASL-IR"))
         elif _has(offered, "LOGINDISABLED"):
             raise Misconfigured(f"{self._where}: the server takes no password here: it says LOGINDISABLED")
@@ -166,6 +171,23 @@ class Door:
             return answer
         wire.write(response + b"\r\n")
         return await wire.answer(tag)
+
+    async def _authenticate_by_token(self, wire: _Wire, token: AccessToken, offered: tuple[str, ...]) -> _Answer:
+        """XOAUTH2, or RFC 7628."""
+        mechanism = sasl.mechanism(each[5:] for each in offered if each.upper().startswith("AUTH="))
+        if mechanism is None:
+            raise Misconfigured(f"{self._where}: the server offers neither XOAUTH2 nor OAUTHBEARER")
+        response = sasl.token_response(mechanism, self.user, token, self.server.host, self.server.port)
+        initial = _has(offered, "SASL-IR")
+        tag = wire.command(
+            f"AUTHENTICATE {mechanism} ".encode() + response + b"\r\n"
+            if initial
+            else f"AUTHENTICATE {mechanism}\r\n".encode()
+        )
+        answers = [] if initial else [response]
+        while not (answer := await wire.answer(tag, go_ahead=True)).tagged:
+            wire.write((answers.pop() if answers else sasl.after_refusal(mechanism)) + b"\r\n")
+        return answer
 
     async def _login(self, wire: _Wire, password: str) -> _Answer:
         """RFC 3501: each word quoted, or where it cannot be, as a literal that waits for its go-ahead."""

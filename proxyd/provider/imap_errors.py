@@ -18,6 +18,7 @@ from proxyd.errors import ConfigError, ProxydError, Refused, SignInRefused, TryL
 from proxyd.model import HealthCause, HealthEvent
 from proxyd.provider import tls
 from proxyd.provider.imap_lines import UnsafeValue
+from proxyd.provider.token_endpoint import AccessRevoked
 from proxyd.rules.refusals import policy
 
 EVIDENCE = 400  # characters of a server's words that are kept
@@ -53,7 +54,9 @@ class Misconfigured(ConfigError):
 def health_of(error: ProxydError) -> HealthEvent:
     """What an error of this module says about the account's health."""
     cause = HealthCause.UNREACHABLE
-    if isinstance(error, SignInRefused):
+    if isinstance(error, AccessRevoked):
+        cause = HealthCause.ACCESS_REVOKED
+    elif isinstance(error, SignInRefused):
         cause = HealthCause.SIGN_IN_REFUSED
     elif isinstance(error, NoSuchName):
         cause = HealthCause.NO_SUCH_NAME

@@ -16,9 +16,11 @@ from typing import Any, Literal, Self
 
 from imapclient.exceptions import LoginError
 
+from proxyd.formats import sasl
 from proxyd.provider.imap_errors import Misconfigured, text_of, translated
 from proxyd.provider.imap_lines import Client
 from proxyd.provider.imap_values import quoted
+from proxyd.provider.sign_in import AccessToken
 
 # imapclient and imaplib tell their loggers every line, addresses and search values among them.
 logging.getLogger("imapclient").setLevel(logging.CRITICAL)
@@ -66,14 +68,16 @@ class Link:
             self._client.starttls(context)
 
     def sign_in(self, user: str, password: str) -> None:
-        """AUTHENTICATE PLAIN where offered (RFC 4616), else LOGIN.
+        """AUTHENTICATE PLAIN where offered (RFC 4616), else LOGIN; an access token by its own mechanisms.
 
         Raises SignInRefused (the credentials, in so many words), Throttled, Misconfigured (no way of signing in).
         """
         if "\0" in user or "\0" in password:
             raise Misconfigured("a user name or password with a NUL cannot be sent")
         with translated("signing in", login=True):
-            if self._client.has_capability("AUTH=PLAIN"):
+            if isinstance(password, AccessToken):
+                self._authenticate_by_token(user, password)
+            elif self._client.has_capability("AUTH=PLAIN"):
                 self._authenticate_plain(user, password)
             elif self._client.has_capability("LOGINDISABLED"):
                 raise Misconfigured("the server takes no password on this connection: it says LOGINDISABLED")
@@ -94,6 +98,25 @@ class Link:
             self._wire.state = "AUTH"
         else:
             self._client.plain_login(user, password)
+
+    def _authenticate_by_token(self, user: str, token: AccessToken) -> None:
+        offered = [each[5:] for each in text_of(self._client.capabilities()).split() if each.startswith("AUTH=")]
+        mechanism = sasl.mechanism(offered)
+        if mechanism is None:
+            raise Misconfigured("the server takes no access token: it offers neither XOAUTH2 nor OAUTHBEARER")
+        answers = [sasl.token_response(mechanism, user, token, self._client.host, self._client.port)]
+        initial = self._client.has_capability("SASL-IR")
+        tag = self._wire._command("AUTHENTICATE", mechanism, *([answers.pop().decode()] if initial else []))
+        why = ""
+        while self._wire.tagged_commands[tag] is None:
+            if self._wire._get_response() is None:  # a go-ahead, or the reason of a refusal
+                if not answers:
+                    why = sasl.why_refused(self._wire.continuation_response)
+                self._wire.send((answers.pop() if answers else sasl.after_refusal(mechanism)) + b"\r\n")
+        kind, data = self._wire.tagged_commands.pop(tag)
+        if kind != "OK":
+            raise LoginError(f"{text_of(data)} ({why})" if why else text_of(data))
+        self._wire.state = "AUTH"
 
     def _login(self, user: str, password: str) -> None:
         if not (user.isascii() and password.isascii()):

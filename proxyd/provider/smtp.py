@@ -14,16 +14,15 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from proxyd.config import Server
-from proxyd.errors import ConfigError
 from proxyd.formats.smtp_client import Offer, printable
 from proxyd.model import Content, Envelope, HealthCause, HealthEvent, NotHandedOver, Outcome
+from proxyd.provider.sign_in import SignIn
 from proxyd.provider.smtp_session import Door, Limits, NotReady, Session, Stale
 from proxyd.provider.smtp_wire import uptime
-from proxyd.workers import Workers, start
+from proxyd.workers import start
 
 KEEP_FOR = 60.0  # seconds
 REST = 60.0  # seconds after a refused sign-in before a message causes the next one
-PASSWORD_LIMIT = 60.0  # seconds that a password source (a command, a locked keyring) may take
 CROWDED_FOR = 60.0  # seconds that no further connection is opened after "too many connections"
 
 __all__ = ["Limits", "Submitter"]
@@ -32,17 +31,16 @@ __all__ = ["Limits", "Submitter"]
 class Submitter:
     """One account's connections: at most `limit`, each kept `keep_for` seconds for the next message.
 
-    `tls` may be None only where the server's `tls` is none. `password` is called in a worker thread at each sign-in;
-    it raises ConfigError with what to do. `on_health` hears of every event, those that an outcome carries included.
-    Where the server refused the sign-in, `warm` rests until a message has signed in again: a person's account must
-    not be locked by our eagerness.
+    `tls` may be None only where the server's `tls` is none. `secret` is asked at each sign-in. `on_health` hears of
+    every event, those that an outcome carries included. Where the server refused the sign-in, `warm` rests until a
+    message has signed in again: a person's account must not be locked by our eagerness.
     """
 
     def __init__(
         self,
         server: Server,
         user: str,
-        password: Callable[[], str],
+        secret: SignIn,
         tls: ssl.SSLContext | None,
         *,
         on_health: Callable[[HealthEvent], None],
@@ -51,12 +49,8 @@ class Submitter:
         keep_for: float = KEEP_FOR,
         limit: int = 8,
         limits: Limits | None = None,
-        workers: Workers | None = None,
     ) -> None:
-        self._workers = workers or Workers(1)
-        self._owns_workers = workers is None
-        self._password_source = password
-        self._door = Door(server, user, self._password, tls, ehlo_name, limits or Limits())
+        self._door = Door(server, user, secret, tls, ehlo_name, limits or Limits())
         self._on_health = on_health
         self._may_sign_in = may_sign_in
         self._keep_for = keep_for
@@ -130,8 +124,6 @@ class Submitter:
         if self._coming:
             await asyncio.wait(self._coming)
         self._fail_waiting(NotReady(HealthCause.UNREACHABLE, "proxyd is stopping"))
-        if self._owns_workers:
-            self._workers.close()
 
     # --- one message
 
@@ -270,7 +262,7 @@ class Submitter:
 
     def _not_opened(self, error: NotReady) -> None:
         """Who waits is told, unless the server only finds our connections too many: then the others will do."""
-        if error.event.cause is HealthCause.SIGN_IN_REFUSED:
+        if error.event.cause in (HealthCause.SIGN_IN_REFUSED, HealthCause.ACCESS_REVOKED):
             self._refusal, self._refused_at = error, uptime()
         if error.event.cause is HealthCause.THROTTLED:
             self._crowded_until = uptime() + CROWDED_FOR
@@ -302,10 +294,3 @@ class Submitter:
         session.wire.close()
         self._open_for_waiting()
         return False
-
-    async def _password(self) -> str:
-        try:
-            async with asyncio.timeout(PASSWORD_LIMIT):
-                return await self._workers.run(self._password_source)
-        except TimeoutError:
-            raise ConfigError(f"the password's source did not answer within {PASSWORD_LIMIT:g} s") from None

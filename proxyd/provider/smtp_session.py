@@ -14,7 +14,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from proxyd.config import Server
-from proxyd.errors import ConfigError
+from proxyd.errors import ProxydError, TryLater
+from proxyd.formats import sasl
 from proxyd.formats import smtp_client as form
 from proxyd.formats.smtp_client import DotStuffer, LineEnds, Offer, Plan, Unsendable, printable
 from proxyd.model import (
@@ -30,13 +31,16 @@ from proxyd.model import (
     SmtpReply,
 )
 from proxyd.provider import tls
+from proxyd.provider.sign_in import AccessToken
 from proxyd.provider.smtp_wire import PIECE, Lost, Wire, uptime
+from proxyd.provider.token_endpoint import AccessRevoked
 from proxyd.rules.refusals import policy
 
 SMALL = 64 * 1024  # octets of content that are sent with one write
 SURE = 5.0  # seconds since the server was last heard, within which a connection is believed to stand
 DOUBTFUL_LIMIT = 10.0  # seconds to wait for the first answer on a connection that was idle for longer
 PROBE_LIMIT = 5.0
+COMMAND_LINE = 512  # octets, CRLF included (RFC 5321 section 4.5.3.1.4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +55,11 @@ class Limits:
 class NotReady(Exception):
     """No signed-in connection could be had: `event` is what that means, `reply` the server's own words if any."""
 
-    def __init__(self, cause: HealthCause, why: str, reply: SmtpReply | None = None) -> None:
+    def __init__(self, cause: HealthCause, why: str, reply: SmtpReply | None = None, *, said: str = "") -> None:
         super().__init__(why)
         self.why = why
         self.reply = reply
-        self.event = HealthEvent(cause, "SMTP", printable(reply.text if reply else why))
+        self.event = HealthEvent(cause, "SMTP", printable(reply.text if reply else said or why))
 
 
 class Stale(Exception):
@@ -167,47 +171,77 @@ class Door:
         return NotReady(cause, f"{self._where}: the server said {printable(reply.text)}", reply)
 
     async def _sign_in(self, wire: Wire, offer: Offer) -> SmtpReply:
-        mechanism = next((word for word in ("PLAIN", "LOGIN") if word in offer.auth), None)
-        if mechanism is None:
-            offered = ", ".join(offer.auth) or "none"
-            words = (
-                f"{self._where}: the server offers no sign-in with a password (AUTH PLAIN or LOGIN; offered: {offered})"
-            )
-            raise NotReady(HealthCause.MISCONFIGURED, words)
-        try:
-            password = await self.password()
-            secrets = _secrets(self.user, password)
-        except (ConfigError, Unsendable) as error:
-            raise NotReady(HealthCause.MISCONFIGURED, str(error)) from None
-        del password
-        answers = {"PLAIN": secrets[:1], "LOGIN": secrets[1:3]}[mechanism]
-        reply = _redacted(await self._dialogue(wire, mechanism, answers), secrets)
+        secret = await self._secret()
+        reply = await self._try(wire, offer, secret)
+        if reply.code == 535 and isinstance(secret, AccessToken) and secret.refused():
+            reply = await self._try(wire, offer, await self._secret())  # it may have ended before its time
         if reply.code == 235:
             return reply
         if 200 <= reply.code < 400:
             raise Lost(f"the server answered out of turn: {printable(reply.text)}")
         raise NotReady(_sign_in_cause(reply), f"sign-in: the server said {printable(reply.text)}", reply)
 
+    async def _secret(self) -> str:
+        try:
+            return await self.password()
+        except ProxydError as error:
+            raise NotReady(_cause_of(error), str(error), said=getattr(error, "evidence", "")) from None
+
+    async def _try(self, wire: Wire, offer: Offer, secret: str) -> SmtpReply:
+        """One AUTH; what the server says to it, without our secrets in it."""
+        token = isinstance(secret, AccessToken)
+        mechanism = (
+            sasl.mechanism(offer.auth) if token else next((m for m in ("PLAIN", "LOGIN") if m in offer.auth), None)
+        )
+        if mechanism is None:
+            way = "an access token (XOAUTH2 or OAUTHBEARER" if token else "a password (AUTH PLAIN or LOGIN"
+            words = (
+                f"{self._where}: the server offers no sign-in with {way}; offered: {', '.join(offer.auth) or 'none'})"
+            )
+            raise NotReady(HealthCause.MISCONFIGURED, words)
+        try:
+            answers: tuple[bytes, ...]
+            if token:
+                answers = (sasl.token_response(mechanism, self.user, secret, self.server.host, self.server.port),)
+                return _redacted(await self._dialogue(wire, mechanism, answers), (*answers, secret.encode()))
+            plain, *login, bare = _secrets(self.user, secret)
+        except ValueError as error:
+            raise NotReady(HealthCause.MISCONFIGURED, str(error)) from None
+        answers = (plain,) if mechanism == "PLAIN" else tuple(login)
+        return _redacted(await self._dialogue(wire, mechanism, answers), (plain, login[1], bare))
+
     async def _dialogue(self, wire: Wire, mechanism: str, answers: tuple[bytes, ...]) -> SmtpReply:
-        """PLAIN with its initial response (RFC 4954 section 4), LOGIN question by question."""
+        """With its initial response where that fits on a line (RFC 4954 section 4); LOGIN question by question."""
         waiting = list(answers)
-        initial = b" " + waiting[0] if mechanism == "PLAIN" else b""
-        wire.write(b"AUTH " + mechanism.encode() + initial + b"\r\n")
+        initial = mechanism != "LOGIN" and len(waiting[0]) + len(mechanism) + 8 <= COMMAND_LINE
+        wire.write(b"AUTH " + mechanism.encode() + (b" " + waiting[0] if initial else b"") + b"\r\n")
         reply = await wire.reply(self.limits.reply)
         while reply.code == 334 and waiting:
-            wire.write(waiting.pop(0) + b"\r\n")
+            refused = mechanism in sasl.MECHANISMS and sasl.why_refused(reply.lines[0].encode())
+            if refused:  # the reason, which wants an answer before the refusal itself comes
+                waiting.clear()
+            wire.write((sasl.after_refusal(mechanism) if refused else waiting.pop(0)) + b"\r\n")
+            reply = await wire.reply(self.limits.reply)
+        if reply.code == 334 and mechanism in sasl.MECHANISMS:
+            wire.write(sasl.after_refusal(mechanism) + b"\r\n")
             reply = await wire.reply(self.limits.reply)
         return reply
+
+
+def _cause_of(error: ProxydError) -> HealthCause:
+    if isinstance(error, AccessRevoked):
+        return HealthCause.ACCESS_REVOKED
+    return HealthCause.UNREACHABLE if isinstance(error, TryLater) else HealthCause.MISCONFIGURED
 
 
 def _secrets(user: str, password: str) -> tuple[bytes, bytes, bytes, bytes]:
     return form.auth_plain(user, password), form.auth_login(user), form.auth_login(password), password.encode()
 
 
-def _redacted(reply: SmtpReply, secrets: tuple[bytes, bytes, bytes, bytes]) -> SmtpReply:
+def _redacted(reply: SmtpReply, secrets: tuple[bytes, ...]) -> SmtpReply:
     """Some servers quote the line that they refuse."""
     lines = reply.lines
-    for secret in (secrets[0], secrets[2], secrets[3]):
+    for secret in secrets:
         if secret:
             lines = tuple(line.replace(secret.decode(), "***") for line in lines)
     return SmtpReply(reply.code, lines)

@@ -34,6 +34,7 @@ from proxyd.provider.imap import Connection
 from proxyd.provider.smtp_session import Door, Limits, NotReady, Session
 from proxyd.provider.tls import client_context
 from proxyd.rules.sent_folder import sent_folder
+from proxyd.workers import Workers
 
 MARK = "X-Proxyd-Test"
 ARRIVES_WITHIN = 60.0  # seconds
@@ -64,6 +65,7 @@ class Trial:
 
     account: Account
     secret: str
+    workers: Workers
     limits: Limits = LIMITS
     arrives_within: float = ARRIVES_WITHIN
     filed_within: float = FILED_WITHIN
@@ -78,7 +80,7 @@ class Trial:
             finally:
                 connection.close()
 
-        return await asyncio.to_thread(look)
+        return await self.workers.run(look)
 
     async def smtp(self) -> None:
         """Signs in and goes again."""
@@ -89,7 +91,7 @@ class Trial:
         """Sends it, and waits for it in INBOX and in Sent. The account's dropbox gets one too."""
         token = secrets.token_hex(16)
         message = _letter(self.account.address, self.account.name, token)
-        looking = await asyncio.to_thread(_Looking, self._signed_in(), sent.name if sent.exists else "")
+        looking = await self.workers.run(_Looking, self._signed_in(), sent.name if sent.exists else "")
         try:
             await self._send(self.account.address, message)
             refused = ""
@@ -100,7 +102,7 @@ class Trial:
                     refused = str(error)
             return await self._watch(looking, token, refused)
         finally:
-            await asyncio.to_thread(looking.connection.close)
+            await self.workers.run(looking.connection.close)
 
     async def _watch(self, looking: _Looking, token: str, refused: str) -> Habits:
         loop = asyncio.get_running_loop()
@@ -108,7 +110,7 @@ class Trial:
         filed: str | None = None
         end = loop.time() + self.arrives_within
         while (filed is None or arrived is None) and loop.time() < end:
-            found = await asyncio.to_thread(looking.look, token)
+            found = await self.workers.run(looking.look, token)
             if arrived is None and found.inbox is not None:
                 arrived = found.inbox
                 end = min(end, loop.time() + self.filed_within)

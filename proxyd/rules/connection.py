@@ -5,19 +5,20 @@ worse of the two, and the sentence names it.
 
 One refused sign-in does not mean that the password is wrong: large providers refuse for minutes at a time. Three
 refusals over at least two minutes, and no success between them, do. Until then it is tried again once a minute; after
-that once an hour, so that we do not lock the mailbox, until a new configuration or `again`.
+that once an hour, so that we do not lock the mailbox, until a new configuration or `again`. That a grant of OAuth2 is
+gone is said by the provider's sign-in server in so many words, and believed at once.
 
 A name that the DNS says does not exist is a typing error where nobody ever signed in there, and the network's doing
 where somebody did (a hotel, a router): misconfigured | unreachable.
 
-    state \\ what happens   signed in   unreachable        throttled        refused            misconfigured
-    connecting             connected   unreachable        throttled        (judged)           misconfigured
-    connected              connected   unreachable        throttled        (judged)           misconfigured
-    unreachable            connected   unreachable        throttled        (judged)           misconfigured
-    throttled              connected   unreachable        throttled        (judged)           misconfigured
-    misconfigured          connected   unreachable        throttled        (judged)           misconfigured
-    password_refused       connected   password_refused   password_refused password_refused   misconfigured
-    access_revoked         connected   access_revoked     access_revoked   access_revoked     misconfigured
+    state \\ what happens signed in  unreachable      throttled        refused          revoked        misconfigured
+    connecting            connected  unreachable      throttled        (judged)         access_revoked misconfigured
+    connected             connected  unreachable      throttled        (judged)         access_revoked misconfigured
+    unreachable           connected  unreachable      throttled        (judged)         access_revoked misconfigured
+    throttled             connected  unreachable      throttled        (judged)         access_revoked misconfigured
+    misconfigured         connected  unreachable      throttled        (judged)         access_revoked misconfigured
+    password_refused      connected  password_refused password_refused password_refused access_revoked misconfigured
+    access_revoked        connected  access_revoked   access_revoked   access_revoked   access_revoked misconfigured
 
 (judged): password_refused at the third refusal over two minutes; before that `connected` stays, all else is connecting.
 """
@@ -39,16 +40,18 @@ RECHECK = 300.0  # seconds between tries while a person must edit something
 THROTTLED_LEAST = 30.0  # seconds
 
 _STUCK = (Health.PASSWORD_REFUSED, Health.ACCESS_REVOKED)
+_DEFINITE = (HealthCause.SIGNED_IN, HealthCause.ACCESS_REVOKED, HealthCause.MISCONFIGURED)
 _MOVES = {
     HealthCause.SIGNED_IN: Health.CONNECTED,
     HealthCause.UNREACHABLE: Health.UNREACHABLE,
     HealthCause.THROTTLED: Health.THROTTLED,
+    HealthCause.ACCESS_REVOKED: Health.ACCESS_REVOKED,
     HealthCause.MISCONFIGURED: Health.MISCONFIGURED,
 }
 TABLE: dict[Health, dict[HealthCause, Health | None]] = {
     state: {
         cause: state
-        if state in _STUCK and cause not in (HealthCause.SIGNED_IN, HealthCause.MISCONFIGURED)
+        if state in _STUCK and cause not in _DEFINITE
         else _MOVES.get(cause)  # None: judged by how often and for how long
         for cause in HealthCause
     }

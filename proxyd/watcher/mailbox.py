@@ -23,6 +23,7 @@ from proxyd.journal import Journal
 from proxyd.model import Health, HealthCause, HealthEvent, SentFolder
 from proxyd.provider.allowance import Allowance, Place
 from proxyd.provider.imap import Connection, Opened, Throttled, Unreachable
+from proxyd.provider.sign_in import SignIn
 from proxyd.rules.allowance import WATCHER
 from proxyd.rules.sent_copy import sent_folder
 from proxyd.watcher.backfill import Backfilling
@@ -74,6 +75,7 @@ class Mailbox:
         tls_context: ssl.SSLContext | None,
         jitter: Callable[[], float],
         allowance: Allowance,
+        secret: SignIn | None = None,
     ) -> None:
         """`reactor` provides IReactorFDSet; `jitter` gives chance in [0, 1); `tls_context` is shared by all accounts
         that trust the same authorities, None where the account's server speaks no TLS."""
@@ -81,7 +83,7 @@ class Mailbox:
         self._address = account.address
         self._journal = journal
         self._clock = clock
-        self._door = Door(account, journal, workers, clock, reactor, tls_context, jitter, allowance)
+        self._door = Door(account, journal, workers, clock, reactor, tls_context, jitter, allowance, secret)
         self._allowance = allowance
         self._copies = SentCopies(account, journal, clock, jitter)
         self._catch_up = CatchUp(account, journal, clock, self._copies)

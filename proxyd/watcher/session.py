@@ -9,11 +9,12 @@ because there are two connections.
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from proxyd.config import Account, read_secret
+from proxyd.config import Account
 from proxyd.errors import ProxydError
 from proxyd.journal import Journal
 from proxyd.model import HealthCause, HealthEvent
@@ -21,6 +22,7 @@ from proxyd.provider.allowance import Allowance
 from proxyd.provider.allowance import Place as Counted
 from proxyd.provider.imap import Connection, health_of
 from proxyd.provider.parking import Place
+from proxyd.provider.sign_in import SignIn, SignIns, once_more
 from proxyd.rules import connection as rules
 from proxyd.rules import retry
 from proxyd.workers import Clock, Lane, Workers, start
@@ -88,8 +90,11 @@ class Door:
         tls_context: ssl.SSLContext | None,
         jitter: Callable[[], float],
         allowance: Allowance,
+        secret: SignIn | None = None,
     ) -> None:
+        """`secret` is the account's own, shared by all that sign in to it; made here where nobody else does."""
         self._account = account
+        self._secret = secret or SignIns(workers, clock).of(account)
         self._journal = journal
         self._workers = workers
         self._clock = clock
@@ -178,15 +183,16 @@ class Door:
                 hurried.cancel()
 
     async def _sign_in(self, place: Callable[[], Counted]) -> Session:
-        sign_in, server = self._account.sign_in, self._account.provider.imap
-        what = f"{self._account.address}: sign_in.password"
-        password = await self._workers.run(read_secret, sign_in.password, what)
+        return await once_more(self._secret, functools.partial(self._sign_in_with, place))
+
+    async def _sign_in_with(self, place: Callable[[], Counted], secret: str) -> Session:
+        server = self._account.provider.imap
         lane = self._workers.lane()
         counted = place()
         try:
             connection = await lane.run(Connection.open, server.host, server.port, server.tls, self._tls_context)
             try:
-                await lane.run(connection.sign_in, sign_in.imap_user, password)
+                await lane.run(connection.sign_in, self._account.sign_in.imap_user, secret)
             except BaseException:
                 connection.drop()
                 await lane.run(connection.close)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from proxyd.model import Envelope, HealthCause, HealthEvent, Outcome, Recipient
 from proxyd.provider.smtp import Limits, Submitter
@@ -48,6 +48,15 @@ def envelope(*addresses: str) -> Envelope:
     return Envelope("ada@a", tuple(Recipient(address) for address in addresses or ("bob@b",)))
 
 
+def _asked(password: object) -> Callable[[], Awaitable[str]]:
+    """A password that is known, or comes of a call."""
+
+    async def secret() -> str:
+        return str(password() if callable(password) else password)
+
+    return secret
+
+
 class Client:
     """A submitter that signs in to `server`, and what its health was said to be."""
 
@@ -55,12 +64,12 @@ class Client:
         self.health: list[HealthEvent] = []
         self.heard = asyncio.Event()
         context = options.pop("tls", None) or client_context("smtp")
-        password = options.pop("password", None) or (lambda: SECRET)
+        secret = options.pop("secret", None) or _asked(options.pop("password", None) or SECRET)
         options.setdefault("limits", Limits(connect=2, reply=5, final=5))
         self.submitter = Submitter(
             server,  # type: ignore[arg-type]
             str(options.pop("user", "ada@a")),
-            password,  # type: ignore[arg-type]
+            secret,  # type: ignore[arg-type]
             context,  # type: ignore[arg-type]
             on_health=self._on_health,
             **options,  # type: ignore[arg-type]

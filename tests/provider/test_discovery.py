@@ -13,6 +13,7 @@ import pytest
 
 from proxyd.provider import discovery
 from proxyd.provider.discovery import Finder, NothingFound, Settled, finder
+from proxyd.workers import Workers
 from tests.looping import on_the_loop
 from tests.servers.mailprovider import Provider
 from tests.servers.resolver import Resolver
@@ -84,11 +85,13 @@ def make_finder(provider: Provider, web: Web, tmp_path: Path) -> Iterator[Callab
         resolver = Resolver(tmp_path / "dns", **records)
         resolver.start()
         running.append(resolver)
-        made = finder(provider.ca.ca, ("127.0.0.1", resolver.port), lambda line: None)
+        made = finder(workers, provider.ca.ca, ("127.0.0.1", resolver.port), lambda line: None)
         made.web = httpx.AsyncClient(transport=ByThisMachine(web.port, verify=provider.ca.client_context()))
         return made
 
+    workers = Workers(8)
     yield make
+    workers.close()
     for each in running:
         each.stop()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import socket
 import ssl
-import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -163,25 +162,6 @@ async def test_no_way_to_sign_in(offer: tuple[str, ...], words: str) -> None:
         await ada.submit()
         assert ada.causes == [MISCONFIGURED]
         assert words in ada.health[0].evidence
-
-
-@on_the_loop
-async def test_the_password_is_asked_for_in_a_thread_at_each_sign_in() -> None:
-    threads: list[threading.Thread] = []
-
-    def password() -> str:
-        threads.append(threading.current_thread())
-        return SECRET
-
-    async def script(peer: Peer) -> None:
-        await peer.greet()
-        await peer.take()
-
-    async with scripted(script) as server, client(server, password=password) as ada:
-        for _ in range(2):
-            assert isinstance(await ada.submit(), Accepted)
-    assert len(threads) == 2
-    assert threading.main_thread() not in threads
 
 
 @on_the_loop

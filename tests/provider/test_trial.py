@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,19 +11,29 @@ import pytest
 from proxyd.config import account_of
 from proxyd.errors import SignInRefused, TryLater
 from proxyd.provider.trial import Habits, Trial
+from proxyd.workers import Workers
 from tests.looping import on_the_loop
 from tests.servers.mailprovider import DROPBOX, PASSWORD, PERSON, Provider
 
 FOLDER = Path("/config/accounts.d/ada.yaml")
 
 
-def trial(provider: Provider, more: str = "", secret: str = PASSWORD) -> Trial:
-    account = account_of(provider.account_yaml(more=more), FOLDER)
-    return Trial(account, secret, filed_within=1.0)
+@pytest.fixture(name="trial")
+def make_trial() -> Iterator[Callable[..., Trial]]:
+    workers = Workers(1)
+
+    def made(provider: Provider, more: str = "", secret: str = PASSWORD) -> Trial:
+        account = account_of(provider.account_yaml(more=more), FOLDER)
+        return Trial(account, secret, workers, filed_within=1.0)
+
+    yield made
+    workers.close()
 
 
 @on_the_loop
-async def test_a_provider_that_files_sent_mail(make_provider: Callable[..., Provider]) -> None:
+async def test_a_provider_that_files_sent_mail(
+    trial: Callable[..., Trial], make_provider: Callable[..., Provider]
+) -> None:
     provider = make_provider(files_sent=True)
     sent = await trial(provider).imap()
     assert (sent.name, sent.because) == ("Sent", "the server marks it \\Sent")
@@ -34,7 +44,7 @@ async def test_a_provider_that_files_sent_mail(make_provider: Callable[..., Prov
 
 
 @on_the_loop
-async def test_a_provider_that_does_not(make_provider: Callable[..., Provider]) -> None:
+async def test_a_provider_that_does_not(trial: Callable[..., Trial], make_provider: Callable[..., Provider]) -> None:
     """And what lies in the mailbox already is not looked into."""
     provider = make_provider()
     for n in range(3):
@@ -49,7 +59,9 @@ async def test_a_provider_that_does_not(make_provider: Callable[..., Provider]) 
 
 
 @on_the_loop
-async def test_a_provider_that_gives_another_id(make_provider: Callable[..., Provider]) -> None:
+async def test_a_provider_that_gives_another_id(
+    trial: Callable[..., Trial], make_provider: Callable[..., Provider]
+) -> None:
     """Postfix rewrites the Message-ID as Exchange does."""
     rule = "regexp:{{/^Message-ID: <(.*)@(.*)>/ REPLACE Message-ID: <new.$1@provider.test>}}"
     provider = make_provider(files_sent=True, postfix={"settings": {"header_checks": rule}})
@@ -58,7 +70,9 @@ async def test_a_provider_that_gives_another_id(make_provider: Callable[..., Pro
 
 
 @on_the_loop
-async def test_a_dropbox_that_is_refused_is_told_and_fails_nothing(provider: Provider) -> None:
+async def test_a_dropbox_that_is_refused_is_told_and_fails_nothing(
+    trial: Callable[..., Trial], provider: Provider
+) -> None:
     sent = await trial(provider).imap()
     habits = await trial(provider, "dropbox: nobody@example.test\n").mail_to_oneself(sent)
     assert habits.arrived
@@ -66,7 +80,7 @@ async def test_a_dropbox_that_is_refused_is_told_and_fails_nothing(provider: Pro
 
 
 @on_the_loop
-async def test_a_wrong_password_is_refused_by_both(provider: Provider) -> None:
+async def test_a_wrong_password_is_refused_by_both(trial: Callable[..., Trial], provider: Provider) -> None:
     wrong = trial(provider, secret="wrong")
     with pytest.raises(SignInRefused) as imap:
         await wrong.imap()
@@ -78,7 +92,7 @@ async def test_a_wrong_password_is_refused_by_both(provider: Provider) -> None:
 
 
 @on_the_loop
-async def test_a_server_that_is_down_is_not_a_wrong_password(provider: Provider) -> None:
+async def test_a_server_that_is_down_is_not_a_wrong_password(trial: Callable[..., Trial], provider: Provider) -> None:
     tried = trial(provider)
     provider.postfix.stop()
     with pytest.raises(TryLater, match="the connection was refused"):
@@ -86,7 +100,7 @@ async def test_a_server_that_is_down_is_not_a_wrong_password(provider: Provider)
 
 
 @on_the_loop
-async def test_no_more_is_waited_than_was_said(provider: Provider) -> None:
+async def test_no_more_is_waited_than_was_said(trial: Callable[..., Trial], provider: Provider) -> None:
     """A Sent folder that does not exist yet, and a mail that does not arrive: the answer comes, and says so."""
     tried = replace(trial(provider), arrives_within=0.5)
     sent = await tried.imap()

@@ -32,6 +32,7 @@ UNREACHABLE = HealthCause.UNREACHABLE
 THROTTLED = HealthCause.THROTTLED
 REFUSED = HealthCause.SIGN_IN_REFUSED
 MISCONFIGURED = HealthCause.MISCONFIGURED
+REVOKED = HealthCause.ACCESS_REVOKED
 NO_SUCH_NAME = HealthCause.NO_SUCH_NAME
 
 
@@ -101,6 +102,21 @@ def test_the_table_answers_every_event_in_every_state() -> None:
             Health.CONNECTED,
             3720,
             id="and a success ends it",
+        ),
+        pytest.param([(1, SIGNED_IN), (9, REVOKED)], Health.ACCESS_REVOKED, 9, id="a grant that is gone, at once"),
+        pytest.param(
+            [(1, REVOKED), (2, UNREACHABLE), (3, REFUSED), (4, THROTTLED), (5, REVOKED)],
+            Health.ACCESS_REVOKED,
+            1,
+            id="it stays gone until the person has agreed anew",
+        ),
+        pytest.param([(1, REVOKED), (9, SIGNED_IN)], Health.CONNECTED, 9, id="which a success shows"),
+        pytest.param([(1, REVOKED), (9, MISCONFIGURED)], Health.MISCONFIGURED, 9, id="or the client id is wrong now"),
+        pytest.param(
+            [(0, REFUSED), (60, REFUSED), (120, REFUSED), (130, REVOKED)],
+            Health.ACCESS_REVOKED,
+            130,
+            id="the sign-in server's word is worth more than the mail server's",
         ),
     ],
 )

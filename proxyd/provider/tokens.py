@@ -1,0 +1,165 @@
+"""One account's tokens: where they lie, and how an access token is had from them.
+
+Providers may give a new refresh token with each access token and let the old one end, so what comes is on the disk (or
+in the keyring) before it is used, and the refresh token before it is kept until the new one has worked: a crash between
+the two costs nobody their sign-in. One refresh is in flight at a time; who asks meanwhile waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from proxyd.config import OAuth, read_secret, write_secret
+from proxyd.errors import ConfigError
+from proxyd.provider.tls import client_context
+from proxyd.provider.token_endpoint import AccessRevoked, Answer, TokenEndpoint
+from proxyd.rules.grants import fresh_enough
+from proxyd.workers import Clock, Workers
+
+T = TypeVar("T")
+
+KEEPING_LIMIT = 60.0  # seconds that a keyring or a disk may take
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept. `before` is the refresh token that `refresh` came for, until `refresh` has worked itself.
+    `expires_at` is in seconds since the epoch, by our own clock."""
+
+    refresh: str
+    before: str = ""
+    access: str = ""
+    expires_at: float = 0.0
+    lifetime: float = 0.0
+
+
+def text_of(kept: Kept) -> str:
+    """One line, as it is kept."""
+    return json.dumps(asdict(kept))
+
+
+def read_kept(text: str, what: str) -> Kept:
+    """Raises ConfigError; its text holds nothing of what was read."""
+    try:
+        return Kept(**{name: type_(json.loads(text)[name]) for name, type_ in _FIELDS.items()})
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ConfigError(f"{what} cannot be read; agree anew: proxyd reconnect") from None
+
+
+_FIELDS: dict[str, type] = {"refresh": str, "before": str, "access": str, "expires_at": float, "lifetime": float}
+
+
+def first_kept(answer: Answer, now: float) -> Kept:
+    """What the person's agreement gave. Raises ConfigError where no refresh token came with it."""
+    if not answer.refresh:
+        raise ConfigError(
+            "the sign-in server gave no refresh token: it would have to ask you every hour. Ask for offline access "
+            "(sign_in.oauth.scopes), or take the grant back at the provider and try again"
+        )
+    return Kept(answer.refresh, "", answer.access, now + answer.lifetime, answer.lifetime)
+
+
+def store(oauth: OAuth, kept: Kept, address: str) -> None:
+    """Durable when it returns. Blocks. Raises ConfigError."""
+    write_secret(oauth.tokens, text_of(kept), what(address))
+
+
+def load(oauth: OAuth, address: str) -> Kept:
+    """Blocks. Raises ConfigError, with the cure where there are none."""
+    try:
+        text = read_secret(oauth.tokens, what(address))
+    except ConfigError as error:
+        raise ConfigError(f"{error}; or agree anew: proxyd reconnect {address}") from None
+    return read_kept(text, what(address))
+
+
+def what(address: str) -> str:
+    return f"the tokens of {address}"
+
+
+class Tokens:
+    """Give an access token whenever somebody signs in. `clock` says what time it is."""
+
+    def __init__(
+        self, oauth: OAuth, address: str, endpoint: Callable[[], TokenEndpoint], workers: Workers, clock: Clock
+    ):
+        """`endpoint` is made in a worker: the client's secret may lie anywhere."""
+        self._oauth = oauth
+        self._address = address
+        self._endpoint = endpoint
+        self._workers = workers
+        self._clock = clock
+        self._one_at_a_time = asyncio.Lock()
+        self._kept: Kept | None = None
+        self._unkept: Kept | None = None
+        self._refused = ""
+
+    async def access_token(self) -> str:
+        """One that the provider should take. Raises AccessRevoked, TryLater, ConfigError."""
+        async with self._one_at_a_time:
+            await self._keep()
+            if self._kept is None or not self._fresh(self._kept):
+                self._kept = await self._blocking(load, self._oauth, self._address)  # somebody may have agreed anew
+            if not self._fresh(self._kept):
+                self._kept = await self._refreshed(self._kept)
+            return self._kept.access
+
+    def refused(self, access: str) -> None:
+        """The provider did not take this one, whatever it lasts: the next is to be another."""
+        self._refused = access
+
+    def _fresh(self, kept: Kept) -> bool:
+        return kept.access not in ("", self._refused) and fresh_enough(kept.expires_at, kept.lifetime, self._now())
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
+
+    async def _refreshed(self, kept: Kept) -> Kept:
+        endpoint = await self._blocking(self._endpoint)
+        used = kept.refresh
+        try:
+            answer = await endpoint.of_refresh_token(used)
+        except AccessRevoked:
+            if not kept.before:
+                raise
+            used = kept.before  # the new one never worked: the old one may still
+            answer = await endpoint.of_refresh_token(used)
+        fresh = Kept(
+            answer.refresh or used,
+            used if answer.refresh and answer.refresh != used else "",
+            answer.access,
+            self._now() + answer.lifetime,
+            answer.lifetime,
+        )
+        meanwhile = await self._blocking(load, self._oauth, self._address)
+        if meanwhile.refresh != kept.refresh:
+            return meanwhile  # the person agreed anew while we asked: theirs counts
+        self._unkept = fresh
+        await self._keep()
+        return fresh
+
+    async def _keep(self) -> None:
+        """What came and could not be kept is not used before it is: it may be all that the provider still takes."""
+        if self._unkept is not None:
+            await self._blocking(store, self._oauth, self._unkept, self._address)
+            self._kept, self._unkept = self._unkept, None
+
+    async def _blocking(self, call: Callable[..., T], *args: object) -> T:
+        try:
+            async with asyncio.timeout(KEEPING_LIMIT):
+                return await self._workers.run(call, *args)
+        except TimeoutError:
+            raise ConfigError(
+                f"{what(self._address)}: where they lie did not answer within {KEEPING_LIMIT:g} s"
+            ) from None
+
+
+def endpoint_of(oauth: OAuth, address: str, ca: Path | None) -> TokenEndpoint:
+    """Blocks: the client's secret is read. Raises ConfigError."""
+    secret = "" if oauth.client_secret is None else read_secret(oauth.client_secret, f"{address}: client_secret")
+    return TokenEndpoint(oauth, secret, client_context("sign-in", ca))
