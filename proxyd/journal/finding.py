@@ -127,11 +127,8 @@ def log_seen(connection: sa.Connection, account: Account | None, arrived: Arrive
         return None
     arrived.intake.finish(connection)
     entry = _entry(connection, account, arrived)
-    if entry.thread == entry.id and (
-        thread := timeline.answered_by(connection, seen.account, (message_id, *entry.ids))
-    ):
-        entry = replace(entry, thread=thread)  # what answers it was found before it
     timeline.insert(connection, entry)
+    timeline.join_threads(connection, seen.account, entry.thread, (message_id, *entry.ids))
     ledger.owe(connection, arrived.id, crms_of(account, entry.kind), seen.at)
     names = (message_id, *seen.heading.original_ids)
     submissions.add_hashes(connection, seen.account, map(hash, names), arrived.id)

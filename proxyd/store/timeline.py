@@ -47,8 +47,7 @@ _ANSWERS = (
         messages.c.account == sa.bindparam("account"),
         messages.c.in_reply_to.in_(sa.bindparam("ids", expanding=True)),
     )
-    .order_by(messages.c.id)
-    .limit(1)
+    .distinct()
 )
 _INSERT = messages.insert()
 _INSERT_ID = message_ids.insert()
@@ -166,16 +165,22 @@ def add_ids(connection: sa.Connection, account: str, message: str, ids: Iterable
 
 
 def name(connection: sa.Connection, account: str, message: str, ids: Iterable[str]) -> None:
-    """As `add_ids`, for a record that stands: under its new names it may be known in another account."""
-    add_ids(connection, account, message, ids)
+    """As `add_ids`, for a record that stands: under its new names it may be known in another account, or answered."""
+    added = [each for each in ids if each]
+    add_ids(connection, account, message, added)
     same_mail.share(connection, message)
+    thread: str = connection.execute(sa.select(messages.c.thread).where(messages.c.id == message)).scalar_one()
+    join_threads(connection, account, thread, added)
 
 
-def answered_by(connection: sa.Connection, account: str, ids: Iterable[str]) -> str | None:
-    """The thread of a message that is logged already and answers one of `ids`; None where there is none."""
-    wanted = [each for id in ids for each in (id, id_key(id))]
-    thread: str | None = connection.scalar(_ANSWERS, {"account": account, "ids": wanted})
-    return thread
+def join_threads(connection: sa.Connection, account: str, thread: str, ids: Iterable[str]) -> None:
+    """What is logged already and answers one of `ids` was found before the message that has them, which is in
+    `thread`: its conversation is the same."""
+    wanted = list({form for each in ids for form in (each, id_key(each))})
+    others = set(connection.scalars(_ANSWERS, {"account": account, "ids": wanted})) - {thread}
+    if others:
+        of = (messages.c.account == account, messages.c.thread.in_(others))
+        connection.execute(messages.update().where(*of).values(thread=thread))
 
 
 def resubmitted(connection: sa.Connection, message: str, submission: str) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from proxyd.formats.message import heading, split_header
 from proxyd.journal.forwarding import Octets
 from proxyd.model import CopyPresent, Direction, FiledBy, Found, Seen, Sent, SmtpReply, Source, Tracked
+from proxyd.rules import threads
 from proxyd.store import same_mail
 from tests.looping import on_the_loop
 from tests.rigged import ADA, GRACE, desk, message
@@ -92,3 +95,21 @@ async def test_an_answer_that_was_found_before_what_it_answers_shares_its_thread
         assert len({each["thread"] for each in d.timeline()}) == 1
         await d.journal.record(seen(d, message(id="m3@example.test")))
         assert len({each["thread"] for each in d.timeline()}) == 2
+
+
+@on_the_loop
+async def test_what_is_found_last_joins_two_conversations_that_were_one(tmp_path):
+    async with desk(tmp_path) as d:
+        for id, to in (("a@x.test", ""), ("c@x.test", "b@x.test"), ("d@x.test", "c@x.test")):
+            more = f"In-Reply-To: <{to}>\r\n" if to else ""
+            await d.journal.record(await answering(d, message(id=id, more=more)))
+        assert len({each["thread"] for each in d.timeline()}) == 2
+        await d.journal.record(await answering(d, message(id="b@x.test", more="In-Reply-To: <a@x.test>\r\n")))
+        assert len(d.timeline()) == 4
+        assert len({each["thread"] for each in d.timeline()}) == 1
+
+
+async def answering(d, octets: bytes) -> Seen:
+    found = seen(d, octets)
+    known = await d.journal.tracked(COLLEAGUE, threads.named_ids(found.heading))
+    return replace(found, match=threads.match(found.heading, known))
