@@ -412,6 +412,6 @@ def _in_force(places: Places) -> None:
         note("The daemon is not running; start it with: proxyd run")
         return
     if problems:
-        note(f"The daemon keeps its old settings: {problems[0]} (see proxyd check)")
+        note(f"Not everything is in force: {problems[0]} (see proxyd check)")
     else:
         note("The daemon serves the account now (proxyd status).")

@@ -13,7 +13,8 @@ EXIT_CONFIG = 78
 EXIT_NOT_RUNNING = 69
 
 EPILOG = """\b
-Where anything is wrong, every problem is printed and the old settings stay in force.
+A file with a problem keeps what it said before, the others are in force; where proxyd.yaml itself is wrong, all of the
+old settings stay. Every problem is printed.
 Exit status: 0 taken, 78 something is wrong, 69 the daemon is not running.
 
 \b
@@ -36,6 +37,6 @@ def reload(ctx: click.Context, places: Places) -> None:
     for problem in problems:
         click.echo(problem)
     if problems:
-        note("proxyd: the old settings stay in force")
+        note("proxyd: for these files the old settings stay in force")
         ctx.exit(EXIT_CONFIG)
     click.echo("The new settings are in force.")

@@ -64,7 +64,7 @@ def _show(document: dict[str, Any]) -> None:
     places = ", ".join(f"{name} on {address}" for name, address in daemon["listening"].items())
     out.print(f"proxyd {daemon['version']}, up for {since(daemon['uptime'])}, listening: {plain(places) or 'nowhere'}")
     if problem := daemon.get("config_problem"):
-        out.print("[bold red]The newest configuration is not in force:[/]")
+        out.print("[bold red]Not all of the configuration is in force:[/]")
         out.print(plain(problem))
     if not document["accounts"]:
         out.print("No account yet.")

@@ -7,7 +7,7 @@ surprises is a `Problem` at its line and column, and every problem of every file
 from proxyd.config.alerting import Alert, AlertCommand, AlertWebhook
 from proxyd.config.crm import Crm, CrmOptions, Hubspot, Jsonl, OnTheNet, Tryton, Webhook
 from proxyd.config.fields import Endpoint, duration, duration_text, is_loopback, size
-from proxyd.config.loading import account_of, account_path, load
+from proxyd.config.loading import account_of, account_path, load, load_what_is_well
 from proxyd.config.oauth import OAuth
 from proxyd.config.places import Places, find_places, is_system_service
 from proxyd.config.private_files import replace_private
@@ -83,6 +83,7 @@ __all__ = [
     "is_loopback",
     "is_system_service",
     "load",
+    "load_what_is_well",
     "make_key_file",
     "new_client_password",
     "read_secret",

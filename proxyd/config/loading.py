@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -36,7 +36,44 @@ def load(folder: Path) -> Settings:
     accounts = _accounts(folder, problems)
     if problems:
         raise ConfigErrors(problems)
-    return Settings(daemon, MappingProxyType({account.address: account for account in accounts}))
+    return _settings(daemon, accounts)
+
+
+def load_what_is_well(folder: Path, before: Settings | None = None) -> tuple[Settings, tuple[Problem, ...]]:
+    """As `load`, for a daemon that serves many: one person's broken file is theirs alone.
+
+    The account of a broken file is what that file made of it `before`, or is not there. Raises ConfigErrors where
+    proxyd.yaml itself is wrong, or where nothing is well.
+    """
+    wrong: list[Problem] = []
+    daemon = _daemon(folder, wrong)
+    if wrong:
+        raise ConfigErrors(wrong + _problems_of_accounts(folder))
+    problems: list[Problem] = []
+    read = _accounts(folder, problems)
+    broken = {problem.file for problem in problems}
+    accounts = {path: account for path, account in read.items() if path not in broken}
+    taken = {each for account in accounts.values() for each in (account.address, *account.aliases)}
+    for path, address in (before.files if before is not None else {}).items():
+        if path in broken and address not in taken and before is not None:
+            accounts[path] = before.accounts[address]
+    if problems and not accounts:
+        raise ConfigErrors(problems)
+    return _settings(daemon, accounts), tuple(problems)
+
+
+def _problems_of_accounts(folder: Path) -> list[Problem]:
+    problems: list[Problem] = []
+    _accounts(folder, problems)
+    return problems
+
+
+def _settings(daemon: Daemon, accounts: Mapping[Path, Account]) -> Settings:
+    return Settings(
+        daemon,
+        MappingProxyType({account.address: account for account in accounts.values()}),
+        MappingProxyType({path: account.address for path, account in accounts.items()}),
+    )
 
 
 @dataclass(slots=True)
@@ -165,9 +202,10 @@ def _misnamed(path: Path) -> Problem:
 # --- accounts.d --------------------------------------------------------------------------------------------
 
 
-def _accounts(folder: Path, problems: list[Problem]) -> list[Account]:
+def _accounts(folder: Path, problems: list[Problem]) -> dict[Path, Account]:
+    """By their files; also of a file with faults, where an account could be made out."""
     files: list[_File] = []
-    accounts: list[Account | None] = []
+    accounts: dict[Path, Account | None] = {}
     for path in _account_paths(folder / "accounts.d", problems):
         file = _read(path)
         files.append(file)
@@ -175,15 +213,14 @@ def _accounts(folder: Path, problems: list[Problem]) -> list[Account]:
             file.problem(START, "the file has no settings; accepted: address and provider at least")
         setting = _validated(file, AccountFile, folder)
         if setting is None:
-            accounts.append(None)
             continue
         for loc, message in account_files(setting):
             file.problem_at(loc, message)
-        accounts.append(_resolved(setting, file))
+        accounts[path] = _resolved(setting, file)
     _one_address_one_account(files)
     for file in files:
         problems += file.problems
-    return [account for account in accounts if account is not None]
+    return {path: account for path, account in accounts.items() if account is not None}
 
 
 def _account_paths(folder: Path, problems: list[Problem]) -> list[Path]:

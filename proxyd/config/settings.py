@@ -428,3 +428,4 @@ class Settings:
 
     daemon: Daemon = field(default_factory=lambda: Daemon())
     accounts: Mapping[str, Account] = field(default_factory=lambda: MappingProxyType({}))
+    files: Mapping[Path, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)  # → its account

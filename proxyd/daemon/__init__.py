@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from proxyd.config import ConfigErrors, Places, load, store_key
+from proxyd.config import ConfigErrors, Places, load_what_is_well, store_key
 from proxyd.daemon.event_log import Priority, is_journal
 from proxyd.daemon.exit_codes import EX_CONFIG
 from proxyd.daemon.listeners import handed_over
@@ -37,7 +37,7 @@ def run(places: Places) -> int:
     _share_one_arena()
     given = handed_over(os.environ)  # now: Twisted takes these variables out of the environment when it is imported
     try:
-        settings = load(places.config)
+        settings, problems = load_what_is_well(places.config)
         places.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         database = Database(places.data, store_key(places.data))
     except ConfigErrors as errors:
@@ -56,7 +56,7 @@ def run(places: Places) -> int:
 
     from proxyd.daemon.process import Daemon
 
-    daemon = Daemon(places, settings, database, reactor, given)
+    daemon = Daemon(places, settings, problems, database, reactor, given)
     loop.call_soon(lambda: start(daemon.start(), "start"))
     daemon.run(reactor)
     return daemon.exit_code

@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import ssl
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -17,7 +18,16 @@ import structlog
 from twisted.internet.defer import Deferred
 
 from proxyd import __version__
-from proxyd.config import ConfigErrors, Endpoint, Listen, Places, Settings, is_system_service, load
+from proxyd.config import (
+    ConfigErrors,
+    Endpoint,
+    Listen,
+    Places,
+    Settings,
+    is_system_service,
+    load_what_is_well,
+)
+from proxyd.config import Problem as ConfigProblem
 from proxyd.crm.delivery import Delivery
 from proxyd.crm.dropbox import DropboxCopies
 from proxyd.crm.sending import Sending
@@ -62,9 +72,16 @@ class Daemon:
     """Every object of the daemon."""
 
     def __init__(
-        self, places: Places, settings: Settings, database: Database, reactor: Any, given: dict[str, Any]
+        self,
+        places: Places,
+        settings: Settings,
+        problems: Sequence[ConfigProblem],
+        database: Database,
+        reactor: Any,
+        given: dict[str, Any],
     ) -> None:
-        """`given`: the sockets that systemd has opened, by the listener's name."""
+        """`problems` are those of files that are not in force; `given` the sockets that systemd has opened, by the
+        listener's name."""
         self._given = given
         self.exit_code = EX_OK
         self._places = places
@@ -76,6 +93,7 @@ class Daemon:
         self._started_at = datetime.now(UTC)
         self._listeners: dict[str, Listener] = {}
         self._config_problem: str | None = None
+        self._not_in_force(problems)
         self._notify = Notify()
         self._journal = Journal(database, self._workers, self._clock, lambda: self._people.accounts())
         self._mailbox_workers = Workers(THREADS)
@@ -256,18 +274,17 @@ class Daemon:
     # --- while it runs ------------------------------------------------------------------------------------------
 
     async def reload(self) -> list[str]:
-        """All or nothing: with any problem in any file the old settings stay, and it is said. Returns the problems."""
+        """A person's broken file keeps what it said before, a broken proxyd.yaml everything; it is said. Returns the
+        problems."""
         self._notify.reloading()
         try:
-            settings = await self._workers.run(load, self._places.config)
+            settings, problems = await self._workers.run(load_what_is_well, self._places.config, self._settings)
         except ConfigErrors as errors:
-            problems = [str(each) for each in errors.problems]
-            self._config_problem = f"the new configuration is not used: {problems[0]}"
-            log.error("configuration not used", problems=problems)
+            self._not_in_force(errors.problems)
             self._notify.ready(self._status_line())
-            return problems
+            return [str(each) for each in errors.problems]
         self._settings = settings
-        self._config_problem = None
+        self._not_in_force(problems)
         await self._people.serve(settings)
         await self._delivery.serve()
         if self._imap_relay is not None:
@@ -275,7 +292,14 @@ class Daemon:
         await self._listen(settings.daemon.listen)
         self._notify.ready(self._status_line())
         log.info("configuration read again", accounts=len(settings.accounts))
-        return []
+        return [str(each) for each in problems]
+
+    def _not_in_force(self, problems: Sequence[ConfigProblem]) -> None:
+        self._config_problem = None
+        if problems:
+            more = f" (and {len(problems) - 1} more: proxyd check)" if len(problems) > 1 else ""
+            self._config_problem = f"not in force: {problems[0]}{more}"
+            log.error("configuration not used", problems=[str(each) for each in problems])
 
     def _smtp(self) -> SmtpRelay:
         """Where what is sent from the CRM goes in."""

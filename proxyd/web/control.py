@@ -97,7 +97,7 @@ class Control:
         """Read the configuration anew."""
         problems = await self._reload()
         if problems:
-            raise Problem(HTTPStatus.CONFLICT, "the old settings stay in force", problems=problems)
+            raise Problem(HTTPStatus.CONFLICT, "for some files the old settings stay in force", problems=problems)
         return {"problems": []}
 
     @route("POST", "login-links", answer=documents.LoginLink, may=May.OWNER, problems=(HTTPStatus.NOT_FOUND,))

@@ -25,6 +25,7 @@ from proxyd.config import (
     Server,
     Settings,
     load,
+    load_what_is_well,
 )
 
 ADA = "address: Ada@Example.com\nprovider: gmail\n"
@@ -367,3 +368,34 @@ def test_a_pasted_secret_is_never_repeated(tmp_path: Path, secret: str, place: s
     if errors is not None:
         assert "Zq9" not in str(errors)
         assert "Zq9" not in repr(errors.__cause__) + repr(errors.__context__)
+
+
+def test_one_persons_broken_file_is_theirs_alone(tmp_path: Path) -> None:
+    (tmp_path / "accounts.d").mkdir()
+    ada, bob = tmp_path / "accounts.d/ada.yaml", tmp_path / "accounts.d/bob.yaml"
+    ada.write_text("address: ada@example.com\nprovider: gmail\n")
+    bob.write_text("address: bob@example.com\nprovider: gmial\n")
+    settings, problems = load_what_is_well(tmp_path)
+    assert set(settings.accounts) == {"ada@example.com"}
+    assert [each.file for each in problems] == [bob]
+    bob.write_text("address: bob@example.com\nprovider: gmail\n")
+    settings, problems = load_what_is_well(tmp_path, settings)
+    assert (set(settings.accounts), problems) == ({"ada@example.com", "bob@example.com"}, ())
+    assert settings == load(tmp_path)
+    bob.write_text("address: bob@example.com\nprovider: [gmail]\n")
+    after, problems = load_what_is_well(tmp_path, settings)
+    assert after == settings, "what the file said before"
+    assert len(problems) == 1
+    assert load_what_is_well(tmp_path, after)[0] == settings, "and is remembered"
+    ada.write_text("address: bob@example.com\nprovider: gmail\n")
+    after, _ = load_what_is_well(tmp_path, settings)
+    assert set(after.accounts) == {"bob@example.com"}, "a file that is well may take the address"
+    bob.unlink()
+    ada.write_text("address: ada@example.com\nprovider: gmial\n")
+    assert set(load_what_is_well(tmp_path, settings)[0].accounts) == {"ada@example.com"}
+    with pytest.raises(ConfigErrors):
+        load_what_is_well(tmp_path)
+    (tmp_path / "proxyd.yaml").write_text("listne: {}\n")
+    with pytest.raises(ConfigErrors) as caught:
+        load_what_is_well(tmp_path, settings)
+    assert len(caught.value.problems) == 2, "the daemon's own, and every other"
