@@ -353,12 +353,11 @@ class _Transfer:
             last = stuffer.feed(small) + stuffer.end()
         else:
             async for chunk in self._octets():
-                if self._wire.unread:
-                    return self._cut_short(self._wire.unread[0])
-                await self._send(stuffer.feed(chunk))
+                if (early := await self._send(stuffer.feed(chunk))) is not None:
+                    return early
             last = stuffer.end()
-        if self._wire.unread:
-            return self._cut_short(self._wire.unread[0])
+        if (early := self._early()) is not None:
+            return early
         self._wire.write(last)
         return await self._final()
 
@@ -403,29 +402,28 @@ class _Transfer:
         async for chunk in self._octets():
             ends.feed(chunk)
             if held and self._content.size > SMALL:
-                if (early := self._early()) is not None:
+                if (early := await self._send(flight + held)) is not None:
                     return early
-                await self._send(flight + held)
                 flight = held = b""
             held += chunk
         ends.end()
         flight += held
         tail = max(0, len(flight) - PIECE) if self._content.size > SMALL else 0
-        await self._send(flight[:tail])
-        if (early := self._early()) is not None:
+        if (early := await self._send(flight[:tail]) or self._early()) is not None:
             return early
         self._wire.write(flight[tail:])
         return await self._after_bdat()
 
     def _early(self) -> NotAccepted | None:
-        """A refusal of MAIL, RCPT or BDAT that came while content was still being written."""
-        unread = self._wire.unread
-        for number, reply in enumerate(unread):
-            if reply.code // 100 == 2 and number < 2:
+        """A refusal of MAIL, RCPT or the content that came while content was still being written."""
+        hoped_for = 2 if self._plan.chunked else 0  # with DATA, MAIL and RCPT were answered before
+        for number, reply in enumerate(self._wire.unread):
+            if reply.code // 100 == 2 and number < hoped_for:
                 self.begun = True
                 continue
             self.begun = self.begun or reply.code != 421
-            return self._cut_short(reply, self._plan.addresses[0] if number == 1 else None)
+            about_rcpt = self._plan.chunked and number == 1
+            return self._cut_short(reply, self._plan.addresses[0] if about_rcpt else None)
         return None
 
     async def _after_bdat(self) -> Outcome:
@@ -462,12 +460,20 @@ class _Transfer:
     async def _whole(self) -> bytes:
         return b"".join([chunk async for chunk in self._octets()])
 
-    async def _send(self, octets: bytes) -> None:
+    async def _send(self, octets: bytes) -> NotAccepted | None:
+        """Send a piece of the content, unless the server has refused it: that may come with the connection's end."""
+        if (early := self._early()) is not None:
+            return early
         try:
             await self._wire.send(octets, self._limits.reply)
         except Lost as lost:
             goodbye = next((reply for reply in self._wire.unread if reply.code == 421), None)
-            raise Lost(goodbye.text, goodbye) if goodbye else lost from None
+            if goodbye:
+                raise Lost(goodbye.text, goodbye) from None
+            if (early := self._early()) is not None:
+                return early
+            raise lost from None
+        return None
 
     async def _answers_to_envelope(self) -> None:
         while len(self._answers) < 1 + len(self._plan.rcpts):
