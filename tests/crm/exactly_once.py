@@ -22,26 +22,31 @@ def storm(seed: int, share: float = 0.25) -> Callable[[Request], str | None]:
 
 
 async def play(folder: Path, crm: FakeCrm, yaml: str, there: There, *, seed: int, messages: int = MESSAGES) -> None:
-    """Log messages while the CRM fails and the delivery is killed; when all is calm, see what the CRM has."""
+    """The CRM fails and the delivery is killed until the CRM has everything."""
     dice = random.Random(seed)
     crm.fault = storm(seed)
-    async with scene(folder, yaml) as s:
-        killing = asyncio.ensure_future(_kill(s, dice, kills=max(messages // 4, 8)))
+    async with scene(folder, yaml, begin=False) as s:
         for n in range(1, messages + 1):
             files = [dice.randbytes(dice.choice((0, 10, 3000, 70_000))) for _ in range(dice.choice((0, 0, 1, 2)))]
             await s.log(letter(n, attach=files))
-            await asyncio.sleep(0)
-        await killing
-        crm.fault = lambda request: None
-        await s.drained(60 + messages / 4)
+        await s.begin_delivery()
+        killing = asyncio.ensure_future(_kill(s, crm, dice))
+        await s.drained(60 + 2 * messages)
+        killing.cancel()
+        await asyncio.wait([killing])
         found = there()
         assert sorted(id for id, _ in found) == sorted(s.expected), "each message once"
         for id, hashes in found:
             assert sorted(hashes) == sorted(s.expected[id]), id
 
 
-async def _kill(s: Scene, dice: random.Random, kills: int) -> None:
-    for _ in range(kills):
-        await asyncio.sleep(dice.random() * 0.08)
+async def _kill(s: Scene, crm: FakeCrm, dice: random.Random) -> None:
+    """Again and again, wherever it stands: after some requests, or after some time where there are none."""
+    while True:
+        enough = len(crm.requests) + dice.randint(2, 30)
+        for _ in range(dice.randint(5, 100)):
+            await asyncio.sleep(0.01)
+            if len(crm.requests) >= enough:
+                break
         await s.kill()
         await s.begin_delivery()

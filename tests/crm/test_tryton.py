@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.crm.delivering import letter, scene
-from tests.crm.exactly_once import play
+from tests.crm.exactly_once import MESSAGES, play
 from tests.crm.relayed import Relayed
 from tests.looping import on_the_loop
 from tests.rigged import GRACE
@@ -105,5 +105,5 @@ async def test_exactly_once(tmp_path, tryton):
         return found
 
     with Relayed(tryton.port) as way:
-        await play(tmp_path, way, entry(tryton, way.url), there, seed=8)
+        await play(tmp_path, way, entry(tryton, way.url), there, seed=8, messages=max(MESSAGES // 5, 8))
     assert len(tryton.records("party.party", "id")) == 1
