@@ -136,6 +136,7 @@ class Daemon:
             self._clock,
             sending,
             self._certificate,
+            self._people.reconnect,
         )
         self._public = Public(api, self._tokens, page, accounts, database, self._workers, self.state, figures)
         self._tasks: list[asyncio.Task[Any]] = []

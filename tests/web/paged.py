@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from proxyd.web.answers import DaemonState
@@ -10,7 +10,17 @@ from proxyd.web.page import Page, Sessions
 from tests.rigged import Desk
 
 
-def page_of(d: Desk, state: Callable[[], DaemonState], sender: Any = None, sessions: Sessions | None = None) -> Page:
+async def nowhere(address: str) -> None:
+    raise AssertionError(f"nobody asked that {address} be signed in anew")
+
+
+def page_of(
+    d: Desk,
+    state: Callable[[], DaemonState],
+    sender: Any = None,
+    sessions: Sessions | None = None,
+    reconnect: Callable[[str], Awaitable[None]] = nowhere,
+) -> Page:
     held = sessions or Sessions(d.clock.now, d.database)
     accounts = lambda: d.accounts  # noqa: E731
-    return Page(held, d.journal, accounts, d.database, d.workers, state, d.clock, sender, lambda: None)
+    return Page(held, d.journal, accounts, d.database, d.workers, state, d.clock, sender, lambda: None, reconnect)

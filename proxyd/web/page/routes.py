@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -17,7 +17,7 @@ from proxyd.journal import Journal
 from proxyd.journal.changes import What
 from proxyd.model import mailbox_key
 from proxyd.store.database import Database
-from proxyd.web import answers
+from proxyd.web import answers, answers_search
 from proxyd.web.answers import DaemonState, Document
 from proxyd.web.api_sending import Sender
 from proxyd.web.client_document import OUTGOING, settings_document
@@ -34,6 +34,7 @@ from proxyd.workers import Clock, Workers
 
 log = structlog.get_logger()
 
+FOUND = 30  # messages on one page of the search
 LATEST = 15  # messages on the first page
 MOST_SHOWN = 500  # messages of one contact
 MOST_OF_A_LINK = 200
@@ -56,11 +57,13 @@ class Page(WritingPages):
         clock: Clock,
         sender: Sender,
         certificate: Callable[[], dict[str, str] | None],
+        reconnect: Callable[[str], Awaitable[None]],
     ) -> None:
         self.sessions = sessions
         self._clock = clock
         self._sender = sender
         self._certificate = certificate
+        self._reconnect = reconnect
         self._journal = journal
         self._events = Events(journal, database, workers, clock)
         self._accounts = accounts
@@ -186,6 +189,17 @@ class Page(WritingPages):
         # Those with the newest words first, then those nobody has written to yet, by address.
         return sorted(found["contacts"], key=lambda each: each["last"] or "", reverse=True)
 
+    @app.route("/search", methods=["GET"])
+    @page
+    async def search(self, request: Request, visit: Visit) -> str:
+        """The full text of everything that is logged."""
+        q = argument(request, "q").strip()
+        found: Document = {"messages": [], "next": None}
+        if q:
+            cursor = argument(request, "cursor") or None
+            found = await self._workers.run(answers_search.found, self._database, q, FOUND, visit.viewer, cursor)
+        return self._render(visit, "found.html", q=q, here="contacts", **found)
+
     # --- attachments -------------------------------------------------------------------------------------
 
     @app.route("/messages/<id>/attachments/<int:n>", methods=["GET"])
@@ -225,6 +239,16 @@ class Page(WritingPages):
         mine = [each for each in status["accounts"] if visit.viewer.speaks_for(each["address"])]
         template = "account_list.html" if argument(request, "part") == "accounts" else "accounts.html"
         return self._render(visit, template, accounts=mine, daemon=status["daemon"], here="accounts")
+
+    @app.route("/accounts/<path:address>/reconnect", methods=["POST"])
+    @page
+    @posted_here
+    async def reconnect(self, request: Request, visit: Visit, address: str) -> bytes:
+        """Sign in anew, now."""
+        if address not in self._accounts() or not visit.viewer.speaks_for(address):
+            raise not_found("you have no account of this address")
+        await self._reconnect(address)
+        return go(request, "/accounts")
 
     @app.route("/clients/<path:address>", methods=["GET"])
     @page

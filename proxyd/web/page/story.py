@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from proxyd.formats.search_query import read_query
 
 Document = Mapping[str, Any]
 
@@ -56,6 +59,16 @@ def excerpt(message: Document) -> str:
     """The beginning of what is new in a message, on one line."""
     words = " ".join(folded(message)[0].split())
     return words if len(words) <= EXCERPT else words[:EXCERPT].rstrip() + "…"
+
+
+def marked(excerpt: str, q: str) -> list[tuple[str, bool]]:
+    """The pieces of an excerpt, each with whether it is one of the words that `q` asks for."""
+    terms = {each.text for each in read_query(q).terms if each.text and not each.excluded}
+    wanted = sorted(terms, key=len, reverse=True)
+    if not wanted:
+        return [(excerpt, False)]
+    pieces = re.split(f"({'|'.join(map(re.escape, wanted))})", excerpt, flags=re.IGNORECASE)
+    return [(piece, n % 2 == 1) for n, piece in enumerate(pieces) if piece]
 
 
 def preview(attachment: Document) -> str:

@@ -85,8 +85,11 @@ class Shown:
     async def sent(self, octets: bytes | None = None) -> str:
         """A message of Ada's to Grace, logged; its record's id."""
         await self.desk.add_contact(GRACE)
-        begun = await self.desk.begin(octets or message())
-        await self.desk.journal.record(Sent(begun.id, SmtpReply(250, ("OK",)), self.desk.clock.now()))
+        with self.desk.journal.changes.listening() as listener:
+            begun = await self.desk.begin(octets or message())
+            await self.desk.journal.record(Sent(begun.id, SmtpReply(250, ("OK",)), self.desk.clock.now()))
+            for _ in range(3):  # begun, sent, read
+                await listener.next()
         return begun.id
 
 
@@ -101,7 +104,7 @@ async def shown(folder: Path) -> AsyncIterator[Shown]:
         sending = Sending(accounts, d.journal, d.database, d.workers, d.clock, lambda: relay, new_message_id)
         tokens = Tokens(d.database, accounts)
         api = Api(d.journal, d.database, d.workers, d.clock, made.state, made.reconnect, accounts, sending)
-        page = page_of(d, made.state, sending, sessions)
+        page = page_of(d, made.state, sending, sessions, made.reconnect)
         public = Public(api, tokens, page, accounts, d.database, d.workers, made.state)
         port = reactor.listenTCP(0, public.site(), interface="127.0.0.1")
         made.port = port.getHost().port

@@ -215,6 +215,32 @@ async def test_contacts_are_listed_searched_and_added(tmp_path: Path) -> None:
 
 
 @on_the_loop
+async def test_everything_is_searched_and_what_was_asked_for_is_marked(tmp_path: Path) -> None:
+    async with shown(tmp_path) as s:
+        id = await s.sent(message(body="Dear Grace,\r\nthe <compiler> is ready.\r\n"))
+        await s.desk.settled()
+        browser = await s.browser()
+        assert "Nothing is found" in (await browser.get("/search?q=nowhere")).text
+        text = (await browser.get("/search?q=Compiler")).text
+        assert "&lt;<mark>compiler</mark>&gt; is ready" in text
+        assert f"/contacts/{GRACE}#m-{id}" in text
+        assert "Search all messages for “comp”" in (await browser.get("/contacts?part=list&q=comp")).text
+        assert (await browser.get("/search?q=x&cursor=y")).status_code == 422
+
+
+@on_the_loop
+async def test_an_account_is_signed_in_anew_by_whom_it_belongs_to(tmp_path: Path) -> None:
+    async with shown(tmp_path) as s:
+        s.desk.accounts["bob@example.test"] = s.desk.accounts[ADA].model_copy(update={"address": "bob@example.test"})
+        bob, ada = await s.browser("bob@example.test"), await s.browser(ADA)
+        assert (await bob.post(f"/accounts/{ADA}/reconnect")).status_code == 404
+        assert (await ada.post(f"/accounts/{ADA}/reconnect", token="")).status_code == 403
+        assert s.reconnected == []
+        assert (await ada.post(f"/accounts/{ADA}/reconnect")).status_code == 303
+        assert s.reconnected == [ADA]
+
+
+@on_the_loop
 async def test_a_story_is_told_with_its_words_and_its_files(tmp_path: Path) -> None:
     async with shown(tmp_path) as s:
         id = await s.sent(letter("a & b.txt", "text/plain", b"plain", "Dear <script>alert(1)</script> Grace"))

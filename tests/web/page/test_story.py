@@ -40,6 +40,20 @@ def test_the_quoted_part_is_folded_and_nothing_is_lost(text: str, new: str, seen
 
 
 @pytest.mark.parametrize(
+    ("q", "pieces"),
+    [
+        ("ready", [("A compiler, ", False), ("ready", True), (" to run", False)]),
+        ("RUN comp", [("A ", False), ("comp", True), ("iler, ready to ", False), ("run", True)]),
+        ('"to run" -ready', [("A compiler, ready ", False), ("to run", True)]),
+        ("has:attachment", [("A compiler, ready to run", False)]),
+        (".*", [("A compiler, ready to run", False)]),
+    ],
+)
+def test_what_was_asked_for_is_marked(q: str, pieces: list[tuple[str, bool]]) -> None:
+    assert story.marked("A compiler, ready to run", q) == pieces
+
+
+@pytest.mark.parametrize(
     ("type", "how"),
     [
         ("image/png", "image"),

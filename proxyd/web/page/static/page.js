@@ -46,7 +46,7 @@ function searching() {
   };
   input.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(ask, PAUSE); });
   input.form.addEventListener("submit", (event) => {
-    const first = one(".row", list);
+    const first = one(".row, .everywhere", list);
     if (first && input.value.trim()) { event.preventDefault(); location.assign(first.href); }
   });
 }
@@ -62,7 +62,7 @@ function markChosen() {
 // --- keys -------------------------------------------------------------------------------------------------------
 
 function step(by) {
-  const rows = all("#list .row");
+  const rows = all("#list .row, #list .everywhere");
   if (!rows.length) return;
   const at = rows.indexOf(document.activeElement);
   const from = at >= 0 ? at : rows.findIndex((row) => row.hasAttribute("aria-current"));
@@ -72,7 +72,7 @@ function step(by) {
 function keys(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const typing = event.target.matches("input, textarea, select");
-  const listed = event.target.matches("#q, #list .row");
+  const listed = event.target.matches("#q, #list .row, #list .everywhere");
   const key = event.key;
   if (key === "Escape" && event.target.matches("#q")) { event.target.blur(); return; }
   if (typing && !(listed && (key === "ArrowDown" || key === "ArrowUp"))) return;
