@@ -199,6 +199,8 @@ PAGES = (
     f"/contacts/{GRACE}",
     "/contacts/nobody@else.example",
     f"/compose?to={GRACE}",
+    "/search?q=compiler",
+    "/suggestions",
     "/accounts",
     f"/clients/{ADA}",
     "/why",

@@ -17,7 +17,7 @@ from proxyd.journal import Journal
 from proxyd.journal.changes import What
 from proxyd.model import mailbox_key
 from proxyd.store.database import Database
-from proxyd.web import answers, answers_search
+from proxyd.web import answers, answers_search, answers_suggestions
 from proxyd.web.answers import DaemonState, Document
 from proxyd.web.api_sending import Sender
 from proxyd.web.client_document import OUTGOING, settings_document
@@ -153,7 +153,9 @@ class Page(WritingPages):
         if part == "list":
             return self._render(visit, "contact_list.html", contacts=found, q=q, chosen="")
         latest = await self._workers.run(answers.timeline, self._database, None, None, LATEST, visit.viewer)
-        shown: Document = {"messages": latest["messages"], "contacts": found, "q": q, "chosen": "", "here": "contacts"}
+        open_ones = await self._workers.run(answers_suggestions.listed, self._database, None, visit.viewer)
+        shown: Document = {"messages": latest["messages"], "undecided": len(open_ones["suggestions"])}
+        shown |= {"contacts": found, "q": q, "chosen": "", "here": "contacts"}
         return self._render(visit, "latest.html" if part == "latest" else "contacts.html", **shown)
 
     @app.route("/contacts", methods=["POST"])
@@ -229,6 +231,31 @@ class Page(WritingPages):
         if found is None:
             raise not_found("there is no such attachment; it may have been erased")
         return found
+
+    # --- suggestions -------------------------------------------------------------------------------------
+
+    @app.route("/suggestions", methods=["GET"])
+    @page
+    async def suggestions(self, request: Request, visit: Visit) -> str:
+        found = await self._workers.run(answers_suggestions.listed, self._database, None, visit.viewer)
+        template = "suggestion_list.html" if argument(request, "part") == "suggestions" else "suggestions.html"
+        return self._render(visit, template, here="suggestions", **found)
+
+    @app.route("/suggestions/<id>/<any(accept, refuse):word>", methods=["POST"])
+    @page
+    @posted_here
+    async def decide(self, request: Request, visit: Visit, id: str, word: str) -> bytes:
+        """Accepted it is fetched and logged, refused it is forgotten."""
+        if word == "accept":
+            decided = await self._workers.run(answers_suggestions.accept, self._database, id, visit.viewer)
+        else:
+            now = datetime.now(UTC)
+            decided = await self._workers.run(answers_suggestions.refuse, self._database, id, now, visit.viewer)
+        if decided is None:
+            raise not_found("there is nothing to decide on any more; it was decided, or belongs to somebody else")
+        if word == "accept":
+            self._journal.suggestions.tell(decided["account"])
+        return go(request, "/suggestions")
 
     # --- the daemon --------------------------------------------------------------------------------------
 

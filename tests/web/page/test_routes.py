@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 
 import pytest
 
 from proxyd.model import HealthCause, HealthEvent
+from tests.cli.test_suggestions import suggested
 from tests.looping import on_the_loop
 from tests.rigged import message
 from tests.web.page.shown import ADA, GRACE, shown
@@ -238,6 +240,26 @@ async def test_an_account_is_signed_in_anew_by_whom_it_belongs_to(tmp_path: Path
         assert s.reconnected == []
         assert (await ada.post(f"/accounts/{ADA}/reconnect")).status_code == 303
         assert s.reconnected == [ADA]
+
+
+@on_the_loop
+async def test_suggestions_wait_for_the_word_of_whom_they_concern(tmp_path: Path) -> None:
+    async with shown(tmp_path) as s:
+        await suggested(s, 1, 2)
+        s.desk.accounts["bob@example.test"] = s.desk.accounts[ADA].model_copy(update={"address": "bob@example.test"})
+        ada, bob = await s.browser(ADA), await s.browser("bob@example.test")
+        assert "2 mails may belong to a conversation" in (await ada.get("/contacts")).text
+        text = (await ada.get("/suggestions")).text
+        first, other = re.findall(r'action="/suggestions/(\w+)/accept"', text)
+        assert "Nothing to decide" in (await bob.get("/suggestions")).text
+        assert (await bob.post(f"/suggestions/{first}/accept")).status_code == 404
+        assert (await ada.post(f"/suggestions/{first}/accept", token="")).status_code == 403
+        assert (await ada.post(f"/suggestions/{first}/forget")).status_code == 404
+        assert (await ada.post(f"/suggestions/{first}/accept")).status_code == 303
+        assert [each.id for each in await s.desk.journal.suggestions.waiting(ADA)] == [first]
+        assert (await ada.post(f"/suggestions/{other}/refuse")).status_code == 303
+        assert (await ada.post(f"/suggestions/{other}/refuse")).status_code == 404
+        assert "Nothing to decide" in (await ada.get("/suggestions?part=suggestions")).text
 
 
 @on_the_loop

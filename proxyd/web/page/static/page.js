@@ -206,7 +206,7 @@ async function refresh() {
     const from = html === null ? [] : retold(story, html);
     if (from.length) tell(`New message from ${[...new Set(from)].join(" and ")}`);
   }
-  for (const part of all("#latest, #accounts")) {
+  for (const part of all("#latest, #accounts, #suggestions")) {
     const html = await fetched(`${location.pathname}?part=${part.dataset.part}`);
     if (html !== null) placed(part, html);
   }
