@@ -97,7 +97,8 @@ class Positions:
 
     def anchors(self, before: MailboxPosition, read: Mapping[int, Heading]) -> tuple[tuple[int, str], ...]:
         """What to know the folder by, after these were read too."""
-        named = {uid: self._journal.hash(each.message_id) for uid, each in read.items() if each.message_id}
+        newest = sorted(uid for uid, each in read.items() if each.message_id)[-ANCHORS:]
+        named = {uid: self._journal.hash(read[uid].message_id) for uid in newest}
         return tuple(sorted((dict(before.anchors) | named).items())[-ANCHORS:])
 
     async def _first(self, session: Session, opened: Opened) -> MailboxPosition:

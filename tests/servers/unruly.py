@@ -68,6 +68,7 @@ class UnrulyImap(Server):
         self.refusing: str | None = None  # what every sign-in is answered, e.g. `NO [LIMIT] too many`
         self.deaf = False  # half-open: connections are taken, nothing is ever answered
         self.searches = True  # knows SEARCH FROM, TO and CC
+        self.silent = False  # IDLE never says a word
         self.lock = threading.RLock()
         self.open: set[Conversation] = set()
         self.connections = 0
@@ -183,7 +184,7 @@ class UnrulyImap(Server):
     def _tell(self) -> None:
         def tell() -> None:
             for each in list(self.open):
-                if each.idle:
+                if each.idle and not self.deaf and not self.silent:
                     each.sync()
 
         self._call(tell)
@@ -280,7 +281,7 @@ class Conversation:
         if name not in known:
             return "BAD not known here"
         answer = known[name](words[1:])
-        if name not in ("EXAMINE", "SELECT"):
+        if name not in ("EXAMINE", "SELECT") and not self.server.silent:
             self.sync()
         return answer
 
@@ -291,6 +292,8 @@ class Conversation:
             self.idle = True
         try:
             await self._reader.readuntil(b"DONE\r\n")
+            while self.server.deaf:
+                await self._reader.readuntil(b"\n")
         finally:
             self.idle = False
         with self.server.lock:
@@ -353,7 +356,7 @@ class Conversation:
             return "NO [TRYCREATE] no such folder"
         flags = [_text(word) for word in words[1:-1] if word.startswith(b"\\")]
         mail = box.add(_octets(words[-1]), self.server.now, flags)
-        return f"OK [APPENDUID {box.uidvalidity} {mail.uid}] done"
+        return f"OK [APPENDUID {box.uidvalidity} {mail.uid}] done" if "UIDPLUS" in self.server.capability else "OK done"
 
     def _open(self) -> Box:
         if self._box is None:
@@ -425,7 +428,7 @@ class Conversation:
         if found := re.search(r"BODY(?:\.PEEK)?\[\]<(\d+)\.(\d+)>", items):
             start, size = int(found[1]), int(found[2])
             named = re.search(rb"(?im)^message-id:\s*<([^>]*)>", mail.octets)
-            self.server.bodies.append(named[1].decode() if named else "")
+            self.server.bodies.append(named[1].decode("utf-8", "replace") if named else "")
             said.append(self._literal(f"BODY[]<{start}>", mail.octets[start : start + size]))
         if re.search(r"BODY\[", items) and "PEEK" not in items:
             mail.flags.add("\\Seen")
