@@ -158,6 +158,11 @@ class Leaf:
         return max(0, most - len(self._kept))
 
     @property
+    def size(self) -> int:
+        """Octets so far, decoded."""
+        return self._size
+
+    @property
     def is_html(self) -> bool:
         return self.header.type == "text/html"
 

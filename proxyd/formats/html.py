@@ -14,7 +14,7 @@ from collections.abc import Iterator
 _TAG = re.compile(r"""<(/?)([a-zA-Z][a-zA-Z0-9:-]{0,30})((?:[^>"']++|"[^"]*+"|'[^']*+')*+)>""")
 _LOOSE_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:-]{0,30})([^>]*+)>")
 _TAG_OPENS = re.compile(r"</?[a-zA-Z]")
-_LONG_NUMBER = re.compile(r"&#[xX]?[0-9a-fA-F]{8,}+;?")
+LONG_NUMBER = re.compile(r"&#[xX]?[0-9a-fA-F]{8,}+;?")
 _SPACES = re.compile(r"[ \t\n\r\f\v]+")
 _REFERENCE = re.compile(r"""(?i)\bcid:([^"'\s<>)]{1,998})""")
 _PATIENCE = 3  # tags never closed, after which quotes in tags are no longer understood
@@ -50,7 +50,7 @@ def references(source: str) -> frozenset[str]:
 def html_to_text(source: str) -> str:
     """The document's text; paragraphs are parted by empty lines, quoted parts begin with `> `. Never raises."""
     lines = _Lines()
-    for kind, name, rest in _tokens(source):
+    for kind, name, rest in tokens(source):
         if kind == "text":
             lines.text(rest)
         elif kind == "open":
@@ -94,7 +94,7 @@ def _marks_a_quote(attributes: str) -> bool:
     return "border:none" not in said and "border:0" not in said
 
 
-def _tokens(source: str) -> Iterator[tuple[str, str, str]]:
+def tokens(source: str) -> Iterator[tuple[str, str, str]]:
     """("text", "", text) · ("open", name, attributes) · ("close", name, "")."""
     position = 0
     patience = _PATIENCE
@@ -154,7 +154,7 @@ class _Lines:
         self._gap = 0  # empty lines due before the next line that has text
 
     def text(self, raw: str) -> None:
-        text = html.unescape(_LONG_NUMBER.sub("", raw)) if "&" in raw else raw
+        text = html.unescape(LONG_NUMBER.sub("", raw)) if "&" in raw else raw
         text = text.replace("\u00ad", "").replace("\u200b", "")
         if self.preformatted:
             first, *rest = text.split("\n")

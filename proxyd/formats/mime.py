@@ -4,13 +4,13 @@ Why our own: the standard library's reader holds the whole message, several time
 keeps only the text (at most 2 MiB of plain and 2 MiB of HTML); an attachment is counted and hashed as it passes. It
 never raises: damaged structure costs what is damaged, and depth and number of parts are capped.
 
-`_Walk` finds the parts, `proxyd.formats.body_parts` says what each of them is and keeps what there is to keep of it.
+`Walk` finds the parts, `proxyd.formats.body_parts` says what each of them is and keeps what there is to keep of it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from proxyd.formats.body_parts import Leaf, Multipart, PartHeader, Room, body_of
 from proxyd.model import Body
@@ -26,7 +26,7 @@ class BodyReader:
     """Feed it a message, header section first, in chunks of any size; `finish` says what it holds."""
 
     def __init__(self) -> None:
-        self._walk = _Walk()
+        self._walk = Walk()
 
     def feed(self, octets: bytes) -> None:
         self._walk.feed(octets)
@@ -42,7 +42,7 @@ def attachment(chunks: Iterable[bytes], n: int) -> Iterator[bytes]:
     Raises IndexError, after the last chunk, where the message has no such attachment.
     """
     taken: list[bytes] = []
-    walk = _Walk(taken, n)
+    walk = Walk(taken, n)
     for chunk in chunks:
         walk.feed(chunk)
         yield from taken
@@ -55,19 +55,23 @@ def attachment(chunks: Iterable[bytes], n: int) -> Iterator[bytes]:
 
 def report_parts(octets: bytes) -> tuple[str, list[tuple[str, bytes]]]:
     """Of a message's first octets: its text, and media type and first octets of each part that a report is made of."""
-    walk = _Walk()
+    walk = Walk()
     walk.feed(octets)
     walk.finish()
     kept = [(leaf.header.type, leaf.kept) for leaf in walk.attachments if leaf.kept]
     return body_of(walk.root, walk.attachments).text, kept
 
 
-class _Walk:
+class Walk:
     """One pass over the octets, line by line where lines matter: in headers, and where a boundary may stand."""
 
-    def __init__(self, taken: list[bytes] | None = None, wanted: int = -1) -> None:
+    def __init__(self, taken: list[bytes] | None = None, wanted: int = -1, pictures: Collection[str] = ()) -> None:
+        """`taken` gets the octets of attachment `wanted`; `pictures`: the media types that are kept where they have a
+        Content-ID, by which the HTML shows them."""
         self.root: Leaf | Multipart | None = None
         self.attachments: list[Leaf] = []
+        self.pictures: list[Leaf] = []
+        self._kept_types = pictures
         self._taken = taken
         self._wanted = wanted
         self._rest = b""  # the line that is not complete
@@ -178,6 +182,9 @@ class _Walk:
         if self._leaf.attached:
             if len(self.attachments) == self._wanted:
                 self._leaf.taken = self._taken
+            elif self._leaf.header.content_id and self._leaf.header.type in self._kept_types:
+                self._leaf.taken = []
+                self.pictures.append(self._leaf)
             self.attachments.append(self._leaf)
 
     def _place(self, part: Leaf | Multipart) -> None:

@@ -114,7 +114,7 @@ def _with_body(database: Database, document: Document, unread: Mapping[str, str]
 def raw(database: Database, id: str, viewer: Viewer = OWNER) -> Iterator[bytes] | None:
     """The octets of a logged message as it was filed, in chunks; None where there is none."""
     owner = owner_of(database, id, viewer)
-    return None if owner is None else _octets(database, owner)
+    return None if owner is None else octets_of(database, owner)
 
 
 def attachment(database: Database, id: str, n: int, viewer: Viewer = OWNER) -> tuple[Document, Iterator[bytes]] | None:
@@ -123,7 +123,7 @@ def attachment(database: Database, id: str, n: int, viewer: Viewer = OWNER) -> t
     owner = owner_of(database, id, viewer)
     if found is None or owner is None or not 0 <= n < len(found["attachments"]):
         return None
-    return found["attachments"][n], decoded_attachment(_octets(database, owner), n)
+    return found["attachments"][n], decoded_attachment(octets_of(database, owner), n)
 
 
 def owner_of(database: Database, id: str, viewer: Viewer) -> str | None:
@@ -132,7 +132,7 @@ def owner_of(database: Database, id: str, viewer: Viewer) -> str | None:
     return owner if viewer.sees(account) else None
 
 
-def _octets(database: Database, owner: str) -> Iterator[bytes]:
+def octets_of(database: Database, owner: str) -> Iterator[bytes]:
     """No connection is held between two chunks: whoever reads them may be slow."""
     seq = 0
     while (data := _chunk(database, owner, seq)) is not None:

@@ -16,7 +16,7 @@ from proxyd.journal import Journal
 from proxyd.journal.changes import What
 from proxyd.model import mailbox_key
 from proxyd.store.database import Database
-from proxyd.web import answers, answers_search, answers_suggestions, documents, openapi
+from proxyd.web import answers, answers_html, answers_search, answers_suggestions, documents, openapi
 from proxyd.web.answers import DaemonState, Document
 from proxyd.web.api_sending import Sender, SendingRoutes
 from proxyd.web.events import Events
@@ -160,13 +160,28 @@ class Api(SendingRoutes):
             raise not_found(NO_SUGGESTION)
         return decided
 
-    @route("GET", "messages/{id}", answer=documents.Message, problems=UNKNOWN)
+    @route("GET", "messages/{id}", answer=documents.OneMessage, problems=UNKNOWN)
     async def message(self, viewer: Viewer, id: str) -> Document:
         """One logged message."""
         found = await self._workers.run(answers.message, self._database, id, viewer)
         if found is None:
             raise not_found(NO_MESSAGE)
-        return found
+        return await self._workers.run(answers_html.with_invitations, self._database, found, viewer)
+
+    @route("GET", "messages/{id}/html", answer="text/html", problems=UNKNOWN)
+    async def message_html(self, request: Request, viewer: Viewer, id: str, query: documents.ShowMessage) -> bytes:
+        """It as a page of its own, to be shown in a sandboxed frame: nothing in it runs, and nothing loads unless
+        `images` says so. The header field X-Blocked-Images counts what was left out."""
+        shown = await self._workers.run(answers_html.page, self._database, id, query.images, viewer)
+        if shown is None:
+            raise not_found(NO_MESSAGE)
+        request.setHeader("content-type", "text/html; charset=utf-8")
+        request.setHeader("content-security-policy", answers_html.policy(query.images))
+        request.setHeader("referrer-policy", "no-referrer")
+        request.setHeader("x-content-type-options", "nosniff")
+        request.setHeader("x-blocked-images", str(shown["blocked"]))
+        octets: bytes = shown["html"].encode("utf-8", "replace")
+        return octets
 
     @route("GET", "messages/{id}/raw", answer="message/rfc822", problems=UNKNOWN)
     async def raw(self, request: Request, viewer: Viewer, id: str) -> bytes:

@@ -138,6 +138,26 @@ class ListSuggestions(Asked):
     account: str | None = Field(default=None, description="Only of this account, an address.")
 
 
+class InvitationListed(Answer):
+    method: str
+    summary: str
+    start: str
+    end: str
+    where: str
+    organizer: str
+    attendees: list[str]
+    repeats: bool
+    status: str
+
+
+class OneMessage(Message):
+    invitations: list[InvitationListed] = Field(description="What the calendars attached to it say.")
+
+
+class ShowMessage(Asked):
+    images: bool = Field(default=False, description="With pictures from elsewhere: who sent it learns that it is read.")
+
+
 class Messages(Answer):
     messages: list[Message]
     next: Next
