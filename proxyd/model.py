@@ -22,6 +22,9 @@ import idna
 # The recipient that says "log this message": removed from the envelope and from every header field, never sent to.
 LOG_ADDRESS = "log@crm.localhost"
 
+MARK = "$CRMLog"  # the keyword (RFC 3501 section 2.3.2) that a person gives a message that is to be logged
+LOGGED_MARK = "$CRMLogged"  # the one that we give to what is logged
+
 
 class Direction(StrEnum):
     OUTGOING = "outgoing"

@@ -53,6 +53,7 @@ def resolved(setting: ProviderSetting, name: str = "") -> Provider:
         ca=setting.ca,
         files_sent=setting.files_sent,
         connections=setting.connections,
+        idle=setting.idle,
         name=name,
     )
 

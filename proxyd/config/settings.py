@@ -149,6 +149,7 @@ class Provider(Section):
     ca: Path | None = None
     files_sent: FilesSent = "unknown"
     connections: int = 10
+    idle: float = 540.0
     name: str = ""
 
 
@@ -203,6 +204,11 @@ class ProviderSetting(Section):
         default=10,
         description="How many IMAP connections the provider allows one account, all its devices together. proxyd keeps "
         "2 of them free.",
+    )
+    idle: Annotated[float, PlainValidator(seconds_between("20s", "29m")), WithJsonSchema(DURATION_SCHEMA)] = Field(
+        default=540.0,
+        description="How long proxyd waits for mail by one IDLE before it renews it: servers and routers on the way "
+        "forget about it, some sooner than others.",
     )
 
 
@@ -294,7 +300,20 @@ class Watch(Section):
         word_or(LIST_TAG, _FOLDERS),
     ] = Field(
         default="auto",
-        description="auto = INBOX, Sent and wherever the server can tell us about; or a list of folders.",
+        description="auto = every folder that a rule at the server may file into, INBOX, Sent and Junk among them, not "
+        "Trash and Drafts; or a list of folders.",
+    )
+
+
+class Marking(Section):
+    """Logging one message by hand, from any mail client, and showing what is logged."""
+
+    keyword: bool = Field(default=True, description="A message given the keyword $CRMLog is logged: true | false.")
+    folder: bool = Field(default=True, description="A message put into the folder CRM/Log is logged: true | false.")
+    flag_logged: bool = Field(
+        default=True,
+        description="What is logged gets the keyword $CRMLogged where it lies, so that mail clients can show it, once "
+        "no mail client takes the message for newly arrived any more: true | false. No other flag is ever touched.",
     )
 
 
@@ -373,6 +392,7 @@ class Choices(Section):
     )
     sent_copy: SentCopy = Field(default=SentCopy(), description="The copy in the Sent folder.")
     watch: Watch = Field(default=Watch(), description="What is looked at in the mailbox.")
+    marking: Marking = Field(default=Marking(), description="Logging one message by hand, from any mail client.")
     sending: Sending = Field(default=Sending(), description="Handing mail in at the provider.")
     allow_uids: Annotated[tuple[Uid, ...], Field(min_length=1)] | None = Field(
         default=None,

@@ -332,6 +332,19 @@ class Journal:
         """When any of the account's folders was last read to its end; None where there is no position at all."""
         return await self._read(lambda c: mailboxes.last_look(c, account))
 
+    async def positions(self, account: str) -> dict[str, MailboxPosition]:
+        """Of every folder that was ever looked into, by its name."""
+        return await self._read(lambda c: mailboxes.positions_of(c, account))
+
+    async def begin_positions(self, account: str, positions: Mapping[str, MailboxPosition]) -> None:
+        """Where reading begins in folders that were never looked into: one commit for all of them."""
+
+        def job(connection: sa.Connection) -> None:
+            for folder, position in positions.items():
+                mailboxes.set_position(connection, account, folder, position)
+
+        await self._database.write(job)
+
     async def tracked(self, account: str, ids: Iterable[str]) -> dict[str, KnownMessage]:
         """The logged messages that carry any of these Message-IDs, by that id."""
         rows: dict[str, timeline.Logged] = {}

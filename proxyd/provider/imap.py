@@ -13,10 +13,11 @@ EXAMINE, bodies and fields are fetched by BODY.PEEK.
 from __future__ import annotations
 
 from proxyd.provider.imap_errors import Misconfigured, Throttled, Unreachable, health_of
-from proxyd.provider.imap_folders import Folders, Opened, Status
+from proxyd.provider.imap_folders import Folders, Opened
 from proxyd.provider.imap_idle import Idling
 from proxyd.provider.imap_lines import UnsafeValue
 from proxyd.provider.imap_messages import PART, Appended, Facts, Messages
+from proxyd.provider.imap_told import Status, Told
 
 __all__ = [
     "PART",
@@ -27,6 +28,7 @@ __all__ = [
     "Opened",
     "Status",
     "Throttled",
+    "Told",
     "Unreachable",
     "UnsafeValue",
     "health_of",

@@ -11,7 +11,7 @@ import contextlib
 import imaplib
 import logging
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Self
 
 from imapclient.exceptions import LoginError
@@ -19,6 +19,7 @@ from imapclient.exceptions import LoginError
 from proxyd.formats import sasl
 from proxyd.provider.imap_errors import Misconfigured, text_of, translated
 from proxyd.provider.imap_lines import Client
+from proxyd.provider.imap_told import Told
 from proxyd.provider.imap_values import quoted
 from proxyd.provider.sign_in import AccessToken
 
@@ -36,6 +37,9 @@ class Link:
         self.selected: str | None = None
         self._news = False
         self._messages = 0
+        self._told = Told()
+        self.notifying = False  # the server tells of folders that are not open (NOTIFY)
+        self.heeds: frozenset[str] | None = None  # the folders of which being told wakes whoever is parked; None = all
         self._idle_tag: bytes | None = None
 
     # --- coming and going ------------------------------------------------------------------------------
@@ -178,7 +182,24 @@ class Link:
             self._news = self._grown(counts[-1], expunged) or self._news
         else:
             self._messages -= expunged
+        for item in _whole(untagged.get("STATUS", [])):
+            self._told.status(item)
+        self._told.fetched(untagged.get("FETCH", []))
+        if "NOTIFICATIONOVERFLOW" in untagged:
+            self._overflown()
+        elif self.notifying and "LIST" in untagged:
+            self._told.listed = True
         untagged.clear()
+
+    def _overflown(self) -> None:
+        """The server has too much to tell, and stops telling (RFC 5465 section 5.8)."""
+        self.notifying = False
+        self._told.listed = True
+
+    def take_told(self) -> Told:
+        """What the server told by itself since the last call."""
+        told, self._told = self._told, Told()
+        return told
 
     def _grown(self, messages: int, expunged: int = 0) -> bool:
         """EXISTS said `messages`, and beside it, before or after, so many EXPUNGE came. Some servers repeat EXISTS
@@ -186,3 +207,15 @@ class Link:
         grown = messages > self._messages or expunged > 0
         self._messages = messages - expunged
         return grown
+
+
+def _whole(items: Sequence[Any]) -> Iterator[list[Any]]:
+    """imaplib's pieces of each answer: one with a literal in it comes in several."""
+    answer: list[Any] = []
+    for item in items:
+        if item is None:
+            continue
+        answer.append(item)
+        if not isinstance(item, tuple):
+            yield answer
+            answer = []

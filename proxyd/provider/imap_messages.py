@@ -76,6 +76,10 @@ class Messages(Link):
             return sorted(self._search(b"HEADER", b"Message-ID", quoted(f"<{message_id}>").encode()))
         return []
 
+    def uids_marked(self, keyword: str, but: str) -> list[int]:
+        """The UIDs that carry the one keyword and not the other. Raises Refused."""
+        return sorted(self._search(b"KEYWORD", as_line(keyword), b"UNKEYWORD", as_line(but)))
+
     def deleted(self) -> list[int]:
         """The UIDs that carry \\Deleted."""
         return sorted(self._search(b"DELETED"))
@@ -197,6 +201,11 @@ class Messages(Link):
         """UID STORE +FLAGS in the folder opened by `select`; nothing is taken off. Raises Refused: some keyword."""
         with self._command("STORE"):
             self._client.add_flags([uid], [as_line(flag) for flag in flags], silent=True)
+
+    def add_keyword(self, uids: Sequence[int], keyword: str) -> None:
+        """UID STORE +FLAGS.SILENT of one keyword in the folder opened by `select`. Raises Refused."""
+        with self._command("STORE"):
+            self._client.add_flags(list(uids), [as_line(keyword)], silent=True)
 
     def remove(self, uid: int) -> bool:
         """Take one message out of the folder opened by `select`; False = it cannot be done without taking others too.

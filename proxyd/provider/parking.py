@@ -1,9 +1,10 @@
 """A connection in IDLE, parked in the reactor: it costs a socket and some memory, and no thread.
 
 `Place.wait` sends IDLE in a worker, hands the socket to the reactor as a reader, and takes it back when the server
-announces mail, when somebody nudges, or when the time is over; then it ends IDLE. The reader looks only at whole lines
-(`Connection.parked_news` never blocks): half a line stays parked until the rest comes, and what says nothing of new
-mail (`* OK Still here`, flags) wakes nobody. The server's end is heard at once and raised.
+tells of mail (in the open folder or, where NOTIFY was asked for, in another), when somebody nudges, or when the time is
+over; then it ends IDLE. The reader looks only at whole lines (`Connection.parked_news` never blocks): half a line stays
+parked until the rest comes, and what says nothing of new mail (`* OK Still here`, flags) wakes nobody. The server's end
+is heard at once and raised.
 """
 
 from __future__ import annotations
@@ -54,10 +55,11 @@ class _Reader:
 class Place:
     """Where one connection waits. A nudge while nobody waits is kept for the next wait."""
 
-    def __init__(self, reactor: Any, clock: Clock) -> None:
-        """`reactor` provides IReactorFDSet."""
+    def __init__(self, reactor: Any, clock: Clock, renew: float = RENEW) -> None:
+        """`reactor` provides IReactorFDSet; `renew` is how long an IDLE stands at most."""
         self._reactor = reactor
         self._clock = clock
+        self._renew = renew
         self._nudged = False
         self._woken: asyncio.Future[None] | None = None
 
@@ -67,39 +69,30 @@ class Place:
         self._wake(None)
 
     async def wait(self, connection: Connection, lane: Lane, seconds: float) -> bool:
-        """Park for at most `seconds` (and at most RENEW). True = the server announced new mail in the open folder.
+        """Park for at most `seconds` (and at most `renew`). True = the server announced new mail in the open folder.
 
         Where the server has no IDLE it is asked after at most POLL. Raises Unreachable, Throttled.
         """
         if self._nudged or seconds <= 0:
             self._nudged = False
             return connection.take_news()
-        seconds = min(seconds, RENEW)
+        seconds = min(seconds, self._renew)
         if not await lane.run(connection.has, "IDLE"):
             await self.pause(min(seconds, POLL))
             await lane.run(connection.noop)
             return connection.take_news()
-        news = await lane.run(connection.idle)
-        if not news:
-            news = await self._parked(connection, seconds)
+        if not await lane.run(connection.idle):
+            await self._parked(connection, seconds)
         await lane.run(connection.idle_done)
-        return connection.take_news() or news
+        return connection.take_news()
 
-    async def _parked(self, connection: Connection, seconds: float) -> bool:
-        announced = False
-
-        def done(error: ProxydError | None) -> None:
-            nonlocal announced
-            announced = True
-            self._wake(error)
-
-        reader = _Reader(connection, done)
+    async def _parked(self, connection: Connection, seconds: float) -> None:
+        reader = _Reader(connection, self._wake)
         self._reactor.addReader(reader)
         try:
             await self.pause(seconds)
         finally:
             self._reactor.removeReader(reader)
-        return announced
 
     async def pause(self, seconds: float) -> None:
         """Let time pass, or until a nudge."""

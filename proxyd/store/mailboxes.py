@@ -31,6 +31,12 @@ def last_look(connection: sa.Connection, account: str) -> datetime | None:
     return at
 
 
+def positions_of(connection: sa.Connection, account: str) -> dict[str, MailboxPosition]:
+    """By folder."""
+    rows = connection.execute(sa.select(positions).where(positions.c.account == account))
+    return {row.folder: MailboxPosition(row.uidvalidity, row.uidnext, row.seen_at) for row in rows}
+
+
 def set_position(connection: sa.Connection, account: str, folder: str, position: MailboxPosition) -> None:
     values = {
         "uidvalidity": position.uidvalidity,

@@ -102,7 +102,8 @@ class CatchUp:
         self._journal = journal
         self._clock = clock
         self._copies = copies
-        self._positions = Positions(account.address, journal, clock)
+        self._logged: list[Found] = []
+        self.positions = Positions(account.address, journal, clock)
         self._own = frozenset(mailbox_key(each) for each in (account.address, *account.aliases))
         self.rules = tracking.TrackingSettings(
             address=account.address,
@@ -123,7 +124,7 @@ class CatchUp:
         """
         if not sent:
             await self._suggesting.settle(session, opened)
-        position = await self._positions.of(session, opened)
+        position = await self.positions.of(session, opened)
         if position is None:
             return 0, False
         count = 0
@@ -199,7 +200,7 @@ class CatchUp:
     ) -> MailboxPosition:
         """Every UID below `end` was looked at: the new position, durable together with what was found."""
         end = max(before.uidnext, end)
-        anchors = self._positions.anchors(before, {uid: each for uid, each in (read or {}).items() if uid < end})
+        anchors = self.positions.anchors(before, {uid: each for uid, each in (read or {}).items() if uid < end})
         after = MailboxPosition(opened.uidvalidity, end, seen_at or before.seen_at, anchors)
         try:
             await self._journal.set_position(self._address, opened.name, after, seen)
@@ -207,7 +208,13 @@ class CatchUp:
             for each in seen:
                 await self._log_alone(opened, before, each)
             await self._journal.set_position(self._address, opened.name, after)
+        self._logged += [each.found for each in seen]
         return after
+
+    def take_logged(self) -> list[Found]:
+        """What was logged since the last call, and where it lies."""
+        logged, self._logged = self._logged, []
+        return logged
 
     async def _log_alone(self, opened: Opened, position: MailboxPosition, seen: Seen) -> None:
         """One message that our own code cannot take (a fault of ours, that a stranger may have found) must not keep all

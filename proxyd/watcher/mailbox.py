@@ -1,16 +1,20 @@
-"""One account's mailbox, watched: two connections at most, each parked in IDLE when there is nothing to do.
+"""One account's mailbox, watched: by one connection, parked in IDLE when there is nothing to do, and at times a second.
 
-One connection waits on INBOX (or the first folder of `watch.folders`) and looks into further folders now and then; the
-other waits on Sent, reads what arrives there, and settles the Sent copies. What IDLE may have missed, a look by STATUS
-every five minutes finds. A lost connection, a refusal or a wait is the door's business (`watcher.session`).
+The first stays in INBOX (a server with labels: in All Mail) and looks into every other folder that answers may lie in
+(`watcher.folders`), Sent among them: when the server tells of it (NOTIFY), and every five minutes by STATUS, whatever
+IDLE and NOTIFY did or did not tell. The second comes when something was sent, waits in Sent for the client's or the
+provider's copy, files ours, and leaves a while after the last copy is settled: filing a large copy must not keep an
+answer waiting, and where there is no NOTIFY the client's copy is heard of at once. A lost connection, a refusal or a
+wait is the door's business (`watcher.session`).
 
-Where the person's clients need the connections (`provider.allowance`), one does the work of both, and looks into Sent
-now and then; where they need them all, there is none but for a short look every few minutes.
+Where the person's clients need the connections (`provider.allowance`), one does the work of both; where they need them
+all, there is none but for a short look every few minutes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -20,14 +24,16 @@ import structlog
 from proxyd.config import Account
 from proxyd.errors import ProxydError, Refused, SignInRefused
 from proxyd.journal import Journal
-from proxyd.model import Health, HealthCause, HealthEvent, SentFolder
+from proxyd.model import Health, HealthCause, HealthEvent
 from proxyd.provider.allowance import Allowance, Place
 from proxyd.provider.imap import Connection, Opened, Throttled, Unreachable
 from proxyd.provider.sign_in import SignIn
 from proxyd.rules.allowance import WATCHER
-from proxyd.rules.sent_copy import sent_folder
+from proxyd.rules.watched_folders import INBOX, Role, WatchedFolder
 from proxyd.watcher.backfill import Backfilling
 from proxyd.watcher.catch_up import CatchUp
+from proxyd.watcher.folders import WatchedFolders
+from proxyd.watcher.marking import Marking
 from proxyd.watcher.sent_copy import SentCopies
 from proxyd.watcher.session import Door, Session
 from proxyd.workers import Clock, Workers, start
@@ -35,11 +41,11 @@ from proxyd.workers import Clock, Workers, start
 log = structlog.get_logger()
 
 CHECK = 300.0  # seconds between two looks by STATUS
+LINGER = 120.0  # seconds that the connection for Sent stays after the last thing that it was needed for
+FLAGS = 30.0  # seconds from being told that flags have changed somewhere to looking for marks there
 LOOK = 180.0  # seconds between two looks while clients have all connections
 ANSWER = 4.0  # seconds for a connection to answer after the machine has slept
 AGAIN = (1.0, 5.0, 30.0)  # seconds until the next look, where mail was announced and not found, or not delivered
-
-INBOX = "INBOX"
 
 
 class _Looks:
@@ -88,12 +94,16 @@ class Mailbox:
         self._copies = SentCopies(account, journal, clock, jitter)
         self._catch_up = CatchUp(account, journal, clock, self._copies)
         self._backfilling = Backfilling(account, journal, clock, allowance, self._catch_up)
+        self._folders = WatchedFolders(account, journal, self._catch_up.positions)
+        self._marking = Marking(account, journal, clock)
         self._sessions: set[Session] = set()
+        self._flags_due = False  # something in the folder to stay in may have to be flagged
         self._sent_session: Session | None = None
         self._sent_turn = asyncio.Lock()  # one connection looks after Sent
-        self._sent_due = (
-            0.0  # when to look into Sent, where it has no connection of its own; the clock's monotonic scale
-        )
+        # Both on the clock's monotonic scale: when to look into Sent while it has no connection of its own, and until
+        # when it is to have one.
+        self._sent_due = 0.0
+        self._sent_until = 0.0
         self._stirred = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -181,15 +191,17 @@ class Mailbox:
 
     async def _keep_sent(self) -> None:
         while True:
-            if self._allowance.share < WATCHER:
+            if not self._sent_wanted():
                 await self._stirred_within(CHECK)
                 continue
             async with self._sent_turn:
-                reach = self._copies.out_of_reach
-                await self._with_session(self._watch_sent, lambda: self._allowance.share >= WATCHER, reach)
-            if self._allowance.share < WATCHER:  # the other connection looks after it from now on
-                self._sent_due = self._clock.monotonic()
-                self._stir()
+                await self._with_session(self._watch_sent, self._sent_wanted, self._copies.out_of_reach)
+            self._sent_due = self._clock.monotonic()  # the other connection looks after it from now on
+            self._stir()
+
+    def _sent_wanted(self) -> bool:
+        """Is there to be a connection that stays in Sent?"""
+        return self._allowance.share >= WATCHER and self._clock.monotonic() < self._sent_until
 
     async def _out_of_reach(self, error: ProxydError) -> None:
         """Sent copies wait for the one connection that there is."""
@@ -232,11 +244,15 @@ class Mailbox:
         while True:
             await wake.wait()
             wake.clear()
-            soon = self._account.sent_copy.settle if self._allowance.share == 0 else 0.0
-            self._sent_due = min(self._sent_due, self._clock.monotonic() + soon)
+            now = self._clock.monotonic()
+            self._sent_until = max(self._sent_until, now + LINGER)
             if self._sent_session is not None:
                 self._sent_session.nudge()
+            elif self._allowance.share >= WATCHER:
+                self._stirred.set()
             else:
+                soon = self._account.sent_copy.settle if self._allowance.share == 0 else 0.0
+                self._sent_due = min(self._sent_due, now + soon)
                 self._stir()
 
     async def _hear_of_accepted(self) -> None:
@@ -248,78 +264,130 @@ class Mailbox:
     # --- INBOX and further folders -------------------------------------------------------------------------
 
     async def _watch_incoming(self, session: Session) -> None:
-        main, *others = await self._incoming_folders(session)
-        opened = await self._look_into(session, main, others)
+        opened = await self._look_around(session)
+        if not await self._folders.notify(session):
+            log.info("the server tells of the open folder alone", account=self._address)
         checked = self._clock.monotonic()
         looks = _Looks()
         while self._allowance.share >= 1:
-            read, whole = await self._catch_up.read(session, opened, sent=False)
+            read, whole = await self._read(session, opened, Role.INCOMING)
             self._door.well()
-            left = max(checked + CHECK - self._clock.monotonic(), 0.0)
-            if self._allowance.share < WATCHER:
-                if self._sent_due <= self._clock.monotonic():
-                    await self._look_into_sent(session)
-                    opened = await session.do(Connection.examine, main)
-                    continue
-                left = min(left, self._sent_due - self._clock.monotonic())
+            if whole and await self._flagged(session, opened):
+                continue
+            now = self._clock.monotonic()
+            if (elsewhere := await self._elsewhere(session, opened)) is not None:
+                opened = elsewhere
+                continue
+            left = max(checked + CHECK - now, 0.0)
+            if self._sent_session is None:
+                left = min(left, self._sent_due - now)
+            left = min(left, self._marking.due - now)
             looks.announced(await session.park(looks.pause(read, whole, left)))
             if self._clock.monotonic() - checked >= CHECK:
-                opened = await self._check(session, opened, others)
+                opened = await self._look_around(session, opened)
                 checked = self._clock.monotonic()
+
+    async def _elsewhere(self, session: Session, opened: Opened) -> Opened | None:
+        """Whatever is to be done in other folders now; the folder to stay in, opened again, None where nothing was."""
+        told = session.take_told()
+        now = self._clock.monotonic()
+        self._marking.hint(self._folders.flagged(told.folders), now + FLAGS)
+        if told.marked:
+            await self._marking.search(session, opened)
+            self._flags_due = True
+        if told.listed:
+            return await self._look_around(session, opened, listed=True)
+        moved = [each for each in self._folders.moved(told.folders) if not self._is_sents(each)]
+        for each in moved:
+            await self._look_into(session, each)
+        searched = self._marking.take_due(now)
+        for each in self._folders.all:
+            if each.name in searched:
+                await self._look_into(session, each, read=False, searched=True)
+        looks_into_sent = self._sent_session is None and self._sent_due <= now
+        if looks_into_sent:
+            await self._look_into_sent(session)
+        if not (moved or searched or looks_into_sent or told.marked):
+            return None
+        return await session.do(Connection.examine, self._folders.main)
 
     async def _look(self, session: Session) -> None:
         """Everything once, and no IDLE."""
-        main, *others = await self._incoming_folders(session)
-        opened = await self._look_into(session, main, others)
-        await self._catch_up.read(session, opened, sent=False)
+        opened = await self._look_around(session)
+        await self._read(session, opened, Role.INCOMING)
         await self._look_into_sent(session)
         self._door.well()
 
-    async def _incoming_folders(self, session: Session) -> list[str]:
-        """The folders to read, the one to park on first. Sent is the other connection's."""
-        if self._account.watch.folders == "auto":
-            return [INBOX]
-        sent = (await self._find_sent(session)).name
-        names = [INBOX if name.upper() == INBOX else name for name in self._account.watch.folders]
-        names = [name for name in dict.fromkeys(names) if name != sent]
-        return sorted(names, key=lambda name: name != INBOX) or [INBOX]
-
-    async def _look_into(self, session: Session, main: str, others: list[str]) -> Opened:
-        """Read the others on from where they stood, then open the one to stay in."""
-        for name in others:
-            try:
-                opened = await session.do(Connection.examine, name)
-            except Refused as error:
-                log.warning("watched folder cannot be opened", account=self._address, folder=name, why=error.evidence)
-                continue
-            await self._catch_up.read(session, opened, sent=False)
-        return await session.do(Connection.examine, main)
-
-    async def _check(self, session: Session, opened: Opened, others: list[str]) -> Opened:
-        """The truth, whatever IDLE told: is the folder still the one we have open, and how do the others stand?"""
-        moved = []
-        for name in others:
-            try:
-                status = await session.do(Connection.status, name)
-            except Refused:
-                continue
-            position = await self._journal.position(self._address, name)
-            if position is None or (position.uidvalidity, position.uidnext) != (status.uidvalidity, status.uidnext):
-                moved.append(name)
-        status = await session.do(Connection.status, opened.name)
+    async def _look_around(self, session: Session, opened: Opened | None = None, *, listed: bool = False) -> Opened:
+        """The truth, whatever was told: read what has moved, and return the folder to stay in, opened anew unless the
+        one that was `opened` is still it."""
+        look = await self._folders.look(session, listed=listed)
         await self._journal.health(self._address, HealthEvent(HealthCause.SIGNED_IN, "IMAP"))  # it has answered
-        if moved or status.uidvalidity != opened.uidvalidity:
-            return await self._look_into(session, opened.name, moved)
-        await session.do(Connection.noop)
+        main = self._folders.main
+        searched = frozenset(self._marking.worth_searching(self._folders.all, look.statuses))
+        moved = frozenset(each.name for each in look.moved if not self._is_sents(each))
+        ripe = await self._marking.ripe(session)
+        for each in self._folders.all:
+            if each.name != main and (each.name in moved or each.name in searched or each.name in ripe):
+                await self._look_into(session, each, read=each.name in moved, searched=each.name in searched)
+        status = look.statuses.get(main)
+        same = status is not None and opened is not None and status.uidvalidity == opened.uidvalidity
+        if opened is None or not same or not session.selected == opened.name == main:
+            opened = await session.do(Connection.examine, main)
+        else:
+            await session.do(Connection.noop)
+        if main in searched:
+            await self._marking.search(session, opened)
+        self._flags_due = self._flags_due or main in searched or main in ripe
         return opened
+
+    def _is_sents(self, folder: WatchedFolder) -> bool:
+        """Sent is looked into by whoever settles the copies: at once, where nobody stays there."""
+        if folder.role is not Role.SENT:
+            return False
+        if self._sent_session is None:
+            self._sent_due = self._clock.monotonic()
+        return True
+
+    async def _look_into(
+        self, session: Session, folder: WatchedFolder, *, read: bool = True, searched: bool = False
+    ) -> None:
+        """Read it on from where it stood, and look for what was marked in it."""
+        opened = await self._folders.open(session, folder.name)
+        if opened is None:
+            return
+        if read:
+            await self._read(session, opened, folder.role)
+        if searched:
+            await self._marking.search(session, opened)
+        self._marking.logged(self._catch_up.take_logged())
+        await self._marking.flag(session, opened)
+
+    async def _flagged(self, session: Session, opened: Opened) -> bool:
+        """What was logged in the folder to stay in is flagged. True = it was opened anew, and is to be read on."""
+        logged = self._catch_up.take_logged()
+        self._marking.logged(logged)
+        due, self._flags_due = self._flags_due or bool(logged), False
+        return due and await self._marking.flag(session, opened)
+
+    async def _read(self, session: Session, opened: Opened, role: Role) -> tuple[int, bool]:
+        """As `CatchUp.read`, for any role but Sent's."""
+        if role is Role.MARKED:
+            return await self._marking.read(session, opened)
+        read, whole = await self._catch_up.read(session, opened, sent=False)
+        if read:  # a rule at the server may have marked it
+            await self._marking.search(session, opened)
+            self._flags_due = True
+        return read, whole
 
     # --- Sent ----------------------------------------------------------------------------------------------
 
     async def _look_into_sent(self, session: Session) -> None:
         """On a connection that is there for another folder; `_sent_due` is when it is to be done again."""
         self._sent_due = self._clock.monotonic() + CHECK
-        if self._sent_turn.locked():  # the connection that was there for it has not left yet
+        if self._sent_turn.locked():  # the other connection is on its way, or has not left yet
             return
+        self._sent_due = math.inf  # until something is due, or the server tells of something new
         async with self._sent_turn:
             opened = await self._sent_if_there(session)
             if opened is None:
@@ -327,15 +395,20 @@ class Mailbox:
             _, whole = await self._catch_up.read(session, opened, sent=True, logged=self._logs_sent(opened.name))
             due = await self._copies.settle(session, opened)
             self._copies.reopened = None
+            now = self._clock.monotonic()
+            if due is not None:
+                self._sent_until = max(self._sent_until, now + due + LINGER)
             soon = [each for each in (due, None if whole else AGAIN[1]) if each is not None]
-            self._sent_due = min([self._sent_due, *(self._clock.monotonic() + each for each in soon)])
+            self._sent_due = min([self._sent_due, *(now + each for each in soon)])
+        if self._sent_wanted():
+            self._stirred.set()
 
     async def _watch_sent(self, session: Session) -> None:
         self._sent_session = session
         try:
             opened = await self._sent_if_there(session)
-            while opened is None and self._allowance.share >= WATCHER:
-                await session.pause(CHECK)
+            while opened is None and self._sent_wanted():
+                await session.pause(min(CHECK, LINGER))
                 opened = await self._sent_if_there(session)
             if opened is not None:
                 await self._stay_in_sent(session, opened)
@@ -346,17 +419,29 @@ class Mailbox:
         logged = self._logs_sent(opened.name)
         checked = self._clock.monotonic()
         looks = _Looks()
-        while self._allowance.share >= WATCHER:
+        while self._sent_wanted():
             read, whole = await self._catch_up.read(session, opened, sent=True, logged=logged)
             due = await self._copies.settle(session, opened)
             opened, self._copies.reopened = self._copies.reopened or opened, None
             self._door.well()
-            left = max(checked + CHECK - self._clock.monotonic(), 0.0)
+            now = self._clock.monotonic()
+            if due is not None:
+                self._sent_until = max(self._sent_until, now + due + LINGER)
+            left = max(min(checked + CHECK, self._sent_until) - now, 0.0)
             pause = looks.pause(read, whole, left)
             looks.announced(await session.park(pause if due is None else min(pause, due)))
             if self._clock.monotonic() - checked >= CHECK:
-                opened = await self._check(session, opened, [])
+                opened = await self._check(session, opened)
                 checked = self._clock.monotonic()
+
+    async def _check(self, session: Session, opened: Opened) -> Opened:
+        """Is the folder still the one that we have open?"""
+        status = await session.do(Connection.status, opened.name)
+        await self._journal.health(self._address, HealthEvent(HealthCause.SIGNED_IN, "IMAP"))  # it has answered
+        if status.uidvalidity != opened.uidvalidity:
+            return await session.do(Connection.examine, opened.name)
+        await session.do(Connection.noop)
+        return opened
 
     def _logs_sent(self, name: str) -> bool:
         """Is what was sent from elsewhere logged? Sent is watched unless a list of folders leaves it out."""
@@ -365,15 +450,17 @@ class Mailbox:
 
     async def _sent_if_there(self, session: Session) -> Opened | None:
         """The Sent folder, opened. Where there is none it is made when the first copy needs it."""
-        sent = await self._find_sent(session)
+        sent = self._folders.sent if self._folders.sent.exists else await self._folders.find_sent(session)
         if not sent.exists and await self._copies.waits():
             await session.do(Connection.create, sent.name)
             log.info("sent folder created", account=self._address)
         elif not sent.exists:
             await session.do(Connection.noop)
             return None
-        await self._journal.learn(self._address, "sent_folder", sent.name)
-        return await session.do(Connection.examine, sent.name)
-
-    async def _find_sent(self, session: Session) -> SentFolder:
-        return sent_folder(await session.do(Connection.folders), self._account.sent_copy.folder)
+        if self._journal.known(self._address, "sent_folder") != sent.name:
+            await self._journal.learn(self._address, "sent_folder", sent.name)
+        try:
+            return await session.do(Connection.examine, sent.name)
+        except Refused:  # it was there when we last looked
+            sent = await self._folders.find_sent(session)
+            return await session.do(Connection.examine, sent.name)

@@ -28,7 +28,7 @@ import structlog
 from proxyd.formats.message import heading as read_heading
 from proxyd.journal import Journal
 from proxyd.model import Heading, MailboxPosition
-from proxyd.provider.imap import Connection, Opened
+from proxyd.provider.imap import Connection, Opened, Status
 from proxyd.watcher.session import Session
 from proxyd.workers import Clock
 
@@ -101,11 +101,25 @@ class Positions:
         named = {uid: self._journal.hash(read[uid].message_id) for uid in newest}
         return tuple(sorted((dict(before.anchors) | named).items())[-ANCHORS:])
 
+    async def begin(self, statuses: Mapping[str, Status]) -> None:
+        """Folders that have no position yet, and how they stand: in an account that is looked at for the first time,
+        reading begins at their end, of all with one commit, and none of them has to be opened for it."""
+        async with self._one_first:
+            now = self._clock.now()
+            last = await self._journal.last_look(self._address)
+            if last is not None and await self._journal.learned(self._address, READ_FROM):
+                return  # those are new, and mail may lie in them
+            await self._began(now, last)
+            at = now if last is None else last
+            told = {name: each for name, each in statuses.items() if each.uidvalidity and each.uidnext}
+            positions = {name: MailboxPosition(each.uidvalidity, each.uidnext, at) for name, each in told.items()}
+            await self._journal.begin_positions(self._address, positions)
+
     async def _first(self, session: Session, opened: Opened) -> MailboxPosition:
         now = self._clock.now()
         last = await self._journal.last_look(self._address)
         began = await self._began(now, last)
-        if last is None or now - began < BEGINNING:
+        if last is None:
             uid = await self._end(session, opened)
         else:
             uid = await self._since(session, opened, last, not_before=began)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from proxyd.config import Account
@@ -20,7 +20,7 @@ from proxyd.journal import Journal
 from proxyd.model import HealthCause, HealthEvent
 from proxyd.provider.allowance import Allowance
 from proxyd.provider.allowance import Place as Counted
-from proxyd.provider.imap import Connection, health_of
+from proxyd.provider.imap import Connection, Told, health_of
 from proxyd.provider.parking import Place
 from proxyd.provider.sign_in import SignIn, SignIns, once_more
 from proxyd.rules import connection as rules
@@ -58,6 +58,19 @@ class Session:
 
     def nudge(self) -> None:
         self._place.nudge()
+
+    def heed(self, folders: Iterable[str]) -> None:
+        """Being told of these wakes whoever is parked; of others the server may tell what it likes."""
+        self._connection.heeds = frozenset(folders)
+
+    def take_told(self) -> Told:
+        """What the server told by itself: of other folders, of marks."""
+        return self._connection.take_told()
+
+    @property
+    def selected(self) -> str | None:
+        """The folder that is open."""
+        return self._connection.selected
 
     def take_news(self) -> bool:
         """Whether a command's answer told of new mail beside what it was asked."""
@@ -200,7 +213,8 @@ class Door:
         except BaseException:
             counted.leave()
             raise
-        return Session(connection, lane, Place(self._reactor, self._clock), counted, self._heard)
+        parking = Place(self._reactor, self._clock, self._account.provider.idle)
+        return Session(connection, lane, parking, counted, self._heard)
 
     def _heard(self) -> None:
         self._journal.heard(self._account.address)

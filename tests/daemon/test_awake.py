@@ -75,10 +75,9 @@ async def test_a_half_open_mailbox_is_noticed_in_under_ten_seconds(tmp_path, pro
             provider.dovecot.imaps_port = port
             await w.add_contact(CUSTOMER)
             w.mailbox.start()
-            await until(lambda: between.passing == 2 or None, "two connections")
-            await w.parked()
             await w.sent(message())
-            await w.parked()
+            await until(lambda: between.passing == 2 or None, "two connections")
+            await w.parked(2)
             await w.mailbox.check()
             assert between.passing == 2, "what answers is left alone"
             assert between.swallow() == 4

@@ -172,7 +172,7 @@ async def test_stopped_it_goes_on_when_asked_again(tmp_path, server: UnrulyImap)
             await asyncio.sleep(0.01)
         so_far = len(w.timeline())
         assert so_far < 4
-        assert w.allowance.watchers == 2
+        assert w.allowance.watchers == 1
         await w.journal.backfills.ask(ADA, SINCE, False)
         going = await ended(w)
         assert w.subjects() == CONVERSATION

@@ -42,7 +42,9 @@ async def test_with_one_connection_replies_are_logged_and_copies_settled(tmp_pat
         for place in places:
             place.leave()
         await asyncio.sleep(0)
-        await w.as_time_passes(BACK_AFTER + 1, lambda: w.allowance.watchers == 2)
+        await w.as_time_passes(BACK_AFTER + 1, lambda: w.allowance.share == 2)
+        await w.sent(message("Another", id="m3@example.test"))
+        await held(w, 2)
         await w.parked(2)
 
 
@@ -64,7 +66,9 @@ async def test_with_none_there_are_short_looks(tmp_path, provider: Provider):
         for place in places:
             place.leave()
         await asyncio.sleep(0)
-        await w.as_time_passes(BACK_AFTER + 1, lambda: w.allowance.watchers == 2)
+        await w.as_time_passes(BACK_AFTER + 1, lambda: w.allowance.watchers == 1)
+        await w.sent(message("Another", id="m3@example.test"))
+        await held(w, 2)
 
 
 @on_the_loop

@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from proxyd.model import LOGGED_MARK
 from tests.clock import ManualClock
 from tests.looping import on_the_loop
 from tests.rigged import ADA, GRACE, message
@@ -83,7 +84,7 @@ class Mailbox(RuleBasedStateMachine):
     def begins(self) -> None:
         self.starts()
         assert self.daemon is not None
-        self.run(self.daemon.turn(lambda: self.server.idling() == 2, "what is there already is nobody's business"))
+        self.run(self.daemon.turn(lambda: self.server.idling() == 1, "what is there already is nobody's business"))
         self.run(self.daemon.add_contact(GRACE))
         self.sends()
 
@@ -259,7 +260,9 @@ class Mailbox(RuleBasedStateMachine):
         for folder in FOLDERS:
             there = Counter(known_id(mail.octets) for mail in server.boxes[folder].mails)
             assert there == Counter({id: n for (at, id), n in self.expected.items() if n > 0 and at == folder})
-            assert not [mail for mail in server.boxes[folder].mails if mail.flags], "marked"
+            marked = {known_id(mail.octets): mail.flags for mail in server.boxes[folder].mails if mail.flags}
+            assert set().union(*marked.values()) <= {LOGGED_MARK}, "marked"
+            assert set(marked) <= set(logged), "marked as logged, and it is not"
         copies = Counter(known_id(mail.octets) for mail in server.boxes["Sent"].mails)
         assert not [id for id, times in copies.items() if times > 1], "a Sent copy is there twice"
 

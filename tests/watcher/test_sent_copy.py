@@ -82,7 +82,7 @@ async def test_somebody_else_files_it(tmp_path, provider: Provider, filed: bytes
 async def test_filed_before_the_provider_answered_us(tmp_path, provider: Provider):
     async with watched(tmp_path, provider) as w:
         uid = provider.dovecot.append(PERSON, "Sent", message())
-        await until(lambda: idling(provider) == 2 or None, "parked")
+        await w.parked()
         id = await w.sent(message())
         row = await w.settled(id)
         assert (row["by"], row["uid"]) == ("client", uid)

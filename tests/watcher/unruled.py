@@ -109,7 +109,7 @@ async def unruled(
     try:
         if started:
             mailbox.start()
-            await desk.turn(lambda: server.idling() == 2, "parked")
+            await desk.turn(lambda: server.idling() == max(allowance.watchers, 1), "parked")
         yield desk
     finally:
         await mailbox.stop()

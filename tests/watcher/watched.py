@@ -51,16 +51,18 @@ class Watched(Desk):
         await self.journal.record(Sent(begun.id, taken, self.clock.now()))
         return begun.id
 
-    async def parked(self, connections: int = 2) -> None:
-        """Until so many connections wait in IDLE, and sleep on the clock: now it may be turned."""
+    async def parked(self, connections: int | None = None) -> None:
+        """Until so many connections (None: all that the watcher holds) wait in IDLE, and sleep on the clock: now it may
+        be turned."""
         for _ in range(10):  # a nudge that was given is heard
             await asyncio.sleep(0)
 
         def there() -> bool:
-            asleep = self.clock.sleeping(PARKED) if isinstance(self.clock, ManualClock) else connections
-            return asleep >= connections and idling(self.provider) - self.gone == connections
+            count = connections or max(self.allowance.watchers, 1)
+            asleep = self.clock.sleeping(PARKED) if isinstance(self.clock, ManualClock) else count
+            return asleep >= count and idling(self.provider) - self.gone == count
 
-        await until(lambda: there() or None, f"{connections} in IDLE")
+        await until(lambda: there() or None, f"{connections or 'all'} in IDLE")
 
     async def as_time_passes(self, seconds: float, look: Callable[[], Any], what: str = "") -> None:
         """Turn the clock by `seconds` until it is so: what waits for it may begin to wait only after it was turned."""

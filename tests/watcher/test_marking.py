@@ -1,0 +1,158 @@
+"""A message marked by hand is logged, what is logged is marked, and nothing else is ever touched. On real Dovecot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from proxyd.model import LOGGED_MARK, MARK
+from proxyd.watcher.mailbox import CHECK, FLAGS
+from proxyd.watcher.marking import PATIENCE
+from tests.looping import on_the_loop
+from tests.rigged import message
+from tests.servers.mailprovider import CUSTOMER, PERSON, Provider
+from tests.watcher.watched import Watched, commands, from_stranger, reply, until, watched
+
+STRANGER = "somebody@elsewhere.test"
+
+
+def keyword(provider: Provider, folder: str, uid: int, flag: str = MARK) -> None:
+    """As a mail client does it; opening the folder takes \\Recent off everything in it."""
+    with provider.dovecot.imap(PERSON) as imap:
+        assert imap.select(f'"{folder}"')[0] == "OK"
+        assert imap.uid("STORE", str(uid), "+FLAGS.SILENT", f"({flag})")[0] == "OK"
+
+
+def flags(provider: Provider, folder: str = "INBOX") -> list[frozenset[str]]:
+    return [each.flags for each in provider.dovecot.messages(PERSON, folder)]
+
+
+async def logged(w: Watched, count: int) -> None:
+    await until(lambda: len(w.timeline()) == count or None, f"{count} in the log")
+
+
+async def has_flags(provider: Provider, folder: str, expected: list[frozenset[str]]) -> None:
+    await until(lambda: flags(provider, folder) == expected or None, f"{expected} in {folder}")
+
+
+@on_the_loop
+async def test_a_keyword_in_the_open_folder(tmp_path, provider: Provider):
+    async with watched(tmp_path, provider, f"never_log: [{STRANGER}]\n") as w:
+        provider.dovecot.deliver(PERSON, from_stranger(1))
+        provider.dovecot.deliver(PERSON, from_stranger(2))
+        await w.parked()
+        keyword(provider, "INBOX", 2)
+        await logged(w, 1)
+        (said,) = w.timeline()
+        assert (said["message_id"], said["source"], said["direction"]) == ("<s2@elsewhere.test>", "marked", "incoming")
+        assert said["because"] == f"marked by hand: the keyword {MARK}"
+        await has_flags(provider, "INBOX", [frozenset(), frozenset({MARK, LOGGED_MARK})])
+        bodies = {each.split()[2] for each in commands(provider) if "BODY.PEEK[]" in each}
+        assert bodies == {"2"}
+        provider.dovecot.deliver(PERSON, reply(3, to="s2@elsewhere.test"), CUSTOMER)  # its thread is tracked
+        await logged(w, 2)
+        assert len({each["thread"] for each in w.timeline()}) == 1
+        stores = [each for each in commands(provider) if "STORE" in each]
+        assert stores
+        assert all(each.endswith(f"+FLAGS.SILENT ({LOGGED_MARK})") for each in stores)
+
+
+@pytest.mark.parametrize(
+    ("hide", "wait"),
+    [((), FLAGS + 1), (("NOTIFY",), CHECK + 1), (("NOTIFY", "CONDSTORE", "QRESYNC", "LIST-STATUS"), CHECK + 1)],
+    ids=["NOTIFY", "CONDSTORE", "neither"],
+)
+@on_the_loop
+async def test_a_keyword_in_another_folder(
+    tmp_path, make_provider: Callable[..., Provider], hide: Sequence[str], wait: float
+):
+    provider = make_provider(hide=hide)
+    with provider.dovecot.imap(PERSON) as imap:
+        imap.create("Projects")
+    provider.dovecot.append(PERSON, "Projects", from_stranger(), flags="\\Seen")
+    async with watched(tmp_path, provider) as w:
+        keyword(provider, "Projects", 1)
+        await w.as_time_passes(wait, lambda: len(w.timeline()) == 1)
+        assert w.timeline()[0]["source"] == "marked"
+        await has_flags(provider, "Projects", [frozenset({"\\Seen", MARK, LOGGED_MARK})])
+
+
+@pytest.mark.parametrize("hide", [(), ("NOTIFY",)], ids=["NOTIFY", "no NOTIFY"])
+@on_the_loop
+async def test_what_is_put_into_the_folder(tmp_path, make_provider: Callable[..., Provider], hide: Sequence[str]):
+    provider = make_provider(hide=hide)
+    with provider.dovecot.imap(PERSON) as imap:
+        imap.create("CRM/Log")
+    provider.dovecot.append(PERSON, "CRM/Log", from_stranger(1), flags="")  # before we ever looked: it was put there
+    async with watched(tmp_path, provider) as w:
+        await logged(w, 1)
+        own = message("Private offer", id="p@example.test", to="friend@elsewhere.test")
+        provider.dovecot.append(PERSON, "CRM/Log", own)
+        provider.dovecot.append(PERSON, "CRM/Log", from_stranger(1), flags="")  # a second copy of the same
+        if hide:
+            await w.clock.advance(CHECK + 1)
+        await logged(w, 2)
+        said = {each["message_id"]: each for each in w.timeline()}
+        assert {each["source"] for each in said.values()} == {"marked"}
+        assert said["<p@example.test>"]["direction"] == "outgoing"
+        assert said["<s1@elsewhere.test>"]["because"] == "marked by hand: put into the folder CRM/Log"
+        with provider.dovecot.imap(PERSON) as imap:
+            imap.select("CRM/Log")  # a mail client takes notice
+        await w.as_time_passes(
+            CHECK + 1, lambda: all(LOGGED_MARK in each for each in flags(provider, "CRM/Log")), "the marks"
+        )
+        assert len(flags(provider, "CRM/Log")) == 3
+        assert set().union(*flags(provider, "CRM/Log")) <= {LOGGED_MARK, "\\Seen"}
+
+
+@on_the_loop
+async def test_what_is_new_to_the_persons_client_stays_new_to_it(tmp_path, provider: Provider):
+    async with watched(tmp_path, provider) as w:
+        await w.add_contact(CUSTOMER)
+        await w.sent(message())
+        provider.dovecot.deliver(PERSON, reply())
+        await logged(w, 2)
+        await w.clock.advance(CHECK + 1)
+        await w.parked()
+        with provider.dovecot.imap(PERSON) as imap:
+            assert imap.status("INBOX", "(RECENT)")[1] == [b"INBOX (RECENT 1)"]
+            assert not any(each.startswith("SELECT") for each in commands(provider))
+            imap.select("INBOX")
+        await w.as_time_passes(CHECK + 1, lambda: flags(provider) == [frozenset({LOGGED_MARK})], "the mark")
+        provider.dovecot.deliver(PERSON, reply(2))  # opening the folder for writing lost no news
+        await logged(w, 3)
+
+
+@on_the_loop
+async def test_after_a_day_it_is_left_alone(tmp_path, provider: Provider):
+    async with watched(tmp_path, provider) as w:
+        await w.add_contact(CUSTOMER)
+        await w.sent(message())
+        provider.dovecot.deliver(PERSON, reply())
+        await logged(w, 2)
+        await w.parked()
+        await w.clock.advance(PATIENCE.total_seconds() + CHECK)
+        await w.parked()
+        await w.as_time_passes(CHECK + 1, lambda: not w.mailbox._marking._to_flag)
+        assert flags(provider) == [frozenset()]
+
+
+@on_the_loop
+async def test_switched_off_nothing_is_searched_and_nothing_marked(tmp_path, provider: Provider):
+    with provider.dovecot.imap(PERSON) as imap:
+        imap.create("CRM/Log")
+    off = "marking: {keyword: false, folder: false, flag_logged: false}\n"
+    async with watched(tmp_path, provider, off) as w:
+        await w.add_contact(CUSTOMER)
+        await w.sent(message())
+        provider.dovecot.deliver(PERSON, from_stranger())
+        keyword(provider, "INBOX", 1)
+        provider.dovecot.append(PERSON, "CRM/Log", from_stranger(2))
+        provider.dovecot.deliver(PERSON, reply())
+        await logged(w, 2)
+        await w.clock.advance(CHECK + 1)
+        await w.parked()
+        assert len(w.timeline()) == 2
+        assert not any("KEYWORD" in each or each.startswith(("SELECT", "UID STORE")) for each in commands(provider))
+        assert flags(provider) == [frozenset({MARK}), frozenset()]
