@@ -5,7 +5,7 @@ surprises is a `Problem` at its line and column, and every problem of every file
 """
 
 from proxyd.config.alerting import Alert, AlertCommand, AlertWebhook
-from proxyd.config.crm import Crm, CrmOptions, Hubspot, Jsonl, OnTheNet, Tryton, Webhook
+from proxyd.config.crm import Crm, CrmOptions, Espocrm, Hubspot, Jsonl, Odoo, OnTheNet, Tryton, Webhook
 from proxyd.config.fields import Endpoint, duration, duration_text, is_loopback, size
 from proxyd.config.loading import account_of, account_path, load, load_what_is_well
 from proxyd.config.oauth import OAuth
@@ -53,12 +53,14 @@ __all__ = [
     "Daemon",
     "Endpoint",
     "Env",
+    "Espocrm",
     "Hubspot",
     "Jsonl",
     "Keep",
     "KeyringEntry",
     "Listen",
     "OAuth",
+    "Odoo",
     "OnTheNet",
     "Places",
     "Problem",

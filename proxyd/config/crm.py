@@ -150,8 +150,31 @@ class Hubspot(OnTheNet):
     )
 
 
+class Espocrm(OnTheNet):
+    """EspoCRM: its own import of whole messages."""
+
+    url: Url = Field(description="EspoCRM's address, e.g. https://crm.example.com.")
+    key: SourceSetting = Field(default="keyring", description=f"Where the API user's key lies: {SOURCES}.")
+
+
+class Odoo(OnTheNet):
+    """Odoo: a partner for the contact, an internal note for the message, attachments."""
+
+    url: Url = Field(description="Odoo's address, e.g. https://company.odoo.com.")
+    database: Word = Field(description="The database's name.")
+    user: Word = Field(description="The login of Odoo's user for proxyd.")
+    key: SourceSetting = Field(default="keyring", description=f"Where that user's API key lies: {SOURCES}.")
+
+
 BUILT_IN: Mapping[str, type[CrmOptions]] = MappingProxyType(
-    {"webhook": Webhook, "hubspot": Hubspot, "jsonl": Jsonl, "tryton": Tryton}
+    {
+        "webhook": Webhook,
+        "hubspot": Hubspot,
+        "espocrm": Espocrm,
+        "odoo": Odoo,
+        "tryton": Tryton,
+        "jsonl": Jsonl,
+    }
 )
 
 # Adapters that copy mail for programs, not into a CRM that may have a dropbox too.

@@ -6,13 +6,22 @@ from typing import Any
 
 from proxyd.config.crm import installed
 from proxyd.crm.adapter import Adapter
+from proxyd.crm.espocrm import Espocrm
 from proxyd.crm.hubspot import Hubspot
 from proxyd.crm.jsonl import Jsonl
+from proxyd.crm.odoo import Odoo
 from proxyd.crm.tryton import Tryton
 from proxyd.crm.webhook import Webhook
 from proxyd.errors import ConfigError
 
-BUILT_IN: dict[str, type[Adapter]] = {"hubspot": Hubspot, "jsonl": Jsonl, "tryton": Tryton, "webhook": Webhook}
+BUILT_IN: dict[str, type[Adapter]] = {
+    "espocrm": Espocrm,
+    "hubspot": Hubspot,
+    "jsonl": Jsonl,
+    "odoo": Odoo,
+    "tryton": Tryton,
+    "webhook": Webhook,
+}
 
 
 def adapter_class(kind: str) -> type[Adapter]:

@@ -11,8 +11,9 @@ import base64
 from typing import Any
 
 from proxyd.config import Tryton as Settings
-from proxyd.crm.adapter import Adapter, Attachment, Direction, Limits, Person, Record, Refused, SignInRefused, Tools
+from proxyd.crm.adapter import Adapter, Attachment, Limits, Person, Record, Refused, SignInRefused, Tools
 from proxyd.crm.http import Http
+from proxyd.crm.note import note, reference, state_note
 from proxyd.errors import TryLater
 
 _FOR_GOOD = ("UserError", "UserWarning", "DomainValidationError", "SelectionValidationError")
@@ -57,14 +58,14 @@ class Tryton(Adapter):
 
     async def log_message(self, record: Record) -> str:
         party = _party(record)
-        (note,) = await self._call("ir.note.create", [{"resource": f"{PARTY},{party}", "message": note_text(record)}])
-        return f"{party}/{note}"
+        (made,) = await self._call("ir.note.create", [{"resource": f"{PARTY},{party}", "message": note(record)}])
+        return f"{party}/{made}"
 
     async def find_logged(self, record: Record) -> str | None:
         return await self._note(record.id)
 
-    async def _note(self, reference: str) -> str | None:
-        domain = [["message", "like", f"%{_reference(reference)}"]]
+    async def _note(self, id: str) -> str | None:
+        domain = [["message", "like", f"%{reference(id)}"]]
         rows = await self._call("ir.note.search_read", domain, 0, 1, [["id", "ASC"]], ["resource"])
         return f"{rows[0]['resource'].rpartition(',')[2]}/{rows[0]['id']}" if rows else None
 
@@ -75,24 +76,20 @@ class Tryton(Adapter):
             "name": attachment.name or f"attachment {attachment.n + 1}",
             "type": "data",
             "data": {"__class__": "bytes", "base64": content},
-            "description": f"{record.subject}\n{_reference(f'{record.id} {attachment.n}')}",
+            "description": f"{record.subject}\n{reference(f'{record.id} {attachment.n}')}",
         }
         (made,) = await self._call("ir.attachment.create", [values])
         return str(made)
 
     async def find_attachment(self, record: Record, remote_id: str, attachment: Attachment) -> str | None:
-        domain = [["description", "like", f"%{_reference(f'{record.id} {attachment.n}')}"]]
+        domain = [["description", "like", f"%{reference(f'{record.id} {attachment.n}')}"]]
         rows = await self._call("ir.attachment.search", domain, 0, 1, None)
         return str(rows[0]) if rows else None
 
     async def update_state(self, record: Record, remote_id: str) -> None:
-        reference = f"{record.id} {record.state}"
-        if await self._note(reference) is None:
-            text = f"This message is {record.state}: {record.subject}\nMessage-ID: <{record.message_id}>"
+        if await self._note(f"{record.id} {record.state}") is None:
             resource = f"{PARTY},{remote_id.partition('/')[0]}"
-            await self._call(
-                "ir.note.create", [{"resource": resource, "message": f"{text}\n\n{_reference(reference)}"}]
-            )
+            await self._call("ir.note.create", [{"resource": resource, "message": state_note(record)}])
 
     async def erase(self, address: str, remote_ids: tuple[str, ...]) -> str:
         party = await self.find_contact(address)
@@ -100,7 +97,7 @@ class Tryton(Adapter):
         gone = 0
         for model, field in (("ir.note", "message"), ("ir.attachment", "description")):
             of = ["OR", *([["resource", "=", f"{PARTY},{each}"]] for each in sorted(parties))]
-            found = await self._call(f"{model}.search", [of, [field, "like", f"%{_reference('%')}"]], 0, None, None)
+            found = await self._call(f"{model}.search", [of, [field, "like", f"%{reference('%')}"]], 0, None, None)
             if found:
                 await self._call(f"{model}.delete", found)
             gone += len(found)
@@ -154,22 +151,3 @@ def _party(record: Record) -> str:
     if not record.people or record.people[0].remote_id is None:
         raise Refused("nobody of the conversation is a party in Tryton, and none could be made")
     return record.people[0].remote_id
-
-
-def _reference(id: str) -> str:
-    return f"[proxyd {id}]"
-
-
-def note_text(record: Record) -> str:
-    """A message as a person reads it in Tryton's notes, our id at the end."""
-    arrow = "Sent" if record.direction is Direction.OUTGOING else "Received"
-    lines = [f"{arrow}: {record.date:%Y-%m-%d %H:%M} UTC", f"From: {_people([record.from_])}"]
-    for word, people in (("To", record.to), ("Cc", record.cc), ("Bcc", record.bcc)):
-        if people:
-            lines.append(f"{word}: {_people(people)}")
-    lines += [f"Subject: {record.subject}", "", record.text.rstrip(), "", f"Message-ID: <{record.message_id}>"]
-    return "\n".join([*lines, _reference(record.id)])
-
-
-def _people(people: Any) -> str:
-    return ", ".join(f"{each.name} <{each.address}>" if each.name else str(each.address) for each in people)
