@@ -23,6 +23,8 @@ EXIT_FAULT = 70  # EX_SOFTWARE
 COMMANDS = {
     "demo": "Show all of it on this machine: a provider, a sent message, the reply, the record.",
     "connect": "Connect the mailbox ADDRESS: find its servers, sign in, write its file.",
+    "reconnect": "Sign the account ADDRESS in anew: after a new password, or a grant that was taken back.",
+    "disconnect": "Serve the account ADDRESS no more, and remove its passwords; what was logged is kept.",
     "run": "Run the daemon in the foreground.",
     "check": "Read the configuration and print everything that is wrong in it.",
     "reload": "Let the daemon read its configuration anew.",

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -20,11 +17,11 @@ import click
 
 from proxyd.cli.client_settings import show_account_settings
 from proxyd.cli.connect_questions import SERVER, Questions, questions, server_option, source_option
-from proxyd.cli.daemon_link import NotRunning, daemon_link
+from proxyd.cli.connect_sign_in import Way
+from proxyd.cli.connect_writing import in_force, written
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import note
 from proxyd.config import (
-    Account,
     ConfigErrors,
     KeyringEntry,
     Places,
@@ -34,24 +31,17 @@ from proxyd.config import (
     account_file,
     account_of,
     account_path,
-    ensure_client_password,
     load,
     preset,
-    read_secret,
-    remove_secret,
-    replace_private,
-    write_secret,
 )
 from proxyd.config.account_file import Draft
 from proxyd.config.fields import is_mail_address
 from proxyd.config.secret_places import keyring_works
-from proxyd.errors import ConfigError, ProxydError, SignInRefused
+from proxyd.errors import ConfigError, ProxydError
 from proxyd.model import SentFolder
 from proxyd.provider.discovery import Choice, Settled, finder
 from proxyd.provider.trial import Habits, Trial
 from proxyd.workers import Workers
-
-TRIES = 3  # passwords that a person may type
 
 EPILOG = """\b
 The servers are those that the provider is known for, else those that DNS or the domain names,
@@ -88,6 +78,13 @@ class Asked:
     dropbox: str | None
     track: str
     test_mail: bool | None
+    client_id: str | None
+    client_secret_from: Source | None
+    tenant: str | None
+    flow: str
+    paste: bool
+    endpoint: tuple[str, ...]
+    scope: tuple[str, ...]
     replace: bool
     nameserver: Server | None
 
@@ -117,6 +114,18 @@ class Asked:
     callback=source_option,
     help="Where the mail client's password lies already.",
 )
+@click.option("--client-id", metavar="ID", help="Sign in by OAuth2, with the id of your own application.")
+@click.option("--client-secret-from", metavar="SOURCE", callback=source_option, help="Where its secret lies already.")
+@click.option("--tenant", help="Microsoft 365: your organisation's id or domain.")
+@click.option("--flow", type=click.Choice(["browser", "device"]), default="browser", help="How you agree.")
+@click.option("--paste", is_flag=True, help="Your browser is on another machine: paste the address that it ends at.")
+@click.option(
+    "--endpoint",
+    metavar="KEY=ADDRESS",
+    multiple=True,
+    help="Where the provider is not known: authorization_endpoint=…, token_endpoint=… and others.",
+)
+@click.option("--scope", multiple=True, help="Where the provider is not known: what to ask for.")
 @click.option(
     "--keep-in", type=click.Choice(["keyring", "file"]), help="Where proxyd keeps secrets.  [default: keyring]"
 )
@@ -149,15 +158,24 @@ def _connect(places: Places, asked: Asked, ask: Questions, workers: Workers) -> 
     if not is_mail_address(asked.address):
         raise ProxydError(f"{asked.address!r} is no mail address; accepted: an address such as ada@example.com")
     path = _path(places, asked, ask)
-    draft = _draft(places, asked, ask, workers)
-    trial, typed = _signed_in(asked, ask, draft, path, workers)
+    draft, draft_secret = _with_oauth(places, asked, ask, _draft(places, asked, ask, workers))
+    way = Way(
+        ask,
+        workers,
+        from_stdin=asked.password_stdin,
+        read=asked.password_from is not None,
+        paste=asked.paste,
+        client_secret=draft_secret,
+    )
+    signed_in = way.signed_in(account_of(account_file.text_of(draft), path))
+    trial = signed_in.trial
     note(f"Signed in to {trial.account.provider.imap.host} and {trial.account.provider.smtp.host}.")
     sent = asyncio.run(trial.imap())
     note(f"Sent folder: {sent.name} ({sent.because}).")
     draft = _habits(asked, ask, draft, trial, sent)
-    account = _written(draft, path, typed)
+    account = written(draft, path, signed_in)
     note(f"Written: {path}")
-    _in_force(places)
+    in_force(places)
     show_account_settings(places, account)
 
 
@@ -188,7 +206,7 @@ def _nobody_elses(places: Places, address: str) -> None:
 
 def _draft(places: Places, asked: Asked, ask: Questions, workers: Workers) -> Draft:
     """Everything but what only the servers can tell."""
-    keep = asked.keep_in or ("keyring" if keyring_works() else "file")
+    keep = _keep(asked)
     name = quote(asked.address.lower(), safe="@+")
     draft = Draft(
         address=asked.address,
@@ -208,6 +226,10 @@ def _draft(places: Places, asked: Asked, ask: Questions, workers: Workers) -> Dr
     if asked.imap is not None and asked.smtp is not None:
         return replace(draft, imap=asked.imap, smtp=asked.smtp)
     return _of_what_is_found(draft, asked, ask, asyncio.run(_found(asked, workers)))
+
+
+def _keep(asked: Asked) -> str:
+    return asked.keep_in or ("keyring" if keyring_works() else "file")
 
 
 def _place(named: Source | None, keep: str, folder: Path, file: str) -> Source:
@@ -267,50 +289,58 @@ def _of_preset(draft: Draft, name: str) -> Draft:
     found = preset.find(name)
     if found is None:
         raise ProxydError(f"{name!r} is no provider known by name; accepted: {', '.join(preset.presets())}")
-    if found[1].password_is:
-        note(f"The password that programs sign in with there: {found[1].password_is}")
     return replace(draft, provider=found[0], because=f"{found[0]} is known by name")
 
 
-# --- signing in --------------------------------------------------------------------------------------------------
+# --- OAuth2 ------------------------------------------------------------------------------------------------------
 
 
-def _signed_in(asked: Asked, ask: Questions, draft: Draft, path: Path, workers: Workers) -> tuple[Trial, str | None]:
-    """The account, tried at both servers, and the password where it was typed. A wrong one may be typed again."""
-    account = account_of(account_file.text_of(draft), path)
-    typed = None
-    for attempt in range(TRIES):
-        secret, typed = _password(asked, ask, account)
-        trial = Trial(account, secret, workers)
-        try:
-            asyncio.run(_both(trial))
-        except SignInRefused as error:
-            said = f"{error}: {error.evidence}" if error.evidence else str(error)
-            if typed is None or asked.password_stdin or not ask.terminal or attempt == TRIES - 1:
-                raise ProxydError(said) from None
-            note(said)
-        else:
-            return trial, typed
-    raise AssertionError("the last try raises")
+def _with_oauth(places: Places, asked: Asked, ask: Questions, draft: Draft) -> tuple[Draft, str | None]:
+    """The draft with `sign_in.oauth` where that is the way, and the client's secret where it was typed."""
+    known = preset.presets()[draft.provider] if draft.provider else None
+    client_id = asked.client_id
+    if client_id is None:
+        if known is not None and known.password_is:
+            note(f"The password that programs sign in with there: {known.password_is}")
+        by_hand = asked.password_stdin or asked.password_from is not None
+        if known is None or known.oauth is None or known.password_is or by_hand:
+            return draft, None
+        note(f"{draft.provider} takes no passwords: you sign in by OAuth2, with a client id of your own.")
+        note("docs/microsoft365.md tells how it is made.")
+        client_id = ask.line("Client id", "--client-id ID")
+    keep = _keep(asked)
+    secret, place = _client_secret(asked, ask, keep, places.config)
+    lines = [("client_id", account_file.quoted(client_id))]
+    if place is not None:
+        lines.append(("client_secret", account_file.source(place)))
+    lines += [("tenant", account_file.quoted(asked.tenant))] if asked.tenant else []
+    lines.append(("flow", asked.flow))
+    name = quote(asked.address.lower(), safe="@+")
+    lines.append(("tokens", account_file.source(_place(None, keep, places.data, f"tokens/{name}"))))
+    for each in asked.endpoint:
+        key, _, address = each.partition("=")
+        lines.append((key, account_file.quoted(address)))
+    if asked.scope:
+        lines.append(("scopes", f"[{', '.join(account_file.quoted(each) for each in asked.scope)}]"))
+    return replace(draft, oauth=tuple(lines)), secret
 
 
-async def _both(trial: Trial) -> None:
-    await trial.imap()
-    await trial.smtp()
+def _client_secret(asked: Asked, ask: Questions, keep: str, folder: Path) -> tuple[str | None, Source | None]:
+    """(typed now, where it lies)"""
+    if asked.client_secret_from is not None:
+        return None, asked.client_secret_from
+    if not ask.terminal:
+        return None, None
+    typed = click.prompt(
+        "Client secret (empty where it has none)", default="", hide_input=True, show_default=False, err=True
+    )
+    if not typed:
+        return None, None
+    name = quote(asked.address.lower(), safe="@+")
+    return typed, _place(None, keep, folder, f"secrets/{name}.oauth-client")
 
 
-def _password(asked: Asked, ask: Questions, account: Account) -> tuple[str, str | None]:
-    """The secret, and once more where it was typed now and is to be kept."""
-    what = f"the mail password of {account.address}"
-    if asked.password_stdin:
-        secret = sys.stdin.readline().rstrip("\r\n")
-        if not secret:
-            raise ProxydError(f"{what}: standard input is empty")
-        return secret, secret
-    if asked.password_from is not None:
-        return read_secret(account.sign_in.password, what), None
-    secret = ask.secret(f"Password of {account.sign_in.imap_user}", "--password-stdin or --password-from")
-    return secret, secret
+# --- a mail to oneself -------------------------------------------------------------------------------------------
 
 
 def _habits(asked: Asked, ask: Questions, draft: Draft, trial: Trial, sent: SentFolder) -> Draft:
@@ -341,77 +371,3 @@ def _tell(habits: Habits, sent: SentFolder) -> None:
         note("The provider gives sent mail another Message-ID: answers are matched by both.")
     if habits.dropbox:
         note(f"The dropbox did not take its copy: {habits.dropbox}")
-
-
-# --- what is written ---------------------------------------------------------------------------------------------
-
-
-def _written(draft: Draft, path: Path, typed: str | None) -> Account:
-    """The secrets, then the file: it comes last, and where it does not come, they go again."""
-    text = account_file.text_of(_relative(draft, path.parent.parent))
-    account = account_of(text, path)
-    with _taken_back_unless_whole() as undo:
-        source = account.sign_in.password
-        if typed is not None and isinstance(source, KeyringEntry | SecretFile):
-            _keep(undo, source, typed, f"the mail password of {account.address}")
-        if isinstance(source := account.client.password, KeyringEntry | SecretFile):
-            if not _is_there(source):
-                undo.callback(_forget, source)
-            ensure_client_password(account)
-        if path.exists():
-            before = path.with_name(f"{path.name}.before")
-            replace_private(before, path.read_bytes())
-            note(f"The old file is kept as {before}")
-        replace_private(path, text.encode())
-    return account
-
-
-@contextlib.contextmanager
-def _taken_back_unless_whole() -> Iterator[contextlib.ExitStack]:
-    with contextlib.ExitStack() as undo:
-        yield undo
-        undo.pop_all()
-
-
-def _keep(undo: contextlib.ExitStack, source: Source, secret: str, what: str) -> None:
-    if not _is_there(source):
-        undo.callback(_forget, source)
-    write_secret(source, secret, what)
-
-
-def _is_there(source: Source) -> bool:
-    if isinstance(source, SecretFile):
-        return os.path.lexists(source.file)
-    with contextlib.suppress(ConfigError):
-        read_secret(source, "an entry")
-        return True
-    return False
-
-
-def _forget(source: Source) -> None:
-    with contextlib.suppress(ConfigError):
-        remove_secret(source, "an entry")
-
-
-def _relative(draft: Draft, folder: Path) -> Draft:
-    """Files of the configuration's own folder are named from there, so that the folder may move."""
-
-    def near(source: Source) -> Source:
-        if isinstance(source, SecretFile) and source.file.is_relative_to(folder):
-            return SecretFile(file=source.file.relative_to(folder))
-        return source
-
-    return replace(draft, password=near(draft.password), client_password=near(draft.client_password))
-
-
-def _in_force(places: Places) -> None:
-    try:
-        with daemon_link(places) as link:
-            problems = link.reload()
-    except NotRunning:
-        note("The daemon is not running; start it with: proxyd run")
-        return
-    if problems:
-        note(f"Not everything is in force: {problems[0]} (see proxyd check)")
-    else:
-        note("The daemon serves the account now (proxyd status).")

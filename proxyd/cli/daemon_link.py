@@ -91,6 +91,10 @@ class DaemonLink:
             raise
         return []
 
+    def reconnect(self, account: str) -> Document:
+        """Sign it in anew, whatever was refused before."""
+        return self._ask("POST", f"accounts/{quote(account, safe='@')}/reconnect")
+
     def login_link(self, account: str | None) -> str:
         """The page's one-time link: for an account's person, None = the owner."""
         return str(self._ask("POST", "login-links", json={"account": account})["url"])

@@ -40,6 +40,7 @@ class Draft:
     smtp_user: str = ""
     dropbox: str | None = None
     track: str = "contacts"
+    oauth: tuple[tuple[str, str], ...] = ()  # key and value of sign_in.oauth as they are written; then no password
     on: str = ""  # the day, as text
 
 
@@ -54,8 +55,12 @@ def text_of(draft: Draft) -> str:
         lines.append(f"name: {quoted(draft.name)}")
     lines += ["", f"# The provider's servers: {_comment(draft.because)}."]
     lines += _provider(draft)
-    lines += ["", "# How proxyd signs in there. No password stands in this file, only where it lies."]
-    lines += ["sign_in:", *_users(draft), f"  password: {source(draft.password)}"]
+    lines += ["", "# How proxyd signs in there. No secret stands in this file, only where it lies."]
+    lines += ["sign_in:", *_users(draft)]
+    if draft.oauth:
+        lines += ["  oauth:", *(f"    {key}: {value}" for key, value in draft.oauth)]
+    else:
+        lines.append(f"  password: {source(draft.password)}")
     lines += ["", "# What your mail program logs in to proxyd with; `proxyd client-settings` shows it."]
     lines += ["client:", f"  password: {source(draft.client_password)}"]
     lines += ["", "# Which sent mail is logged: everything | contacts | marked | nothing.", f"track: {draft.track}"]

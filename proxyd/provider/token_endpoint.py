@@ -76,7 +76,7 @@ class TokenEndpoint:
     async def device_code(self) -> DeviceCode:
         """RFC 8628 section 3.1."""
         body = {"client_id": self.oauth.client_id, "scope": " ".join(self.oauth.scopes)}
-        answer = await self._post(self.oauth.device_endpoint, body)
+        answer = await self._post(self.oauth.device_endpoint, body | self._ours())
         said = _json(answer)
         if not answer.is_success or said is None:
             raise self._refused(answer)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.scenarios.new_user import NewUser
 from tests.scenarios.rig import Rig
 from tests.servers.mailprovider import Provider
+from tests.servers.resolver import Resolver
 
 QUICK = "sent_copy: {settle: 1s}\n"
 
@@ -34,3 +37,19 @@ def make_rig(make_provider: Callable[..., Provider], tmp_path_factory: pytest.Te
 def rig(make_rig: Any) -> Rig:
     made: Rig = make_rig()
     return made
+
+
+@pytest.fixture
+def make_user(make_provider: Callable[..., Provider], tmp_path: Path) -> Iterator[Callable[..., NewUser]]:
+    with contextlib.ExitStack() as running:
+
+        def make(**options: Any) -> NewUser:
+            provider = make_provider(**options)
+            services = [
+                ("_imaps._tcp", "example.test", "localhost", provider.dovecot.imaps_port),
+                ("_submissions._tcp", "example.test", "localhost", provider.postfix.smtps_port),
+            ]
+            resolver = running.enter_context(Resolver(tmp_path / "dns", srv=services))
+            return NewUser(tmp_path, provider, resolver)
+
+        yield make

@@ -206,11 +206,11 @@ class OAuthServer(Server):
 
         @app.route("/authorize", methods=["GET", "POST"])
         def authorize() -> Any:
+            grant = server.get_consent_grant(end_user=self.user)
             if flask.request.method == "GET":
-                server.get_consent_grant(end_user=self.user)
                 return PAGE.format("yes")
             user = self.user if flask.request.form.get("answer", "yes") == "yes" else None
-            return server.create_authorization_response(grant_user=user)
+            return server.create_authorization_response(grant_user=user, grant=grant)
 
         @app.route("/token", methods=["POST"])
         def token() -> Any:
