@@ -4,7 +4,7 @@
 #   make test          every check; installs the real mail servers that the tests talk to
 #   make test-clients  a Thunderbird without a screen, installed if need be, against the daemon
 #   make soak          clients that file their own copies, 200 mails in every test of them; mailbox, server, network and
-#                      kill -9 in random order, 10,000 steps
+#                      kill -9 in random order, 10,000 steps; 1,000 messages into each CRM while it fails
 #   make bench         figures: through proxyd as against direct
 #   make fuzz          every property, tried with ever more examples for 10 minutes   (ARGS=60: for an hour)
 #   make clean         forgets the virtual environment
@@ -28,6 +28,7 @@ soak: $(VENV)/ready-test
 	@tests/setup servers
 	@PROXYD_SOAK=200 $(VENV)/bin/python -m pytest --durations=5 tests/scenarios/test_uploads.py $(ARGS)
 	@PROXYD_STEPS=10000 $(VENV)/bin/python -m pytest tests/watcher/test_model.py $(ARGS)
+	@PROXYD_SOAK_CRM=1000 $(VENV)/bin/python -m pytest --durations=8 -k exactly_once tests/crm $(ARGS)
 
 bench: $(VENV)/ready-test
 	@tests/setup bench

@@ -5,8 +5,8 @@ surprises is a `Problem` at its line and column, and every problem of every file
 """
 
 from proxyd.config.alerting import Alert, AlertCommand, AlertWebhook
-from proxyd.config.crm import Crm, CrmOptions, Espocrm, Hubspot, Jsonl, Odoo, OnTheNet, Tryton, Webhook
-from proxyd.config.fields import Endpoint, duration, duration_text, is_loopback, size
+from proxyd.config.crm import Crm, CrmOptions, Espocrm, Hubspot, Jsonl, Odoo, OnTheNet, Tryton, Url, Webhook
+from proxyd.config.fields import Endpoint, FilePath, duration, duration_text, is_loopback, size
 from proxyd.config.loading import account_of, account_path, load, load_what_is_well
 from proxyd.config.oauth import OAuth
 from proxyd.config.places import Places, find_places, is_system_service
@@ -54,6 +54,7 @@ __all__ = [
     "Endpoint",
     "Env",
     "Espocrm",
+    "FilePath",
     "Hubspot",
     "Jsonl",
     "Keep",
@@ -74,6 +75,7 @@ __all__ = [
     "Source",
     "SourceSetting",
     "Tryton",
+    "Url",
     "Watch",
     "Webhook",
     "account_of",

@@ -30,7 +30,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from proxyd.config import CrmOptions as Options
-from proxyd.config import SourceSetting
+from proxyd.config import FilePath, SourceSetting, Url
 from proxyd.crm.http import Http
 from proxyd.errors import Refused, SignInRefused, TryLater
 from proxyd.model import Direction, Kind, MailAddress, State
@@ -41,6 +41,7 @@ __all__ = [
     "Adapter",
     "Attachment",
     "Direction",
+    "FilePath",
     "Kind",
     "Limits",
     "MailAddress",
@@ -53,6 +54,7 @@ __all__ = [
     "State",
     "Tools",
     "TryLater",
+    "Url",
 ]
 
 VERSION = 1  # goes up when a method or a field changes its meaning; more may be added to either at any time

@@ -119,11 +119,9 @@ class Http:
             return f"{self.host}: no connection in {CONNECT:.0f} s"
         if isinstance(error, httpx.TimeoutException):
             return f"{self.host}: no answer in {self._patience:g} s"
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, OSError):
-                return failure(cause, self.host, self._port)[1]
-            cause = cause.__cause__ or cause.__context__
+        cause = _first_cause(error)
+        if cause is not None:
+            return failure(cause, self.host, self._port)[1]
         return f"{self.host}: the connection was closed before it answered"
 
     def _refusal(self, response: httpx.Response, body: bytes) -> TryLater | Refused | SignInRefused:
@@ -137,6 +135,18 @@ class Http:
         if response.is_redirect:
             return SignInRefused(f"{self.host} points to another address ({status}); is `url` right?")
         return Refused(what, words)
+
+
+def _first_cause(error: BaseException) -> OSError | None:
+    """The system's own error, below what the libraries have wrapped around it."""
+    found: OSError | None = None
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError):
+            found = cause
+        grouped = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else None
+        cause = grouped or cause.__cause__ or cause.__context__
+    return found
 
 
 async def _bounded(response: httpx.Response, host: str) -> bytes:

@@ -1,6 +1,6 @@
 """A file with one JSON object a line: the adapter to copy, and a feed for programs of one's own.
 
-`FILE` gets one line for each contact, message and change of a state; `FILE.attachments/RECORD/N-NAME` the attachments.
+`FILE` gets one line for each message and each change of a state; `FILE.attachments/RECORD/N-NAME` the attachments.
 docs/adapters.md walks through this module.
 """
 
@@ -33,20 +33,17 @@ class Jsonl(Adapter):
         return str(self._file)
 
     async def find_contact(self, address: str) -> str | None:
-        return await self._run(_find, self._file, "contact", "address", address.lower())
+        return address.lower()  # a file has no contacts of its own: each line names its people
 
     async def create_contact(self, person: Person) -> str:
-        address = person.address.lower()
-        line = {"kind": "contact", "id": address, "address": address, "name": person.name}
-        await self._run(_append, self._file, line)
-        return address
+        return person.address.lower()
 
     async def log_message(self, record: Record) -> str:
         await self._run(_append, self._file, {"kind": "message", **document(record)})
         return record.id
 
     async def find_logged(self, record: Record) -> str | None:
-        return await self._run(_find, self._file, "message", "id", record.id)
+        return await self._run(_find, self._file, record.id)
 
     async def add_attachment(self, record: Record, remote_id: str, attachment: Attachment) -> str:
         path = self._folder / remote_id / f"{attachment.n}-{_plain(attachment.name)}"
@@ -60,7 +57,7 @@ class Jsonl(Adapter):
         await self._run(_append, self._file, {"kind": "state", "id": remote_id, "state": record.state})
 
     async def erase(self, address: str, remote_ids: tuple[str, ...]) -> str:
-        return await self._run(_erase, self._file, self._folder, address.lower(), remote_ids)
+        return await self._run(_erase, self._file, self._folder, remote_ids)
 
 
 def document(record: Record) -> dict[str, Any]:
@@ -123,8 +120,8 @@ def _lines(file: Path) -> list[dict[str, Any]]:
     return [each for each in found if isinstance(each, dict)]
 
 
-def _find(file: Path, kind: str, key: str, value: str) -> str | None:
-    return next((str(each["id"]) for each in _lines(file) if each.get("kind") == kind and each.get(key) == value), None)
+def _find(file: Path, id: str) -> str | None:
+    return next((id for each in _lines(file) if each.get("kind") == "message" and each.get("id") == id), None)
 
 
 def _write(path: Path, octets: bytes) -> None:
@@ -144,11 +141,11 @@ def _plain(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name).strip("._")[:100] or "attachment"
 
 
-def _erase(file: Path, folder: Path, address: str, remote_ids: tuple[str, ...]) -> str:
+def _erase(file: Path, folder: Path, remote_ids: tuple[str, ...]) -> str:
     kept = []
     gone = 0
     for line in _lines(file):
-        theirs = line.get("id") in remote_ids or (line.get("kind") == "contact" and line.get("address") == address)
+        theirs = line.get("id") in remote_ids
         gone += theirs
         if not theirs:
             kept.append(json.dumps(line, ensure_ascii=False))

@@ -1,7 +1,8 @@
 """Figures: what sending and reading cost through proxyd, as against direct. `make bench`, or
-`python -m tests.bench [sending|reading] [its arguments]`; without a word, both in full.
+`python -m tests.bench [sending|reading|delivery] [its arguments]`; without a word, both in full.
 
     sending   starts servers and the daemon, has the load made, prints the table
+    delivery  how many messages a second go from the outbox into a CRM
     load      the mail clients that send: a process of its own, blocking sockets, octets made beforehand
     sink      the provider's SMTP server where nothing else is wanted: TLS, AUTH, takes everything, keeps nothing
     reading   the same for IMAP: bodies, headers, signing in, idle connections; also through nginx's mail proxy
@@ -13,9 +14,9 @@ Nothing is asserted: a machine that is busy with something else tells nothing ab
 
 import sys
 
-from tests.bench import reading, sending
+from tests.bench import delivery, reading, sending
 
-PARTS = {"sending": sending.main, "reading": reading.main}
+PARTS = {"delivery": delivery.main, "sending": sending.main, "reading": reading.main}
 
 if len(sys.argv) > 1 and sys.argv[1] in PARTS:
     PARTS[sys.argv.pop(1)]()

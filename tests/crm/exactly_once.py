@@ -11,8 +11,15 @@ from pathlib import Path
 from tests.crm.delivering import Scene, letter, scene
 from tests.crm.fake import AFTER, INSTEAD, FakeCrm, Request
 
+SOAK = "PROXYD_SOAK_CRM" in os.environ  # how many messages, for `make soak`
 MESSAGES = int(os.environ.get("PROXYD_SOAK_CRM", "40"))
+PATIENCE = 200 + 4 * MESSAGES  # seconds
 There = Callable[[], list[tuple[str, list[str]]]]  # (Message-ID, its attachments' SHA-256) for each entry in the CRM
+
+
+def few(part: int) -> int:
+    """A part of the messages, where the CRM is slow; all of them in a soak."""
+    return MESSAGES if SOAK else MESSAGES // part
 
 
 def storm(seed: int, share: float = 0.25) -> Callable[[Request], str | None]:
@@ -31,7 +38,7 @@ async def play(folder: Path, crm: FakeCrm, yaml: str, there: There, *, seed: int
             await s.log(letter(n, attach=files))
         await s.begin_delivery()
         killing = asyncio.ensure_future(_kill(s, crm, dice))
-        await s.drained(60 + 2 * messages)
+        await s.drained(PATIENCE)
         killing.cancel()
         await asyncio.wait([killing])
         found = there()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.crm.delivering import letter, scene
-from tests.crm.exactly_once import play
+from tests.crm.exactly_once import PATIENCE, play
 from tests.crm.fake_espocrm import FakeEspocrm
 from tests.looping import on_the_loop
 from tests.rigged import ADA, GRACE
@@ -68,7 +68,7 @@ async def test_a_message_that_espocrm_fetched_by_itself_is_that_one(tmp_path, es
     assert espo.uploads == {}
 
 
-@on_the_loop(timeout=600)
+@on_the_loop(timeout=PATIENCE)
 async def test_exactly_once(tmp_path, espo):
     def there():
         return [(each["messageId"], each["files"]) for each in espo.emails.values()]

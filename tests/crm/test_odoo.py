@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.crm.delivering import letter, scene
-from tests.crm.exactly_once import MESSAGES, play
+from tests.crm.exactly_once import PATIENCE, few, play
 from tests.crm.fake_odoo import FakeOdoo, shown
 from tests.looping import on_the_loop
 from tests.rigged import GRACE
@@ -74,7 +74,7 @@ async def test_a_refused_key_waits_for_its_owner(tmp_path, odoo):
     assert len(odoo.rows("mail.message")) == 1
 
 
-@on_the_loop(timeout=600)
+@on_the_loop(timeout=PATIENCE)
 async def test_exactly_once(tmp_path, odoo):
     def there():
         found = []
@@ -84,7 +84,7 @@ async def test_exactly_once(tmp_path, odoo):
             found.append((re.findall(r"Message-ID: <(.*)>", shown(note))[0], hashes))
         return found
 
-    await play(tmp_path, odoo, entry(tmp_path, odoo), there, seed=55, messages=max(MESSAGES // 2, 20))
+    await play(tmp_path, odoo, entry(tmp_path, odoo), there, seed=55, messages=few(2))
     assert len(odoo.rows("res.partner")) == 1
     assert len(odoo.rows("ir.attachment")) == sum(
         len(each.get("attachment_ids", ())) for each in odoo.rows("mail.message")

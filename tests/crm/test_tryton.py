@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.crm.delivering import letter, scene
-from tests.crm.exactly_once import MESSAGES, play
+from tests.crm.exactly_once import PATIENCE, few, play
 from tests.crm.relayed import Relayed
 from tests.looping import on_the_loop
 from tests.rigged import GRACE
@@ -90,7 +90,7 @@ async def test_a_wrong_password_waits_for_its_owner(tmp_path, tryton):
         assert len(tryton.records("ir.note", "id")) == 1
 
 
-@on_the_loop(timeout=600)
+@on_the_loop(timeout=PATIENCE)
 async def test_exactly_once(tmp_path, tryton):
     def there():
         hashes: dict[str, list[str]] = {}
@@ -105,5 +105,5 @@ async def test_exactly_once(tmp_path, tryton):
         return found
 
     with Relayed(tryton.port) as way:
-        await play(tmp_path, way, entry(tryton, way.url), there, seed=8, messages=max(MESSAGES // 5, 8))
+        await play(tmp_path, way, entry(tryton, way.url), there, seed=8, messages=few(5))
     assert len(tryton.records("party.party", "id")) == 1

@@ -16,7 +16,7 @@ from proxyd.crm.webhook import key_of, signature
 from proxyd.errors import SignInRefused
 from proxyd.workers import SystemClock
 from tests.crm.delivering import letter, scene
-from tests.crm.exactly_once import play
+from tests.crm.exactly_once import PATIENCE, play
 from tests.crm.fake import Receiver
 from tests.looping import on_the_loop
 from tests.rigged import ADA, GRACE
@@ -94,7 +94,7 @@ async def test_a_secret_that_is_none_is_said_and_nothing_is_sent(tmp_path, recei
         assert len(receiver.of("message.logged")) == 1
 
 
-@on_the_loop(timeout=300)
+@on_the_loop(timeout=PATIENCE)
 async def test_exactly_once(tmp_path, receiver):
     def there():
         files = {each["id"]: [] for each in receiver.of("message.logged")}
