@@ -160,7 +160,7 @@ def _disposition(octets: bytes) -> Iterator[RecipientStatus]:
 
 _ID_LINE = re.compile(r"^[ \t>|]{0,20}message-id[ \t]*:[ \t]*(?:\n[ \t>|]{1,20})?<([^<>\s]{1,400})>", re.I | re.M)
 _RETURNED = re.compile(
-    r"^(?:-{2,}[ -]*(?:below this line|this is a copy|original message|the original|unsent message|returned message"
+    r"^(?:--[ -]*+(?:below this line|this is a copy|original message|the original|unsent message|returned message"
     r"|message header|the header|included is|headers? )|[ \t>|]{0,20}(?:return-path|received)[ \t]*:)",
     re.I | re.M,
 )

@@ -11,12 +11,16 @@ order and only as far as needed:
 3. where there is no such part (qmail, old Exim, Domino, gateways): the server is asked whether the message holds the id
    of one of the newest tracked messages. Nothing of it is fetched unless it says yes.
 
+However many reports a batch holds (backscatter comes by the hundred), it costs a handful of commands.
+
 Only what is about a tracked message is fetched as a whole. Of other people's bounces nothing is kept, and no text read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
@@ -43,8 +47,8 @@ PARTS = ("2.MIME", "3.MIME", "4.MIME")
 IDS = "HEADER.FIELDS (MESSAGE-ID X-MICROSOFT-ORIGINAL-MESSAGE-ID X-GOOGLE-ORIGINAL-MESSAGE-ID)"
 HEAD = "<0.16384>"  # of a part that is nothing but fields
 
-SINCE = timedelta(days=30)  # no server keeps trying for longer: of older mail nothing is to be expected
-NEWEST = 200  # tracked ids that a message without a readable part is searched for
+SINCE = timedelta(days=365)  # nobody reports on what is older
+NEWEST = 200  # tracked ids that messages without a readable part are searched for
 AT_ONCE = 50  # of them in one command
 
 
@@ -70,57 +74,78 @@ class Reports:
     async def _ask(self, session: Session, uids: Sequence[int], newest: Sequence[str]) -> None:
         maybe = await session.do(Connection.any_of, uids, MAYBE)
         named = await self._named_by_parts(session, maybe)
+        held = await self._held(session, [uid for uid in maybe if uid not in named], newest)
+        named |= {uid: [id] for uid, id in held.items()}
         known = await self._journal.tracked(self._address, (id for ids in named.values() for id in ids))
         for uid, ids in named.items():
-            for id in ids:
-                if id in known and known[id].outgoing:
-                    self._found[uid] = ThreadMatch(known[id].message, known[id].thread, f"it reports on <{id}>")
-                    break
-        for uid in maybe:
-            if uid in named or (held := await self._held(session, uid, newest)) is None:
-                continue
-            (found,) = (await self._journal.tracked(self._address, [held])).values()
-            self._found[uid] = ThreadMatch(found.message, found.thread, f"it reports on <{held}>")
+            id = next((each for each in ids if each in known and known[each].outgoing), None)
+            if id is not None:
+                self._found[uid] = ThreadMatch(known[id].message, known[id].thread, f"it reports on <{id}>")
 
-    async def _named_by_parts(self, session: Session, uids: Sequence[int]) -> Mapping[int, Iterable[str]]:
+    async def _named_by_parts(self, session: Session, uids: Sequence[int]) -> dict[int, list[str]]:
         """The ids that the parts of each multipart/report name; a message without such a part is missing."""
         types = await session.do(Connection.fields, uids, ["CONTENT-TYPE"])
         reports = [uid for uid, octets in types.items() if read_heading(octets).content_type == "multipart/report"]
-        named: dict[int, Iterable[str]] = {}
-        for uid in reports:
-            try:
-                parts = (await session.do(Connection.sections, [uid], PARTS)).get(uid, {})
-                ids: list[str] = []
-                for name, header in parts.items():
-                    ids += await self._ids_of_part(session, uid, name.partition(".")[0], header)
-            except Refused:  # some servers say no to a part that is not there
-                continue
-            if ids:
-                named[uid] = ids
+        asked: dict[str, dict[int, Part]] = {}  # section → what it is in which message
+        for uid, parts in (await self._sections(session, reports, PARTS)).items():
+            for name, header in parts.items():
+                if (found := _of_interest(name.partition(".")[0], header)) is not None:
+                    asked.setdefault(found.section, {})[uid] = found
+        named: dict[int, list[str]] = {}
+        for section, of in asked.items():
+            for uid, octets in (await self._sections(session, sorted(of), [section])).items():
+                ids = reported_ids(of[uid].type, of[uid].header, octets[section]) if uid in of else ()
+                if ids:
+                    named.setdefault(uid, []).extend(ids)
         return named
 
-    async def _ids_of_part(self, session: Session, uid: int, number: str, header: bytes) -> Sequence[str]:
-        type = read_heading(header).content_type
-        if type in MESSAGE_TYPES:
-            section = f"{number}.{IDS}"
-        elif type in HEADER_TYPES or type in RECEIPT_TYPES:
-            section = f"{number}{HEAD}"
-        else:
-            return ()
-        octets = (await session.do(Connection.sections, [uid], [section])).get(uid, {}).get(section, b"")
-        return reported_ids(type, b"" if type in MESSAGE_TYPES else header, octets)
+    async def _sections(
+        self, session: Session, uids: Sequence[int], names: Sequence[str]
+    ) -> dict[int, dict[str, bytes]]:
+        """In one command; one by one where the server says no because one of the messages has no such part."""
+        try:
+            return await session.do(Connection.sections, uids, names)
+        except Refused:
+            found: dict[int, dict[str, bytes]] = {}
+            for uid in uids:
+                with contextlib.suppress(Refused):
+                    found |= await session.do(Connection.sections, [uid], names)
+            return found
 
-    async def _held(self, session: Session, uid: int, newest: Sequence[str]) -> str | None:
-        """The first of these ids that the message holds, as its server says."""
+    async def _held(self, session: Session, uids: Sequence[int], newest: Sequence[str]) -> dict[int, str]:
+        """Which of these messages hold one of these ids, as their server says, and which."""
+        found: dict[int, str] = {}
         for start in range(0, len(newest), AT_ONCE):
+            left = [uid for uid in uids if uid not in found]
             asked = newest[start : start + AT_ONCE]
-            if not await self._holds_any(session, uid, asked):
-                continue
-            while len(asked) > 1:
-                half = asked[: len(asked) // 2]
-                asked = half if await self._holds_any(session, uid, half) else asked[len(half) :]
-            return asked[0]
-        return None
+            for uid in await self._holding(session, left, asked):
+                found[uid] = await self._which(session, uid, asked)
+        return found
 
-    async def _holds_any(self, session: Session, uid: int, ids: Sequence[str]) -> bool:
-        return bool(await session.do(Connection.any_of, [uid], [("TEXT", f"<{id}>") for id in ids]))
+    async def _which(self, session: Session, uid: int, ids: Sequence[str]) -> str:
+        """The one of these ids that the message holds."""
+        while len(ids) > 1:
+            half = ids[: len(ids) // 2]
+            ids = half if await self._holding(session, [uid], half) else ids[len(half) :]
+        return ids[0]
+
+    async def _holding(self, session: Session, uids: Sequence[int], ids: Sequence[str]) -> list[int]:
+        return await session.do(Connection.any_of, uids, [("TEXT", f"<{id}>") for id in ids])
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a report that names what it is about: its media type, what is to be read of it, its MIME header."""
+
+    type: str
+    section: str
+    header: bytes
+
+
+def _of_interest(number: str, header: bytes) -> Part | None:
+    type = read_heading(header).content_type
+    if type in MESSAGE_TYPES:
+        return Part(type, f"{number}.{IDS}", b"")
+    if type in HEADER_TYPES or type in RECEIPT_TYPES:
+        return Part(type, f"{number}{HEAD}", header)
+    return None

@@ -13,6 +13,8 @@ it. All of them answer a mail of their own: `Offer`, from ada@example.test to `t
 the Message-ID `id:` (default: offer-{n}@example.test), for which the provider answered 250 `reply:` and filed a copy in
 Sent with the id `sent-copy:`. `{n}` is the entry's number, `{n:012}` with twelve digits, `{base64:…}` encodes.
 
+`hidden-by:` names servers that do not show what an entry is known by.
+
 `must:` is one of nothing | answer | automatic | bounce | delay | delivered | read | deleted; behind semicolons what
 became of it for whom (`grace@customer.test failed 5.1.1`), `participant unknown`, `attachment TYPE`.
 """
@@ -52,6 +54,7 @@ class Answer:
     to: tuple[str, ...]
     reply: str
     sent_copy: str
+    hidden_by: str
     return_path: str
     octets: bytes
 
@@ -91,6 +94,7 @@ def _answer(n: int, family: str, entry: str) -> Answer:
         to=tuple(said.get("to", "grace@customer.test").split(", ")),
         reply=said.get("reply", "2.0.0 OK queued as 4711"),
         sent_copy=said.get("sent-copy", ""),
+        hidden_by=said.get("hidden-by", ""),
         return_path=return_path.removeprefix("Return-Path: "),
         octets=octets.encode(encoding),
     )

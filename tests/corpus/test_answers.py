@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +20,11 @@ from proxyd.store import tables
 from tests.corpus.reading import KINDS, Answer, answers
 from tests.looping import on_the_loop
 from tests.rigged import message
-from tests.servers.mailprovider import PERSON, Provider
+from tests.servers.courier import Courier
+from tests.servers.cyrus import Cyrus
+from tests.servers.mailprovider import PASSWORD, PERSON, Provider
+from tests.watcher.test_courier import AtCourier
+from tests.watcher.test_cyrus import AtCyrus
 from tests.watcher.watched import Watched, commands, until, watched
 
 OFFER = KnownMessage("offer", "thread")
@@ -77,30 +83,70 @@ def logged_as(answer: Answer, timeline: list[dict[str, Any]]) -> dict[str, Any] 
     return None
 
 
-@on_the_loop(timeout=120)
-async def test_all_of_them_in_one_mailbox(tmp_path, provider: Provider):
-    async with watched(tmp_path, provider, "sent_copy: {of: nothing}\n") as w:
+async def judged(tmp_path: Path, server: Any, name: str, deliver: Callable[[Answer], None]) -> list[str]:
+    """Send every offer, deliver every answer, let the watcher read; what is wrong then."""
+    shown = [answer for answer in answers() if name not in answer.hidden_by]
+    naming = [answer for answer in shown if answer.must != "nothing"]
+    settings = "sent_copy: {of: nothing}\nsuggestions: false\n"
+    async with watched(tmp_path, server, settings, started=False) as w:
         await w.add_contact("grace@customer.test", "mary@customer.test")
-        offers = {answer.name: await send(w, answer) for answer in answers()}
-    for answer in answers():
-        provider.dovecot.deliver(PERSON, answer.octets, answer.return_path)
-    async with watched(tmp_path, provider, "sent_copy: {of: nothing}\n") as w:
+        w.mailbox.start()
+        await until(lambda: w.rows(tables.positions) or None, "a position", within=30)
+        offers = {answer.name: await send(w, answer) for answer in shown}
+    for answer in shown:
+        deliver(answer)
+    async with watched(tmp_path, server, settings, started=False) as w:
+        w.mailbox.start()
 
-        def counted() -> list[dict[str, Any]] | None:
-            everything = w.timeline()
-            incoming = [each for each in everything if each["direction"] == "incoming"]
-            return everything if len(incoming) >= len(WITH_ID) else None
+        def incoming() -> list[dict[str, Any]]:
+            return [each for each in w.timeline() if each["direction"] == "incoming"]
 
         with contextlib.suppress(AssertionError):  # which ones are missing is said below
-            await until(counted, "every answer", within=60)
+            await until(lambda: len(incoming()) >= len(naming) or None, "every answer", within=60)
         await until(lambda: all(row["body"] for row in w.rows(tables.messages)) or None, "every text", within=30)
         everything = w.timeline()
-        wrong = [problem for answer in answers() for problem in problems(answer, offers[answer.name], everything)]
-        assert not wrong, "\n".join(wrong)
-        assert len([each for each in everything if each["direction"] == "incoming"]) == len(WITH_ID)
-        whole = {each.split()[2] for each in commands(provider) if "BODY.PEEK[]" in each}
-        assert len(whole) == len(WITH_ID), "nothing of other mail is asked for"
-        assert not any(each.flags for each in provider.dovecot.messages(PERSON))
+        wrong = [problem for answer in shown for problem in problems(answer, offers[answer.name], everything)]
+        if len(incoming()) != len(naming):
+            wrong.append(f"{len(incoming())} are logged, {len(naming)} name a tracked message")
+        return wrong
+
+
+@on_the_loop(timeout=180)
+async def test_all_of_them_in_one_mailbox(tmp_path: Path, provider: Provider):
+    wrong = await judged(
+        tmp_path,
+        provider,
+        "dovecot",
+        lambda answer: provider.dovecot.deliver(PERSON, answer.octets, answer.return_path),
+    )
+    assert not wrong, "\n".join(wrong)
+    whole = {each.split()[2] for each in commands(provider) if "BODY.PEEK[]" in each}
+    assert len(whole) == len(WITH_ID), "nothing of other mail is asked for"
+    assert not any(each.flags for each in provider.dovecot.messages(PERSON))
+
+
+@pytest.mark.servers
+@on_the_loop(timeout=180)
+async def test_all_of_them_at_courier(tmp_path: Path, server_folder: Path):
+    with Courier(server_folder / "courier", users={PERSON: PASSWORD}, folders=("Sent",)) as courier:
+        at: Any = AtCourier(courier, tmp_path)
+
+        def deliver(answer: Answer) -> None:
+            courier.deliver(PERSON, f"Return-Path: {answer.return_path}\r\n".encode() + answer.octets)
+
+        wrong = await judged(tmp_path, at, "courier", deliver)
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.servers
+@on_the_loop(timeout=180)
+async def test_all_of_them_at_cyrus(tmp_path: Path, server_folder: Path):
+    with Cyrus(server_folder / "cyrus", users={PERSON: PASSWORD}, folders={"Sent": "sent"}) as cyrus:
+        at: Any = AtCyrus(cyrus, tmp_path)
+        wrong = await judged(
+            tmp_path, at, "cyrus", lambda answer: cyrus.deliver(PERSON, answer.octets, answer.return_path)
+        )
+    assert not wrong, "\n".join(wrong)
 
 
 def problems(answer: Answer, offer: str, timeline: list[dict[str, Any]]) -> list[str]:

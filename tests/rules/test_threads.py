@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxyd.model import Heading, ThreadMatch
-from proxyd.rules.threads import KnownMessage, match, named_ids
+from proxyd.rules.threads import KnownMessage, id_key, match, named_ids
 
 KNOWN = {
     "root@x": KnownMessage("01A", "01A"),
@@ -60,3 +60,19 @@ def test_the_subject_is_never_a_condition() -> None:
 def test_named_ids_are_each_named_once_in_order() -> None:
     heading = Heading(in_reply_to=("c", "x"), references=("a", "b", "c"))
     assert named_ids(heading) == ("c", "x", "b", "a")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("A@Example.COM", "A@example.com", True),
+        ("A@example.com", "a@example.com", False),
+        ("no-at-sign", "NO-AT-SIGN", False),
+        ("0102-00@eu-west-1.amazonses.com", "0102-00@email.amazonses.com", True),
+        ("0102-00@amazonses.com.evil.test", "0102-00@email.amazonses.com", False),
+        ("a@b@C", "a@b@c", True),
+    ],
+)
+def test_two_spellings_of_one_id(one: str, other: str, same: bool) -> None:
+    assert (id_key(one) == id_key(other)) is same
+    assert id_key(id_key(one)) == id_key(one)
