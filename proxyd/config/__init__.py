@@ -5,7 +5,20 @@ surprises is a `Problem` at its line and column, and every problem of every file
 """
 
 from proxyd.config.alerting import Alert, AlertCommand, AlertWebhook
-from proxyd.config.crm import Crm, CrmOptions, Espocrm, Hubspot, Jsonl, Odoo, OnTheNet, Tryton, Url, Webhook
+from proxyd.config.crm import (
+    Crm,
+    CrmOptions,
+    Espocrm,
+    Hubspot,
+    Jsonl,
+    Odoo,
+    OnTheNet,
+    Pipedrive,
+    Salesforce,
+    Tryton,
+    Url,
+    Webhook,
+)
 from proxyd.config.fields import Endpoint, FilePath, duration, duration_text, is_loopback, size
 from proxyd.config.loading import account_of, account_path, load, load_what_is_well
 from proxyd.config.oauth import OAuth
@@ -63,9 +76,11 @@ __all__ = [
     "OAuth",
     "Odoo",
     "OnTheNet",
+    "Pipedrive",
     "Places",
     "Problem",
     "Provider",
+    "Salesforce",
     "SecretFile",
     "Sending",
     "SentCopy",

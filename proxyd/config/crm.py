@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, PlainValidator, ValidationInfo, WithJsonSchema, create_model
@@ -83,6 +83,12 @@ Owners = Annotated[
 def _api(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"v3|20[0-9]{2}-[0-9]{2}", value):
         raise NotAccepted("v3, or a date such as 2026-03 (in quotes)")
+    return value
+
+
+def _release(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9]{2,3}\.0", value):
+        raise NotAccepted('a version such as "60.0", in quotes')
     return value
 
 
@@ -166,12 +172,35 @@ class Odoo(OnTheNet):
     key: SourceSetting = Field(default="keyring", description=f"Where that user's API key lies: {SOURCES}.")
 
 
+class Salesforce(OnTheNet):
+    """Salesforce: an EmailMessage with its people and files, or a Task."""
+
+    url: Url = Field(description="Your My Domain address, e.g. https://company.my.salesforce.com.")
+    api: Annotated[str, PlainValidator(_release), WithJsonSchema({"type": "string", "pattern": "^[0-9]{2,3}[.]0$"})] = (
+        Field(default="60.0", description="The version of its REST API, in quotes.")
+    )
+    client_id: Word = Field(description="The connected app's consumer key.")
+    client_secret: SourceSetting = Field(default="keyring", description=f"Where its consumer secret lies: {SOURCES}.")
+    log_as: Literal["email", "task"] = Field(
+        default="email", description="email = EmailMessage; task = a Task, where Enhanced Email is switched off."
+    )
+
+
+class Pipedrive(OnTheNet):
+    """Pipedrive: a person for the contact, an activity for the message, files."""
+
+    url: Url = Field(default="https://api.pipedrive.com", description="Pipedrive's API, or your company's address.")
+    token: SourceSetting = Field(default="keyring", description=f"Where the API token lies: {SOURCES}.")
+
+
 BUILT_IN: Mapping[str, type[CrmOptions]] = MappingProxyType(
     {
         "webhook": Webhook,
         "hubspot": Hubspot,
         "espocrm": Espocrm,
         "odoo": Odoo,
+        "salesforce": Salesforce,
+        "pipedrive": Pipedrive,
         "tryton": Tryton,
         "jsonl": Jsonl,
     }

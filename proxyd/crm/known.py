@@ -10,6 +10,8 @@ from proxyd.crm.espocrm import Espocrm
 from proxyd.crm.hubspot import Hubspot
 from proxyd.crm.jsonl import Jsonl
 from proxyd.crm.odoo import Odoo
+from proxyd.crm.pipedrive import Pipedrive
+from proxyd.crm.salesforce import Salesforce
 from proxyd.crm.tryton import Tryton
 from proxyd.crm.webhook import Webhook
 from proxyd.errors import ConfigError
@@ -19,6 +21,8 @@ BUILT_IN: dict[str, type[Adapter]] = {
     "hubspot": Hubspot,
     "jsonl": Jsonl,
     "odoo": Odoo,
+    "pipedrive": Pipedrive,
+    "salesforce": Salesforce,
     "tryton": Tryton,
     "webhook": Webhook,
 }

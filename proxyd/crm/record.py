@@ -43,7 +43,7 @@ def record_of(logged: LoggedMessage, account: Account, options: CrmOptions, limi
         to=to,
         cc=cc,
         bcc=bcc,
-        subject=crm_entry.cut(document["subject"], limits.subject),
+        subject=crm_entry.line(document["subject"], limits.subject),
         text=crm_entry.cut(logged.body.text, limits.text, note),
         new_text=crm_entry.cut(logged.body.new_text, limits.text),
         owner=crm_entry.owner(options.owners, from_.address, (each.address for each in (*to, *cc)), account.address),

@@ -71,6 +71,11 @@ def cut(text: str, limit: int | None, note: str = "") -> str:
     return text[:room] + gone + note if room > 0 else text[: max(limit - 1, 0)] + "…"
 
 
+def line(text: str, limit: int | None) -> str:
+    """A subject: at most `limit` characters, with an ellipsis where something was cut."""
+    return text if limit is None or len(text) <= limit else text[: limit - 1] + "…"
+
+
 def left_out(names: Iterable[tuple[str, int]], limit: int) -> str:
     """Said at the end of the text: the attachments that the CRM does not take, with their sizes in octets."""
     listed = ", ".join(f"{name or 'without a name'} ({size / 1_000_000:.1f} MB)" for name, size in names)

@@ -64,6 +64,12 @@ def test_without_a_limit_nothing_is_cut() -> None:
     assert crm_entry.cut("x" * 9000, None, "y") == "x" * 9000 + "y"
 
 
+def test_a_subject_that_is_cut() -> None:
+    assert crm_entry.line("Offer", 5) == "Offer"
+    assert crm_entry.line("Offers", 5) == "Offe…"
+    assert crm_entry.line("Offers", None) == "Offers"
+
+
 def test_what_is_left_out_is_named() -> None:
     said = crm_entry.left_out([("a.iso", 30_000_000), ("", 26_000_000)], 25_000_000)
     assert "larger than 25.0 MB: a.iso (30.0 MB), without a name (26.0 MB)" in said
