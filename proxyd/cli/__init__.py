@@ -40,6 +40,7 @@ COMMANDS = {
     "explain": "Tell why a message was or was not logged, and what became of it.",
     "web": "Print the link that opens the page, signed in; on a terminal, open it.",
     "token": "The HTTP API's tokens: make, list, revoke.",
+    "rekey": "Give the store another key.",
     "client-settings": "Print what a mail client is to be set to.",
     "trust": "Whether this machine trusts the certificate of proxyd: install, remove, show.",
 }

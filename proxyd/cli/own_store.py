@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from proxyd.config import Places, store_key
+from proxyd.config import Places
 from proxyd.errors import ConfigError
 from proxyd.store.database import Database
+from proxyd.store.opening import opened
 from proxyd.web import answers, answers_search, answers_suggestions, answers_tokens
 from proxyd.web.answers import Document
 from proxyd.web.troubles import troubles
@@ -75,7 +76,7 @@ def open_store(places: Places) -> Iterator[Database]:
         places.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"the data folder {places.data} cannot be made: {error.strerror}") from None
-    database = Database(places.data, store_key(places.data))
+    database = opened(places.data)
     try:
         yield database
     finally:

@@ -32,7 +32,7 @@ def store_key(data: Path, *, store: str = STORE_FILE, env: Mapping[str, str] | N
 
     `store` is the store's file name: once that file is there, no key is ever made. Raises ConfigError.
     """
-    found = _from_credential(os.environ if env is None else env)
+    found = credential_key(os.environ if env is None else env)
     if found is None:
         found = _from_file(data / KEY_FILE)
     if found is not None:
@@ -55,7 +55,8 @@ def make_key_file(data: Path) -> bytes:
     return found
 
 
-def _from_credential(env: Mapping[str, str]) -> bytes | None:
+def credential_key(env: Mapping[str, str]) -> bytes | None:
+    """The one that systemd hands over. Raises ConfigError."""
     folder = env.get("CREDENTIALS_DIRECTORY")
     if not folder:
         return None
@@ -66,7 +67,7 @@ def _from_credential(env: Mapping[str, str]) -> bytes | None:
             continue
         except OSError as error:
             raise ConfigError(f"{WHAT}: the credential {name} cannot be read: {error.strerror}") from None
-        return _key(octets, f"the credential {name}")
+        return key_of(octets, f"the credential {name}")
     return None
 
 
@@ -78,16 +79,21 @@ def _from_file(path: Path) -> bytes | None:
             octets = file.read(1024)
     except ConfigError as error:
         raise ConfigError(f"{WHAT}: {error}") from None
-    return _key(octets, f"the file {shown(str(path), 200)}")
+    return key_of(octets, f"the file {shown(str(path), 200)}")
+
+
+def keyring_entry(data: Path) -> str:
+    """Under which name the keyring has it."""
+    return f"store-key {data.resolve()}"
 
 
 def _from_keyring(data: Path, store: str) -> bytes:
-    entry = f"store-key {data.resolve()}"
+    entry = keyring_entry(data)
     exists = os.path.lexists(data / store)
     try:
         found = desktop_keyring.read("proxyd", entry, WHAT)
         if found is not None:
-            return _key(found.encode(), f"the keyring's entry {shown(entry, 200)}")
+            return key_of(found.encode(), f"the keyring's entry {shown(entry, 200)}")
         if not exists:
             fresh = secrets.token_hex(KEY_SIZE)
             desktop_keyring.write("proxyd", entry, fresh, WHAT)
@@ -108,7 +114,7 @@ def _from_keyring(data: Path, store: str) -> bytes:
     )
 
 
-def _key(octets: bytes, place: str) -> bytes:
+def key_of(octets: bytes, place: str) -> bytes:
     """32 octets as they are, or written as hex or base64."""
     if len(octets) == KEY_SIZE:
         return octets

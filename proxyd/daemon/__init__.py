@@ -16,12 +16,12 @@ from typing import Any
 
 import structlog
 
-from proxyd.config import ConfigErrors, Places, load_what_is_well, store_key
+from proxyd.config import ConfigErrors, Places, load_what_is_well
 from proxyd.daemon.event_log import Priority, is_journal
 from proxyd.daemon.exit_codes import EX_CONFIG
 from proxyd.daemon.listeners import handed_over
 from proxyd.errors import ConfigError
-from proxyd.store.database import Database
+from proxyd.store.opening import opened
 from proxyd.workers import start
 
 __all__ = ["run"]
@@ -39,7 +39,7 @@ def run(places: Places) -> int:
     try:
         settings, problems = load_what_is_well(places.config)
         places.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        database = Database(places.data, store_key(places.data))
+        database = opened(places.data)
     except ConfigErrors as errors:
         print(*errors.problems, sep="\n", file=sys.stderr)  # noqa: T201
         return EX_CONFIG

@@ -24,6 +24,7 @@ from sqlcipher3 import dbapi2 as sqlcipher
 
 from proxyd.errors import ConfigError, TryLater
 from proxyd.rules.threads import id_key
+from proxyd.store import mailboxes
 from proxyd.store.schema import bring_up_to_date
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ BUSY = 10.0  # seconds that one process waits for another's transaction
 MOST_JOBS = 256  # in one commit
 CACHE = 2048  # KiB for each connection; SQLCipher's own default is 8 MB
 CHECKPOINT_PAGES = 4000  # 32 MB of write-ahead log
+HASH_KEY = ("", "hash_key")  # the fact under which the key of the hashes is kept, once the store's own was changed
 WRITE = "BEGIN IMMEDIATE"  # takes the lock at once: a transaction that reads first and writes later may not get it
 
 
@@ -91,6 +93,8 @@ class Database:
                 assert raw is not None
                 raw.execute("PRAGMA journal_mode = WAL")
                 bring_up_to_date(connection)
+                kept = mailboxes.fact(connection, *HASH_KEY)
+                self._hash_key = bytes.fromhex(kept) if kept else self._hash_key
         except (sa.exc.DatabaseError, sqlcipher.DatabaseError) as error:
             raise ConfigError(
                 f"{self._path}: cannot be opened: it is not a store, or this is not the key it was made with"
@@ -100,6 +104,29 @@ class Database:
     def hash_id(self, message_id: str) -> str:
         """A keyed hash of its normal form: without the store's key nobody can try addresses or ids against it."""
         return hmac.digest(self._hash_key, id_key(message_id).encode("utf-8", "surrogateescape"), "sha256").hex()[:40]
+
+    def rekey(self, key: bytes) -> None:
+        """Encrypt everything with another 32-octet `key`; nobody else may have the store open. The keyed hashes stay
+        what they are: their own key is kept in the store from now on.
+
+        One transaction with a rollback journal, not the write-ahead log, in which pages of both keys would lie: a crash
+        leaves all of the old or all of the new. Raises TryLater where somebody else has it open.
+        """
+        with self.writing() as connection:
+            mailboxes.set_fact(connection, *HASH_KEY, self._hash_key.hex())
+        self._engine.dispose()
+        with _alone(self._path.with_name("store.lock")):
+            raw = self._connect()
+            try:
+                raw.execute("PRAGMA locking_mode = EXCLUSIVE")
+                if raw.execute("PRAGMA journal_mode = DELETE").fetchone()[0] != "delete":
+                    raise TryLater("somebody else has the store open: stop the daemon, and other proxyd commands")
+                raw.execute(f"PRAGMA rekey = \"x'{key.hex()}'\"")
+            except sqlcipher.OperationalError as error:
+                raise TryLater(f"the store's key cannot be changed now: {error}") from None
+            finally:
+                raw.close()
+        self._key = key
 
     def start_writing(self, loop: asyncio.AbstractEventLoop) -> None:
         """From now on `write` works; its answers come on `loop`."""

@@ -150,3 +150,5 @@ def test_a_running_daemon_takes_the_account_at_once(make_user: Callable[..., New
     with user.daemon():
         done = user.connect("--yes", "--no-test-mail", "--replace", "--name", "Ada L.")
         assert "The daemon has taken it over" in done.stderr
+        rekeyed = user.run("rekey")
+        assert (rekeyed.returncode, "the daemon is running" in rekeyed.stderr) == (1, True)

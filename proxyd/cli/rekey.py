@@ -1,0 +1,42 @@
+"""`proxyd rekey`: another key for the store."""
+
+from __future__ import annotations
+
+import click
+
+from proxyd.cli.daemon_link import NotRunning, daemon_link
+from proxyd.cli.folders import with_places
+from proxyd.cli.showing import note
+from proxyd.config import Places
+from proxyd.errors import ConfigError, ProxydError
+from proxyd.store.opening import rekey as rekey_store
+
+EPILOG = """\b
+Every page of the store is encrypted anew, and the new key takes the old one's place, in the keyring or
+in the file store.key. A crash in between leaves a store that opens. Copies and backups made before
+still open with the old key only. The daemon must be stopped.
+Exit status: 0 the key is another, 1 it is not (and why).
+
+\b
+Example:
+  systemctl --user stop proxyd
+  proxyd rekey
+  systemctl --user start proxyd
+"""
+
+
+@click.command(epilog=EPILOG)
+@with_places
+def rekey(places: Places) -> None:
+    """Give the store another key."""
+    try:
+        with daemon_link(places) as link:
+            link.status()
+        raise ProxydError("the daemon is running: stop it, then type `proxyd rekey` again")
+    except NotRunning:
+        pass
+    try:
+        rekey_store(places.data)
+    except ConfigError as error:
+        raise ProxydError(str(error)) from None
+    note("The store has another key. Copies of it made before open with the old one only.")

@@ -1,0 +1,175 @@
+"""Another key for the store: everything is still there, the old key opens nothing, and no crash loses it."""
+
+from __future__ import annotations
+
+import functools
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlcipher3 import dbapi2 as sqlcipher
+
+from proxyd.config import make_key_file, store_key
+from proxyd.config.store_rekey import NEXT_FILE, next_key
+from proxyd.errors import ConfigError, TryLater
+from proxyd.store import opening
+from proxyd.store.database import Database
+from proxyd.store.opening import opened, rekey
+from tests.servers.waiting import eventually
+
+
+def told_once(data: Path) -> str:
+    database = opened(data)
+    try:
+        return told(database)
+    finally:
+        database.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    make_key_file(tmp_path)
+    database = Database(tmp_path, store_key(tmp_path))
+    with database.writing() as connection:
+        connection.exec_driver_sql("CREATE TABLE told (text)")
+        connection.exec_driver_sql("INSERT INTO told VALUES ('to be kept')")
+    database.close()
+    return tmp_path
+
+
+def told(database: Database) -> str:
+    with database.reading() as connection:
+        return str(connection.exec_driver_sql("SELECT text FROM told").scalar())
+
+
+def test_everything_is_there_under_the_new_key_alone(data: Path) -> None:
+    before = store_key(data)
+    database = opened(data)
+    hashed = database.hash_id("a@b")
+    database.close()
+    rekey(data)
+    after = store_key(data)
+    assert before != after
+    for _ in range(2):
+        database = opened(data)
+        assert told(database) == "to be kept"
+        assert database.hash_id("a@b") == hashed  # tokens, sessions and unlogged mail are known by these
+        with database.writing() as connection:
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        database.close()
+        rekey(data)
+    with pytest.raises(ConfigError):
+        Database(data, before)
+    assert not (data / NEXT_FILE).exists()
+    assert (data / "store.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_who_has_it_open_is_not_pulled_from_under(data: Path) -> None:
+    database = opened(data)
+    key = store_key(data)
+    with database.reading() as connection:
+        connection.exec_driver_sql("SELECT * FROM told").fetchall()
+        with pytest.raises(TryLater, match="locked"):
+            rekey(data)
+    database.close()
+    assert store_key(data) == key
+    assert not (data / NEXT_FILE).exists()
+    rekey(data)
+    assert told_once(data) == "to be kept"
+
+
+@pytest.mark.parametrize("where", ["before it is encrypted", "behind it", "with the key in place"])
+def test_a_crash_at_each_step(data: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = store_key(data)
+    with monkeypatch.context() as crashing:
+        if where == "before it is encrypted":
+            crashing.setattr(Database, "rekey", _crash)
+        elif where == "behind it":
+            crashing.setattr(opening, "end_rekey", _crash)
+        else:
+            crashing.setattr(Path, "unlink", _crash)
+        with pytest.raises(KeyboardInterrupt):
+            rekey(data)
+    assert next_key(data) is not None
+    assert told_once(data) == "to be kept"
+    assert (store_key(data) == key) is (where == "before it is encrypted")
+    assert not (data / NEXT_FILE).exists()
+
+
+def _crash(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from proxyd.store.opening import rekey
+print("go", flush=True)
+rekey(Path(sys.argv[1]))
+"""
+
+
+def _begun(data: Path, process: subprocess.Popen[bytes]) -> bool:
+    return (data / NEXT_FILE).exists() or process.poll() is not None
+
+
+def test_kill_9_at_any_moment(data: Path) -> None:
+    """A store of some megabytes, so that there is a while in which to kill."""
+    database = opened(data)
+    with database.writing() as connection:
+        connection.exec_driver_sql("CREATE TABLE filler (octets)")
+        for _ in range(64):
+            connection.exec_driver_sql("INSERT INTO filler VALUES (randomblob(65536))")
+    database.close()
+    chance = random.Random(5)
+    keys = set()
+    for n in range(8):
+        process = subprocess.Popen([sys.executable, "-c", KILLED, str(data)], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        if n % 3 == 0:
+            eventually(functools.partial(_begun, data, process), "the change to begin", every=0.001)
+        try:
+            process.wait(chance.uniform(0, 0.5))
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.wait()
+        process.stdout.close()
+        database = opened(data)
+        assert told(database) == "to be kept"
+        with database.reading() as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM filler").scalar() == 64
+            assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+        database.close()
+        keys.add(store_key(data))
+        assert not (data / NEXT_FILE).exists()
+    assert len(keys) > 1  # some were killed behind the change, or came to its end
+
+
+def test_a_key_of_systemds_is_not_ours_to_change(data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / "proxyd-store-key").write_bytes(store_key(data))
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+    with pytest.raises(ConfigError, match="handed over by systemd"):
+        rekey(data)
+    assert told_once(data) == "to be kept"
+
+
+def test_the_old_pages_are_gone(data: Path) -> None:
+    """What the old key opened is not left in a journal beside the store."""
+    key = store_key(data)
+    rekey(data)
+    for path in data.glob("store.db*"):
+        raw = sqlcipher.connect(str(path))
+        raw.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
+        with pytest.raises(sqlcipher.DatabaseError):
+            raw.execute("SELECT * FROM told")
+        raw.close()
