@@ -26,7 +26,7 @@ STOP_WITHIN = 10.0  # seconds that the daemon has to end
 LOG_LINES = 15  # of the daemon's log that are shown when it fails
 
 DAEMON = """\
-listen: {smtp: "127.0.0.1:0", smtps: "127.0.0.1:0", imap: off, imaps: off, web: "127.0.0.1:0"}
+listen: {smtp: "127.0.0.1:0", smtps: "127.0.0.1:0", imap: "127.0.0.1:0", imaps: "127.0.0.1:0", web: "127.0.0.1:0"}
 """
 
 ACCOUNT = """\
