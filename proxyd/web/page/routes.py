@@ -152,10 +152,11 @@ class Page(WritingPages):
         part = argument(request, "part")
         if part == "list":
             return self._render(visit, "contact_list.html", contacts=found, q=q, chosen="")
+        everybody = await self._contacts(visit, "") if q else found
         latest = await self._workers.run(answers.timeline, self._database, None, None, LATEST, visit.viewer)
         open_ones = await self._workers.run(answers_suggestions.listed, self._database, None, visit.viewer)
         shown: Document = {"messages": latest["messages"], "undecided": len(open_ones["suggestions"])}
-        shown |= {"contacts": found, "q": q, "chosen": "", "here": "contacts"}
+        shown |= {"called": _called(everybody), "contacts": found, "q": q, "chosen": "", "here": "contacts"}
         return self._render(visit, "latest.html" if part == "latest" else "contacts.html", **shown)
 
     @app.route("/contacts", methods=["POST"])
@@ -178,6 +179,7 @@ class Page(WritingPages):
         person = next((each for each in everybody if mailbox_key(each["email"]) == key), None)
         shown["contact"] = person or {"email": email, "name": "", "company": "", "messages": 0, "last": None}
         shown["known"] = person is not None
+        shown["called"] = _called(everybody)
         shown["writes"] = bool(self._mine(visit))
         if argument(request, "part") == "timeline":
             return self._render(visit, "timeline.html", **shown)
@@ -200,7 +202,8 @@ class Page(WritingPages):
         if q:
             cursor = argument(request, "cursor") or None
             found = await self._workers.run(answers_search.found, self._database, q, FOUND, visit.viewer, cursor)
-        return self._render(visit, "found.html", q=q, here="contacts", **found)
+        called = _called(await self._contacts(visit, ""))
+        return self._render(visit, "found.html", q=q, here="contacts", called=called, **found)
 
     # --- attachments -------------------------------------------------------------------------------------
 
@@ -341,3 +344,13 @@ class Page(WritingPages):
 _routes: Any = Page.app
 _routes.handle_errors(HTTPException)(Page.no_such_page)
 _routes.handle_errors(Exception)(Page.our_fault)
+
+
+def _called(contacts: list[Document]) -> Callable[[Document], str]:
+    """How a person is called: as they sign, else as a contact, else by their address."""
+    names = {mailbox_key(each["email"]): each["name"] for each in contacts}
+
+    def called(person: Document) -> str:
+        return str(person["name"] or names.get(mailbox_key(person["address"])) or person["address"])
+
+    return called

@@ -55,9 +55,18 @@ def folded(message: Document) -> tuple[str, str]:
     return new, rest.strip("\n")
 
 
+def signed(message: Document) -> tuple[str, str, str]:
+    """(what is new and said, the signature below it, what is folded away)"""
+    new, rest = folded(message)
+    below = message["signature"].strip("\n")
+    if not below or not new.endswith(below) or new == below:
+        return new, "", rest
+    return new[: -len(below)].rstrip().removesuffix("--").rstrip(), below, rest
+
+
 def excerpt(message: Document) -> str:
     """The beginning of what is new in a message, on one line."""
-    words = " ".join(folded(message)[0].split())
+    words = " ".join(signed(message)[0].split())
     return words if len(words) <= EXCERPT else words[:EXCERPT].rstrip() + "…"
 
 

@@ -68,6 +68,22 @@ def test_what_the_browser_may_show(type: str, how: str) -> None:
     assert story.preview({"type": type}) == how
 
 
+@pytest.mark.parametrize(
+    ("new", "signature", "seen"),
+    [
+        ("Yes.\n\n-- \nGrace\nCustomer Inc.\n", "Grace\nCustomer Inc.", ("Yes.", "Grace\nCustomer Inc.")),
+        ("Yes.\n", "", ("Yes.", "")),
+        ("Grace\n", "Grace", ("Grace", "")),
+        ("Yes.\nGrace wrote this", "Grace", ("Yes.\nGrace wrote this", "")),
+    ],
+)
+def test_a_signature_stands_apart(new: str, signature: str, seen: tuple[str, str]) -> None:
+    assert story.signed({"text": new, "new_text": new, "signature": signature})[:2] == seen
+
+
 def test_an_excerpt_is_one_line_of_what_is_new() -> None:
-    assert story.excerpt({"text": "Yes,\n gladly.\n> so?", "new_text": "Yes,\n gladly."}) == "Yes, gladly."
-    assert story.excerpt({"text": "x" * 500, "new_text": ""}) == "x" * story.EXCERPT + "…"
+    assert (
+        story.excerpt({"text": "Yes,\n gladly.\n> so?", "new_text": "Yes,\n gladly.", "signature": ""})
+        == "Yes, gladly."
+    )
+    assert story.excerpt({"text": "x" * 500, "new_text": "", "signature": ""}) == "x" * story.EXCERPT + "…"
