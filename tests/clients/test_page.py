@@ -43,13 +43,15 @@ class Demo:
         found: list[dict[str, Any]] = json.loads(self.proxyd("timeline", GRACE, "--json"))["messages"]
         return found
 
-    def grace_answers(self, text: str, to: str) -> None:
+    def grace_answers(self, text: str, to: str, html: str = "") -> None:
         """From her own mail program, to the mail with this Message-ID."""
         message = EmailMessage()
         message["From"], message["To"] = f"Grace Hopper <{GRACE}>", ADA
         message["Subject"], message["Date"] = "Re: Offer: one compiler", formatdate()
         message["Message-ID"], message["In-Reply-To"] = make_msgid(domain="customer.example"), to
         message.set_content(text)
+        if html:
+            message.add_alternative(html, subtype="html")
         with smtplib.SMTP("127.0.0.1", self.smtp, timeout=30) as smtp:
             smtp.login(GRACE, self.password)
             smtp.send_message(message, GRACE, [ADA])
@@ -162,6 +164,23 @@ def test_the_customers_answer_appears_without_reloading(browser: Browser, demo: 
     browser.sees("New message from Grace Hopper", "body")
     assert browser.run("return window.stayed"), "it is the same page"
     assert browser.one("details.quoted").get_attribute("open"), "and as it was left"
+
+
+def test_a_designed_message_is_shown_in_a_frame_in_which_nothing_runs_or_loads(browser: Browser, demo: Demo) -> None:
+    open_grace(browser)
+    tracker = '<img src="http://127.0.0.1:1/tracker.png" onerror="document.title=1">'
+    html = f"<h1>Designed</h1><script>top.document.title='taken'</script>{tracker}<style>h1{{color:red}}</style>"
+    demo.grace_answers("In plain words.", demo.messages()[0]["message_id"], html)
+    browser.sees("In plain words.", "#timeline")
+    browser.one("details.designed summary").click()
+    frame = browser.one("details.designed iframe")
+    browser.driver.switch_to.frame(frame)
+    try:
+        browser.until(lambda: "Designed" in browser.driver.page_source, "the frame shows it")
+        assert "tracker" not in browser.driver.page_source
+    finally:
+        browser.driver.switch_to.default_content()
+    assert browser.driver.title.startswith("Grace Hopper")
 
 
 def test_an_answer_is_written_kept_over_a_reload_and_sent(browser: Browser, demo: Demo) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -17,7 +18,7 @@ from proxyd.journal import Journal
 from proxyd.journal.changes import What
 from proxyd.model import mailbox_key
 from proxyd.store.database import Database
-from proxyd.web import answers, answers_search, answers_suggestions
+from proxyd.web import answers, answers_html, answers_search, answers_suggestions
 from proxyd.web.answers import DaemonState, Document
 from proxyd.web.api_sending import Sender
 from proxyd.web.client_document import OUTGOING, settings_document
@@ -173,7 +174,9 @@ class Page(WritingPages):
     async def contact(self, request: Request, visit: Visit, email: str) -> str:
         """Anybody's conversations, a contact's or not: a colleague in Cc is one click away."""
         found = await self._workers.run(answers.timeline, self._database, email, None, MOST_SHOWN, visit.viewer)
-        shown: Document = {"threads": story.threads(found["messages"]), "more": found["next"] is not None}
+        invited = functools.partial(answers_html.with_invitations, self._database, viewer=visit.viewer)
+        told = await self._workers.run(lambda: [invited(each) for each in found["messages"]])
+        shown: Document = {"threads": story.threads(told), "more": found["next"] is not None}
         everybody = await self._contacts(visit, "")
         key = mailbox_key(email)
         person = next((each for each in everybody if mailbox_key(each["email"]) == key), None)
@@ -228,6 +231,18 @@ class Page(WritingPages):
         request.setHeader("content-security-policy", guard.PDF_POLICY if kind == "pdf" else guard.FOREIGN_POLICY)
         request.setHeader("content-disposition", f"inline; filename*=UTF-8''{quote(about['name'], safe='')}")
         return await write_chunks(request, chunks, self._workers)
+
+    @app.route("/messages/<id>/html", methods=["GET"])
+    @page
+    async def designed(self, request: Request, visit: Visit, id: str) -> str:
+        """A message as its sender designed it, made safe, for the sandboxed frame in which it is shown."""
+        images = argument(request, "images") == "yes"
+        found = await self._workers.run(answers_html.page, self._database, id, images, visit.viewer)
+        if found is None:
+            raise not_found("this message is not here; it may have been erased")
+        request.setHeader("content-security-policy", answers_html.policy(images))
+        request.setHeader("referrer-policy", "no-referrer")
+        return str(found["html"])
 
     async def _attachment(self, visit: Visit, id: str, n: int) -> Any:
         found = await self._workers.run(answers.attachment, self._database, id, n, visit.viewer)

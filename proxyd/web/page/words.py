@@ -28,6 +28,7 @@ PATIENCE = {
     "unreachable": "Is this computer online? proxyd tries again by itself, and nothing is lost meanwhile.",
     "throttled": "Nothing to do: proxyd waits as long as the provider asks, then goes on.",
 }
+INVITATIONS = {"REQUEST": "Invitation", "CANCEL": "Called off", "REPLY": "Answer to an invitation"}
 HEALTH = {
     "connected": "Connected",
     "connecting": "Connecting",
@@ -169,6 +170,28 @@ def sent_copy(copy: Document) -> str:
             return "No copy in Sent is wanted."
         case _:
             return f"No copy in Sent: {copy.get('error') or 'it could not be filed'}"
+
+
+def appointment(start: str, end: str, zone: tzinfo | None = None) -> str:
+    """When an invitation is for: in `zone` (None: this machine's) where its sender named one, else as it stands."""
+    begins, ends = _moment(start, zone), _moment(end, zone)
+    if begins is None:
+        return start
+    day = f"{begins:%A}, {begins.day} {begins:%B %Y}"
+    if len(start) <= len("2026-12-01"):
+        return day
+    if ends is None or ends <= begins:
+        return f"{day}, {begins:%H:%M}"
+    until = f"{ends:%H:%M}" if ends.date() == begins.date() else f"{ends.day} {ends:%B, %H:%M}"
+    return f"{day}, {begins:%H:%M} to {until}"
+
+
+def _moment(iso: str, zone: tzinfo | None) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(iso)
+    except ValueError:
+        return None
+    return at.astimezone(zone).replace(tzinfo=None) if at.tzinfo is not None else at
 
 
 def outcome(sent: Document) -> str:

@@ -319,6 +319,46 @@ async def test_an_attachment_is_saved_or_shown_where_it_can_do_nothing(tmp_path:
         assert (await browser.get(f"{path}9")).status_code == 404
 
 
+HTML = (
+    "MIME-Version: 1.0\r\nContent-Type: text/html; charset=utf-8\r\n",
+    '<h1 onclick="alert(1)">Dear Grace</h1><script>alert(2)</script><img src="https://tracker.test/x.png">\r\n',
+)
+
+
+@on_the_loop
+async def test_a_message_is_shown_as_it_was_designed_where_it_can_do_nothing(tmp_path: Path) -> None:
+    async with shown(tmp_path) as s:
+        id = await s.sent(message(more=HTML[0], body=HTML[1]))
+        browser = await s.browser()
+        story = (await browser.get(f"/contacts/{GRACE}")).text
+        (frame,) = re.findall(r"<iframe [^>]*>", story)
+        assert f'src="/messages/{id}/html"' in frame
+        assert 'sandbox="allow-popups allow-popups-to-escape-sandbox"' in frame
+        answer = await browser.get(f"/messages/{id}/html")
+        for word in ("script", "onclick", "tracker.test"):
+            assert word not in answer.text
+        assert "Dear Grace" in answer.text
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; img-src data:;")
+        assert "sandbox allow-popups" in policy
+        assert "tracker.test" in (await browser.get(f"/messages/{id}/html?images=yes")).text
+        assert (await (await s.stranger()).get(f"/messages/{id}/html")).status_code == 403
+        assert (await browser.get("/messages/01NONE/html")).status_code == 404
+
+
+@on_the_loop
+async def test_an_invitation_is_readable(tmp_path: Path) -> None:
+    calendar = (
+        b"BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nBEGIN:VEVENT\r\nSUMMARY:Bearing <review>\r\nLOCATION:Room 2\r\n"
+        b"DTSTART;VALUE=DATE:20261201\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+    )
+    async with shown(tmp_path) as s:
+        await s.sent(letter("invite.ics", "text/calendar", calendar))
+        text = (await (await s.browser()).get(f"/contacts/{GRACE}")).text
+        assert "Bearing &lt;review&gt;" in text
+        assert "Tuesday, 1 December 2026; Room 2" in text
+
+
 @on_the_loop
 async def test_accounts_say_how_they_are_and_what_to_do(tmp_path: Path) -> None:
     async with shown(tmp_path) as s:

@@ -122,6 +122,21 @@ def test_what_a_report_said_of_a_recipient() -> None:
     assert words.delivery(report | {"status": "", "detail": ""}) == f"{GRACE}: failed"
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "said"),
+    [
+        ("2026-12-01T10:00:00+01:00", "2026-12-01T11:30:00+01:00", "Tuesday, 1 December 2026, 09:00 to 10:30"),
+        ("2026-12-01T10:00:00", "2026-12-02T11:30:00", "Tuesday, 1 December 2026, 10:00 to 2 December, 11:30"),
+        ("2026-12-01T10:00:00", "", "Tuesday, 1 December 2026, 10:00"),
+        ("2026-12-01T10:00:00", "2026-12-01T10:00:00+00:00", "Tuesday, 1 December 2026, 10:00"),
+        ("2026-12-01", "2026-12-02", "Tuesday, 1 December 2026"),
+        ("some day", "", "some day"),
+    ],
+)
+def test_when_an_invitation_is_for(start: str, end: str, said: str) -> None:
+    assert words.appointment(start, end, UTC) == said
+
+
 def test_what_came_of_a_letter() -> None:
     sent = {"state": "sent", "logged": True, "because": "recipient x is a contact"}
     assert words.outcome(sent) == "Sent."
