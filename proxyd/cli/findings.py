@@ -28,6 +28,7 @@ from proxyd.config import (
     store_key,
 )
 from proxyd.errors import ConfigError
+from proxyd.provider import tokens
 from proxyd.relay import local_ca
 
 SPACE = 200 * 1024 * 1024  # octets that should be free where the records lie
@@ -67,6 +68,12 @@ def no_account(settings: Settings, places: Places) -> Iterator[Finding]:
 def passwords(settings: Settings) -> Iterator[Finding]:
     """Those that lie where this command can look too: the daemon's environment and credentials are its own."""
     for address, account in settings.accounts.items():
+        if (oauth := account.sign_in.oauth) is not None:
+            try:
+                tokens.load(oauth, address)
+            except ConfigError as error:
+                yield Finding(address, f"The tokens cannot be read: {error}.", f"proxyd reconnect {address}")
+            continue
         source = account.sign_in.password
         if not isinstance(source, KeyringEntry | SecretFile):
             continue

@@ -42,6 +42,8 @@ def reconnect(places: Places, address: str, password_stdin: bool, paste: bool) -
             known = ", ".join(settings.accounts) or "none"
             raise ProxydError(f"there is no account {address!r}; the accounts are: {known}")
         ours = isinstance(account.sign_in.password, KeyringEntry | SecretFile)
+        if password_stdin and account.sign_in.oauth is not None:
+            raise ProxydError("this account signs in by OAuth2: there is no password; type: proxyd reconnect ADDRESS")
         if password_stdin and not ours:
             raise ProxydError("the password lies in a place of your own: change it there, then type: proxyd reconnect")
         way = Way(questions(yes=False), workers, from_stdin=password_stdin, paste=paste)

@@ -46,7 +46,7 @@ def not_accepted(outcome: NotAccepted, recipients: int) -> SmtpReply:
 def not_handed_over(outcome: NotHandedOver, sentence: str) -> SmtpReply:
     """`sentence` is what `status` says of the account. Never permanent: the message is fine, the connection is not."""
     match outcome.event.cause:
-        case HealthCause.SIGN_IN_REFUSED:
+        case HealthCause.SIGN_IN_REFUSED | HealthCause.ACCESS_REVOKED:
             return reply(454, one_line(f"4.7.0 {sentence or outcome.why}"))
         case HealthCause.MISCONFIGURED:
             return reply(451, one_line(f"4.3.5 {sentence or outcome.why}"))

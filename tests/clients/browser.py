@@ -114,12 +114,12 @@ def _axe() -> str:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """A window with nothing in it, of a person whom nobody knows."""
+def chromium(*more: str) -> Iterator[Browser]:
+    """A window with nothing in it, of a person whom nobody knows; `more` are further arguments of the browser's."""
     with tempfile.TemporaryDirectory(prefix="pd-", ignore_cleanup_errors=True) as profile:
         options = webdriver.ChromeOptions()
         options.binary_location = str(CHROMIUM)
-        for each in (*ARGUMENTS.split(), f"--user-data-dir={profile}"):
+        for each in (*ARGUMENTS.split(), *more, f"--user-data-dir={profile}"):
             options.add_argument(each)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))

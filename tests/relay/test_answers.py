@@ -76,6 +76,7 @@ def test_not_accepted(outcome: NotAccepted, recipients: int, heard: str) -> None
         (HealthCause.THROTTLED, said(452, "4.3.1 Full"), "452 4.3.1 Full"),
         (HealthCause.THROTTLED, said(421, "Wait"), "451 4.3.2 The provider said: 421 Wait"),
         (HealthCause.SIGN_IN_REFUSED, said(535, "5.7.8 No"), "454 4.7.0 sentence"),
+        (HealthCause.ACCESS_REVOKED, None, "454 4.7.0 sentence"),
         (HealthCause.MISCONFIGURED, None, "451 4.3.5 sentence"),
     ],
 )

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.clients.browser import chromium
 from tests.scenarios.new_user import PATIENCE, NewUser
 from tests.servers.mailprovider import PASSWORD, PERSON, Provider
 from tests.servers.oauth_server import CLIENT_ID, CLIENT_SECRET, OAuthServer, passdb
@@ -119,6 +120,29 @@ def test_agreed_in_a_browser_then_taken_back_then_agreed_again(make_user: Callab
     assert user.account.with_name(f"{PERSON}.yaml.disconnected").exists()
     assert [each for each in user.server.tokens if not each.revoked and each.refresh.count(" ") == 0] == []
     no_secret_anywhere(user)
+
+
+def test_agreed_in_chromium(make_user: Callable[..., OAuthUser]) -> None:
+    """A real browser: its page, its redirect, its request to this machine."""
+    user = make_user()
+    asked = user.folder / "address"
+    user.browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {asked}.new && mv {asked}.new {asked}\n')
+    terminal = subprocess.Popen(
+        [sys.executable, "-m", "proxyd", *user.words()],
+        env=user.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    eventually(asked.exists, "the browser to be opened", within=PATIENCE)
+    with chromium("--ignore-certificate-errors") as browser:
+        browser.go(asked.read_text())
+        browser.one("#agree").click()
+        browser.sees("Thank you. You may close this window")
+    assert terminal.stderr is not None
+    err = terminal.stderr.read()
+    assert terminal.wait(PATIENCE) == 0, err
+    assert user.tokens.exists()
 
 
 def no_secret_anywhere(user: OAuthUser) -> None:

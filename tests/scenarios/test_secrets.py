@@ -1,0 +1,76 @@
+"""Where no secret may be: files, logs, the process list and the environment, of the daemon and of what it starts."""
+
+from __future__ import annotations
+
+import base64
+import smtplib
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.scenarios.rig import CLIENT_PASSWORD, Rig
+from tests.servers.mailprovider import PASSWORD, PERSON
+from tests.servers.waiting import eventually
+
+WRONG = "what a wrong client tried"
+
+
+def secrets(rig: Rig) -> dict[str, list[bytes]]:
+    """What to look for, by what it is: as it is, and as it crosses the wire."""
+
+    def spelled(*texts: str) -> list[bytes]:
+        return [octets for text in texts for octets in (text.encode(), base64.b64encode(text.encode()))]
+
+    key = (rig.data / "store.key").read_text().strip()
+    return {
+        "the provider's password": spelled(PASSWORD, f"\0{PERSON}\0{PASSWORD}"),
+        "the client's password": spelled(CLIENT_PASSWORD, f"\0{PERSON}\0{CLIENT_PASSWORD}"),
+        "a wrong password": spelled(WRONG, f"\0{PERSON}\0{WRONG}"),
+        "the store's key": [key.encode(), bytes.fromhex(key)],
+    }
+
+
+def processes(pid: int) -> list[int]:
+    """The daemon, and all that it started and that still runs."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(each for child in children for each in processes(int(child)))]
+
+
+def found(rig: Rig, wanted: dict[str, list[bytes]]) -> list[str]:
+    own = {rig.client_password, rig.data / "store.key", *rig.provider.folder.glob("*.password")}
+    places = [path for folder in (rig.config, rig.data) for path in folder.rglob("*") if path.is_file()] + [rig.log]
+    places += [Path(f"/proc/{pid}/{name}") for pid in processes(rig.pid) for name in ("cmdline", "environ")]
+    return [
+        f"{what} in {path}"
+        for path in places
+        if path not in own
+        for what, spellings in wanted.items()
+        if any(each in path.read_bytes() for each in spellings)
+    ]
+
+
+def test_no_secret_where_it_should_not_be(make_rig: Any) -> None:
+    rig: Rig = make_rig(start=False)
+    text = (rig.config / "accounts.d/ada.yaml").read_text()
+    place = rig.provider.password_file()
+    rig.write_account(text.replace(f"{{file: {place}}}", f"{{command: [sh, -c, 'cat {place}']}}"))
+    rig.start()
+    rig.connected()
+    trust = ssl.create_default_context(cafile=str(rig.data / "ca.pem"))
+    with (
+        smtplib.SMTP_SSL("localhost", rig.port("smtps"), context=trust) as smtp,
+        pytest.raises(smtplib.SMTPAuthenticationError),
+    ):
+        smtp.login(PERSON, WRONG)
+    with rig.client() as smtp:
+        smtp.noop()
+    rig.provider.dovecot.set_password(PERSON, "changed meanwhile")  # a refusal, which the provider may quote
+    rig.provider.dovecot.stop()
+    rig.provider.dovecot.start()
+    rig.hang_up()
+    eventually(lambda: "refused" in rig.log.read_text(), "the refusal to be told", within=60)
+    assert found(rig, secrets(rig)) == []
+    (rig.data / "left behind").write_bytes(b"x" + base64.b64encode(f"\0{PERSON}\0{PASSWORD}".encode()) + b"y")
+    assert found(rig, secrets(rig)) == [f"the provider's password in {rig.data / 'left behind'}"]  # our eyes are open
