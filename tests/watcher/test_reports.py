@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from proxyd.errors import Refused
+from proxyd.provider.imap import Connection
 from proxyd.store import tables
 from proxyd.web import answers
 from tests.looping import on_the_loop
 from tests.rigged import message
 from tests.servers.mailprovider import CUSTOMER, OTHER_CUSTOMER, PERSON, Provider
-from tests.watcher.watched import Watched, commands, from_stranger, until, watched
+from tests.watcher.watched import Watched, commands, from_stranger, reply, until, watched
 
 DSN = """\
 From: MAILER-DAEMON@mx.example.test (Mail Delivery System)
@@ -163,3 +167,41 @@ async def test_one_search_for_a_batch_and_none_while_nothing_was_sent(tmp_path, 
     async with watched(tmp_path, provider) as w:
         asked = [each for each in commands(provider) if "multipart/report" in each]
         assert [each.split()[3] for each in asked] == ["2:21"]
+
+
+@on_the_loop
+async def test_a_server_that_refuses_a_part_that_is_not_there_keeps_no_bounce_back(
+    tmp_path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+):
+    sections = Connection.sections
+
+    def refuses(self: Connection, uids: Any, names: Any) -> dict[int, dict[str, bytes]]:
+        found = sections(self, uids, names)
+        if "4.MIME" in names and any(not parts["3.MIME"] for parts in found.values()):
+            raise Refused("no such part", "NO")
+        return found
+
+    monkeypatch.setattr(Connection, "sections", refuses)
+    async with watched(tmp_path, provider) as w:
+        await w.add_contact(CUSTOMER)
+        await w.sent(message())
+    deliver(provider, dsn(1).partition(b"--B\r\nContent-Type: message/rfc822")[0] + b"--B--\r\n")
+    deliver(provider, dsn(2))
+    async with watched(tmp_path, provider) as w:
+        assert "<bounce-2@mx.example.test>" in await logged(w, 2)
+
+
+@on_the_loop
+async def test_a_server_that_cannot_search_so_still_brings_replies(
+    tmp_path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+):
+    def refuses(self: Connection, uids: Any, keys: Any) -> list[int]:
+        raise Refused("SEARCH", "NO too many keys")
+
+    monkeypatch.setattr(Connection, "any_of", refuses)
+    async with watched(tmp_path, provider) as w:
+        await w.add_contact(CUSTOMER)
+        await w.sent(message())
+        deliver(provider, dsn())
+        provider.dovecot.deliver(PERSON, reply())
+        assert "<r1@customer.test>" in await logged(w, 2)
