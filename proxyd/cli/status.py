@@ -105,6 +105,10 @@ def _concerns(account: dict[str, Any]) -> list[str]:
     for crm in account.get("crm", []):
         if crm["failed"]:
             lines.append(f"the CRM {crm['name']} did not take {crm['failed']} messages: {crm['because']}")
+        elif crm["erasures"] and crm["because"]:
+            lines.append(
+                f"{crm['erasures']} contacts are to be erased in the CRM {crm['name']} still: {crm['because']}"
+            )
         elif crm["because"]:
             lines.append(f"{crm['waiting']} messages wait for the CRM {crm['name']}: {crm['because']}")
     for mail in account.get("unknown", []):

@@ -71,6 +71,7 @@ class Limits:
     subject: int | None = None
     text: int | None = None
     attachment: int | None = 25_000_000
+    once_per_mail: bool = True  # a mail that is in several accounts' logs is one there; False: one for each account
     attachments: bool = True  # False: `log_message` takes the message whole, add_attachment is never called
     found_after: float = 10.0  # seconds until what was written can be found, be the CRM still busy with it
 

@@ -223,7 +223,8 @@ class Lane:
                     await self._ledger.deferred(owed, findable)
                     return
             assert route.crm.options is not None
-            entry = Entry(owed, route.account, route.crm.options, adapter, self._ledger, self._clock.now)
+            sharing = frozenset((each.account.address, each.name) for each in self.routes)
+            entry = Entry(owed, route.account, route.crm.options, adapter, self._ledger, self._clock.now, sharing)
             await entry.deliver()
             route.failures = 0
         except Refused as error:

@@ -13,7 +13,8 @@ from datetime import datetime
 from proxyd.config import Account, CrmOptions
 from proxyd.crm.adapter import Adapter, Attachment, Record
 from proxyd.crm.record import record_of, with_people
-from proxyd.journal.ledger import Ledger, Owed
+from proxyd.errors import TryLater
+from proxyd.journal.ledger import Ledger, Owed, Twin
 
 MESSAGE = "message"
 STATE = "state"
@@ -33,6 +34,7 @@ class Entry:
     adapter: Adapter
     ledger: Ledger
     now: Callable[[], datetime]
+    sharing: frozenset[tuple[str, str]] = frozenset()  # (account, CRM) of whoever logs to the same place
 
     async def deliver(self) -> bool:
         """Everything the CRM lacks of the message. False: the message is no longer here.
@@ -44,6 +46,13 @@ class Entry:
             return False
         record = record_of(logged, self.account, self.options, self.adapter.limits, self.ledger)
         remote_id, told = self.owed.remote_id, self.owed.told
+        if remote_id is None and (twin := await self._twin()) is not None:
+            if twin.remote_id is None:
+                raise TryLater("the same mail of a colleague's is on its way there", self.adapter.limits.found_after)
+            # It is there, with its attachments: one mail is one entry, however many of us have it.
+            await self.ledger.logged(self.owed, twin.remote_id, record.state, self.now())
+            await self.ledger.delivered(self.owed)
+            return True
         if remote_id is None:
             record = await with_people(record, logged, self.account, self.adapter)
             remote_id = await self._message(record)
@@ -58,6 +67,13 @@ class Entry:
             await self.ledger.told(self.owed, record.state, self.now())
         await self.ledger.delivered(self.owed)
         return True
+
+    async def _twin(self) -> Twin | None:
+        if not self.adapter.limits.once_per_mail or len(self.sharing) < 2:
+            return None
+        return next(
+            (each for each in await self.ledger.twins(self.owed) if (each.account, each.crm) in self.sharing), None
+        )
 
     async def _message(self, record: Record) -> str:
         remote_id = await self.adapter.find_logged(record) if self.owed.trying == MESSAGE else None

@@ -21,7 +21,7 @@ class Jsonl(Adapter):
     """Every method is one function that blocks, run in a worker thread."""
 
     Options = Settings
-    limits = Limits(attachment=None)
+    limits = Limits(attachment=None, once_per_mail=False)
 
     def __init__(self, options: Settings, tools: Tools) -> None:
         self._file = options.file

@@ -47,7 +47,7 @@ def key_of(secret: str) -> bytes:
 
 class Webhook(Adapter):
     Options = Settings
-    limits = Limits(per_second=50, found_after=0)  # nobody is asked
+    limits = Limits(per_second=50, found_after=0, once_per_mail=False)  # nobody is asked
 
     def __init__(self, options: Settings, tools: Tools) -> None:
         self._options = options

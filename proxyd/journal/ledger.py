@@ -15,12 +15,12 @@ from proxyd.journal.bodies import read_body
 from proxyd.model import Attachment, Body, mailbox_key
 from proxyd.store import content, history, ledger, submissions, timeline
 from proxyd.store.database import Database
-from proxyd.store.ledger import Erasure, Owed, Standing
+from proxyd.store.ledger import Erasure, Owed, Standing, Twin
 from proxyd.workers import Workers
 
 T = TypeVar("T")
 
-__all__ = ["Erasure", "Ledger", "LoggedMessage", "Owed", "Standing"]
+__all__ = ["Erasure", "Ledger", "LoggedMessage", "Owed", "Standing", "Twin"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,9 @@ class Ledger:
 
     async def erasures(self, account: str, crm: str, now: datetime) -> list[Erasure]:
         return await self._read(lambda c: ledger.due_erasures(c, account, crm, now))
+
+    async def twins(self, owed: Owed) -> list[Twin]:
+        return await self._read(lambda c: ledger.twins(c, owed.message))
 
     # --- the message -------------------------------------------------------------------------------------------
 
@@ -142,10 +145,10 @@ class Ledger:
 
     async def waits_because(self, account: str, crm: str, error: str) -> None:
         """Nothing is tried at the moment, and why, for `status` to say."""
-        await self._database.write(lambda c: ledger.waits_because(c, account, crm, error), durable=False)
+        await self._database.write(lambda c: ledger.waits_because(c, account, crm, error))
 
     async def deferred(self, owed: Owed, due: datetime) -> None:
-        await self._database.write(lambda c: ledger.deferred(c, owed.message, owed.crm, due), durable=False)
+        await self._database.write(lambda c: ledger.deferred(c, owed.message, owed.crm, due))
 
     async def retry_all(self, account: str, crm: str, at: datetime, *, given_up: bool) -> None:
         await self._database.write(lambda c: ledger.retry_all(c, account, crm, at, given_up))

@@ -41,13 +41,15 @@ class Owed:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How one account's CRM stands: entries that wait, those given up, and why, in the words of the newest failure."""
+    """How one account's CRM stands: entries that wait, those given up, and why, in the words of the newest failure;
+    contacts that it is still to erase."""
 
     account: str
     crm: str
     waiting: int
     failed: int
     because: str
+    erasures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,32 @@ def remote_of(connection: sa.Connection, message: str, crm: str) -> str | None:
     return value
 
 
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """The same mail in a colleague's log, as it stands in a CRM; `remote_id` None: whether it is there is not known."""
+
+    account: str
+    crm: str
+    remote_id: str | None
+
+
+def twins(connection: sa.Connection, message: str) -> list[Twin]:
+    """The entries of the same mail in other accounts that are in a CRM, or may be."""
+    mail = sa.select(messages.c.mail).where(messages.c.id == message).scalar_subquery()
+    rows = connection.execute(
+        sa.select(messages.c.account, crm_entries.c.crm, crm_entries.c.remote_id)
+        .join(messages, messages.c.id == crm_entries.c.message)
+        .where(
+            messages.c.mail == mail,
+            messages.c.id != message,
+            crm_entries.c.crm != LOCAL,
+            sa.or_(crm_entries.c.remote_id.is_not(None), crm_entries.c.trying.is_not(None)),
+        )
+        .order_by(messages.c.id)
+    )
+    return [Twin(*row) for row in rows]
+
+
 # --- what is written of one entry ----------------------------------------------------------------------------
 
 
@@ -239,7 +267,7 @@ def retry_all(connection: sa.Connection, account: str, crm: str, at: datetime, g
 
 
 def standings(connection: sa.Connection) -> list[Standing]:
-    """Of every account's CRM that lacks something."""
+    """Of every account's CRM that is owed something."""
     newest: dict[tuple[str, str], str] = {}
     counts: dict[tuple[str, str], dict[str, int]] = {}
     for row in connection.execute(
@@ -269,9 +297,16 @@ def standings(connection: sa.Connection) -> list[Standing]:
             .limit(1)
         )
         newest[account, crm] = error or ""
+    for row in connection.execute(
+        sa.select(
+            crm_erasures.c.account, crm_erasures.c.crm, sa.func.count(), sa.func.max(crm_erasures.c.error)
+        ).group_by(crm_erasures.c.account, crm_erasures.c.crm)
+    ):
+        counts.setdefault((row[0], row[1]), {})["erasures"] = row[2]
+        newest[row[0], row[1]] = newest.get((row[0], row[1])) or row[3] or ""
     return [
-        Standing(account, crm, states.get("waiting", 0), states.get("failed", 0), newest[account, crm])
-        for (account, crm), states in sorted(counts.items())
+        Standing(account, crm, of.get("waiting", 0), of.get("failed", 0), newest[account, crm], of.get("erasures", 0))
+        for (account, crm), of in sorted(counts.items())
     ]
 
 

@@ -367,6 +367,7 @@ def _crm_document(standing: ledger.Standing) -> Document:
         "waiting": standing.waiting,
         "failed": standing.failed,
         "because": standing.because,
+        "erasures": standing.erasures,
     }
 
 

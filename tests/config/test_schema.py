@@ -123,6 +123,7 @@ def test_every_commented_example_is_accepted(tmp_path: Path) -> None:
 _ONLY_THE_CODE = {
     "account-address-twice",
     "account-clear-text-login",
+    "account-crm-and-dropbox",
     "account-crm-twice",
     "account-dropbox-is-oneself",
     "account-duration-out-of-range",

@@ -1,0 +1,107 @@
+"""The lanes: one CRM's trouble is its own, one mail is one entry, and what cannot be done is said."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from proxyd.config import load
+from proxyd.crm.delivery import GONE
+from proxyd.formats.message import heading, split_header
+from proxyd.journal.forwarding import Octets
+from proxyd.model import Direction, Found, Seen, Source, Tracked
+from tests.crm.delivering import letter, scene
+from tests.crm.fake_hubspot import FakeHubspot
+from tests.crm.test_hubspot import entry
+from tests.looping import on_the_loop
+from tests.rigged import ACCOUNT, ADA, GRACE
+
+CHARLES = "charles@example.test"
+
+
+def received(s, octets: bytes) -> Seen:
+    said = heading(octets[: split_header(octets) or len(octets)])
+    found, verdict = Found("INBOX", 1, 5), Tracked("sender is a contact")
+    at = s.clock.now()
+    return Seen(CHARLES, Direction.INCOMING, Source.CONTACT, said, Octets(octets), found, at, verdict)
+
+
+async def colleague(s, folder, crm: str) -> None:
+    """Charles logs to the same CRM."""
+    config = folder / "charles"
+    (config / "accounts.d").mkdir(parents=True)
+    text = ACCOUNT.replace(ADA, CHARLES).replace("aliases: [sales@example.test]\n", "")
+    (config / "accounts.d/charles.yaml").write_text(f"{text}crm:\n  - {crm}\n")
+    s.accounts[CHARLES] = load(config).accounts[CHARLES]
+    await s.delivery.serve()
+
+
+@on_the_loop
+async def test_a_mail_that_two_colleagues_have_is_one_in_their_crm(tmp_path):
+    with FakeHubspot() as hub:
+        yaml = entry(tmp_path, hub)
+        async with scene(tmp_path, yaml) as s:
+            await colleague(s, tmp_path, yaml)
+            mail = letter(1, attach=[b"%PDF offer"])
+            mail["Cc"] = CHARLES
+            await s.log(mail, [GRACE, CHARLES])
+            await s.drained()
+            await s.journal.record(received(s, mail.as_bytes(policy=mail.policy.clone(linesep="\r\n"))))
+            await s.drained()
+            entries = {each["account"]: each["crm"] for each in s.timeline()}
+            assert set(entries) == {ADA, CHARLES}
+            assert entries[ADA] == entries[CHARLES]
+            assert len(hub.emails) == len(hub.files) == 1
+
+
+@on_the_loop
+async def test_a_crm_that_was_taken_out_of_the_file_keeps_what_it_is_owed(tmp_path):
+    with FakeHubspot() as hub:
+        hub.fault = lambda request: "503"
+        async with scene(tmp_path, entry(tmp_path, hub)) as s:
+            await s.log(letter(1))
+            await s.until(s.rows_failed, "the failure")
+            before = s.accounts[ADA]
+            s.accounts[ADA] = before.model_copy(update={"crm": ()})
+            await s.delivery.serve()
+            assert (await s.standing()).because == GONE
+            hub.fault = lambda request: None
+            s.accounts[ADA] = before
+            await s.delivery.serve()
+            await s.drained()
+            assert len(hub.emails) == 1
+
+
+@on_the_loop
+async def test_what_was_refused_is_tried_again_when_the_options_are_others(tmp_path):
+    with FakeHubspot() as hub:
+        hub.fault = lambda request: "400" if request.path.endswith("/emails") else None
+        async with scene(tmp_path, entry(tmp_path, hub)) as s:
+            await s.log(letter(1))
+            standing = await s.until(lambda: s.timeline()[0]["crm"][0]["state"] == "failed", "the refusal")
+            assert standing
+            hub.fault = lambda request: None
+            await s.delivery.serve()
+            assert (await s.standing()).failed == 1, "the same options are refused the same"
+            again = entry(tmp_path, hub, f", owners: {{{ADA}: '9'}}")
+            config = tmp_path / "config"
+            (config / "accounts.d/ada.yaml").write_text(f"{ACCOUNT}crm:\n  - {again}\n")
+            s.accounts[ADA] = load(config).accounts[ADA]
+            await s.delivery.serve()
+            await s.drained()
+            assert len(hub.emails) == 1
+
+
+@pytest.mark.parametrize("fault", ["302", "401", "html"])
+@on_the_loop
+async def test_what_is_wrong_is_in_status(tmp_path, fault):
+    with FakeHubspot() as hub:
+        hub.fault = lambda request: fault
+        async with scene(tmp_path, entry(tmp_path, hub)) as s:
+            await s.log(letter(1))
+            await s.until(s.rows_failed, "the failure")
+            standing = await s.standing()
+            assert (standing.account, standing.crm, standing.waiting, standing.failed) == (ADA, "hubspot", 1, 0)
+            assert "127.0.0.1" in standing.because
+            assert hub.token not in json.dumps(standing.because)
