@@ -332,6 +332,9 @@ class Mailbox:
                 await self._look_into(session, each, read=each.name in moved, searched=each.name in searched)
         status = look.statuses.get(main)
         same = status is not None and opened is not None and status.uidvalidity == opened.uidvalidity
+        position = await self._journal.position(self._address, main)
+        if status is not None and position is not None and 0 < status.uidnext < position.uidnext:
+            same = False  # restored from a backup, behind a connection that stands
         if opened is None or not same or not session.selected == opened.name == main:
             opened = await session.do(Connection.examine, main)
         else:

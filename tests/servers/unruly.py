@@ -159,11 +159,13 @@ class UnrulyImap(Server):
         with self.lock:
             return copy.deepcopy(self.boxes)
 
-    def restore(self, backup: Mapping[str, Box]) -> None:
-        """As a server that comes back from its backup: what came since is gone, and its UIDs are given anew."""
+    def restore(self, backup: Mapping[str, Box], *, cut: bool = True) -> None:
+        """As a server that comes back from its backup: what came since is gone, and its UIDs are given anew. Without
+        `cut` there is something before it that keeps the connections."""
         with self.lock:
             self.boxes = dict(copy.deepcopy(backup))
-        self.cut_all()
+        if cut:
+            self.cut_all()
 
     def find(self, box: str, uid: int) -> Mail:
         return next(mail for mail in self.boxes[box].mails if mail.uid == uid)

@@ -15,6 +15,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
@@ -64,6 +65,8 @@ class Mailbox(RuleBasedStateMachine):
         self.octets: dict[str, bytes] = {}
         self.unseen: set[str] = set()  # came, and the log was not compared since
         self.saved: tuple[Any, set[str]] | None = None
+        self.letters: set[str] = set()  # from a contact, and answers to nothing
+        self.asked = False  # earlier mail was asked for, and may not have come yet
         self.expected: Counter[tuple[str, str]] = Counter()  # (folder, Message-ID) that the person has
 
     def run(self, coro: Coroutine[Any, Any, T]) -> T:
@@ -154,6 +157,26 @@ class Mailbox(RuleBasedStateMachine):
         id = self.named("stranger")
         more = f"In-Reply-To: <{self.named('unknown')}>\r\n"
         self.comes(id, message(id, id=id, sender="somebody@elsewhere.test", to=ADA, more=more), folder)
+
+    @rule(folder=folders)
+    def a_contact_writes(self, folder: str) -> None:
+        id = self.named("letter")
+        self.letters.add(id)
+        if self.asked:  # it may be found, or be too late
+            self.sure.add(id)
+            self.maybe.add(id)
+        self.comes(id, message(id, id=id, sender=GRACE, to=ADA), folder)
+
+    @precondition(lambda self: self.daemon is not None)
+    @rule()
+    def asks_for_earlier_mail(self) -> None:
+        assert self.daemon is not None
+        since = self.clock.now().date() - timedelta(days=60)
+        self.run(self.daemon.journal.backfills.ask(ADA, since, False))
+        self.asked = True
+        there = {id for (_, id), times in self.expected.items() if times > 0 and id in self.letters}
+        self.unseen |= there - self.sure
+        self.sure |= there
 
     @precondition(lambda self: self.octets)
     @rule(folder=folders, which=numbers)
@@ -248,6 +271,7 @@ class Mailbox(RuleBasedStateMachine):
             self.starts()
         self.run(self._settle())
         self.unseen.clear()
+        self.asked = False
         wanted = self.sure - self.maybe
         logged = self.logged()
         assert {id for id, times in logged.items() if times > 1} == set(), "logged twice"
@@ -284,6 +308,8 @@ class Mailbox(RuleBasedStateMachine):
             await asyncio.sleep(0.005)
             missing = self.sure - self.maybe - set(self.logged())
             opened = " ".join(line for line in self.server.commands()[looked:])
+            if await w.journal.backfills.unfinished(ADA) is not None:
+                continue
             if not missing and turn > 8 and all(f'"{each}"' in opened for each in FOLDERS[1:]):
                 return
 

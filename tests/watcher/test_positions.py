@@ -79,6 +79,20 @@ async def test_a_restored_server_that_has_passed_our_position_by_the_time_we_loo
 
 
 @on_the_loop
+async def test_restored_behind_connections_that_stand(tmp_path, server: UnrulyImap):
+    async with unruled(tmp_path, server) as w:
+        backup = server.backup()
+        await offer_and_answer(w)
+        server.deliver("INBOX", from_stranger(1))
+        while (await position(w)).uidnext < 3:
+            await asyncio.sleep(0.01)
+        server.restore(backup, cut=False)
+        server.deliver("INBOX", reply(2))
+        await w.turn(lambda: len(w.timeline()) == 3, "the next", step=20)
+        assert server.connections == 2
+
+
+@on_the_loop
 async def test_where_nothing_is_left_of_what_we_knew_reading_goes_on_by_time(tmp_path, server: UnrulyImap):
     async with unruled(tmp_path, server) as w:
         backup = server.backup()
