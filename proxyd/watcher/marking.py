@@ -206,8 +206,8 @@ class Marking:
                 await session.do(Connection.add_keyword, uids, LOGGED_MARK)
         except Refused as error:
             log.info("keyword refused", account=self._address, why=error.evidence)
-        finally:
-            await session.do(Connection.examine, opened.name)
+        # Not in a `finally`: after anything else the connection ends, and a cancelled task must hear that it is.
+        await session.do(Connection.examine, opened.name)
         return True
 
     def _forget(self) -> None:

@@ -178,7 +178,7 @@ class UnrulyImap(Server):
         self._call(cut)
 
     def idling(self) -> int:
-        return sum(each.idle for each in self.open)
+        return sum(each.idle for each in list(self.open))
 
     def commands(self) -> list[str]:
         return [line for _, line in self.heard]

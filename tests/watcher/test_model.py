@@ -37,7 +37,8 @@ STEPS = int(os.environ.get("PROXYD_STEPS", "300"))
 LENGTH = 30  # steps of one example
 WELL = 20.0  # seconds, real ones, in which the log must be what it should once the server is well
 FOLDERS = ("INBOX", "Customers")
-CONFIG = "watch:\n  folders: [INBOX, Customers, Sent]\nsent_copy:\n  settle: 1s\n"
+QUICK = "sent_copy:\n  settle: 1s\n"
+LISTED = "watch:\n  folders: [INBOX, Customers, Sent]\n"
 
 folders = st.sampled_from(FOLDERS)
 numbers = st.integers(0, 1000)
@@ -58,6 +59,7 @@ class Mailbox(RuleBasedStateMachine):
         self.clock = ManualClock()
         self.stack = AsyncExitStack()
         self.daemon: Unruled | None = None
+        self.config = QUICK
         self.count = 0
         self.sent: list[str] = []  # Message-IDs of what went through us
         self.sure: set[str] = set()  # must be in the log
@@ -83,8 +85,9 @@ class Mailbox(RuleBasedStateMachine):
 
     # --- the daemon ----------------------------------------------------------------------------------------
 
-    @initialize()
-    def begins(self) -> None:
+    @initialize(listed=st.booleans())
+    def begins(self, listed: bool) -> None:
+        self.config = QUICK + (LISTED if listed else "")
         self.starts()
         assert self.daemon is not None
         self.run(self.daemon.turn(lambda: self.server.idling() == 1, "what is there already is nobody's business"))
@@ -96,7 +99,7 @@ class Mailbox(RuleBasedStateMachine):
     def starts(self) -> None:
         async def start() -> Unruled:
             w = await self.stack.enter_async_context(
-                unruled(self.folder, self.server, CONFIG, clock=self.clock, started=False)
+                unruled(self.folder, self.server, self.config, clock=self.clock, started=False)
             )
             w.mailbox.start()
             return w
