@@ -7,9 +7,12 @@
 #                      kill -9 in random order, 10,000 steps; 1,000 messages into each CRM while it fails
 #   make bench         figures: through proxyd as against direct
 #   make fuzz          every property, tried with ever more examples for 10 minutes   (ARGS=60: for an hour)
+#   make man           the manual pages, made from the commands, into build/man
+#   make deb           a Debian package with all that proxyd needs: build/proxyd_VERSION_ARCH.deb
+#   make test-deb      installs, runs, upgrades and purges that package in a copy of this file system (as root)
 #   make clean         forgets the virtual environment
 
-.PHONY: demo test test-clients bench fuzz clean
+.PHONY: demo test test-clients bench fuzz man deb test-deb clean
 VENV := .venv
 PROJECT := pyproject.toml tests/setup
 
@@ -36,6 +39,15 @@ bench: $(VENV)/ready-test
 
 fuzz: $(VENV)/ready-test
 	@$(VENV)/bin/python -m tests.fuzz $(ARGS)
+
+man: $(VENV)/ready-test
+	@$(VENV)/bin/python packaging/man.py build/man
+
+deb:
+	@packaging/deb
+
+test-deb:
+	@packaging/try-deb "$$(DEB_COMPRESSION=gzip packaging/deb)"
 
 $(VENV)/ready-demo: $(PROJECT)
 	@tests/setup python demo
