@@ -48,7 +48,7 @@ class Entry:
         remote_id, told = self.owed.remote_id, self.owed.told
         if remote_id is None and (twin := await self._twin()) is not None:
             if twin.remote_id is None:
-                raise TryLater("the same mail of a colleague's is on its way there", self.adapter.limits.found_after)
+                raise TryLater("the same mail of a colleague's is on its way there")
             # It is there, with its attachments: one mail is one entry, however many of us have it.
             await self.ledger.logged(self.owed, twin.remote_id, record.state, self.now())
             await self.ledger.delivered(self.owed)

@@ -152,7 +152,11 @@ def next_due(connection: sa.Connection, account: str, crm: str) -> datetime | No
         .limit(1)
     )
     row = rows.one_or_none()
-    return None if row is None else row.due
+    erasure: datetime | None = connection.scalar(
+        sa.select(sa.func.min(crm_erasures.c.due)).where(crm_erasures.c.account == account, crm_erasures.c.crm == crm)
+    )
+    nearest = [each for each in (row.due if row is not None else None, erasure) if each is not None]
+    return min(nearest, default=None)
 
 
 def remote_of(connection: sa.Connection, message: str, crm: str) -> str | None:
@@ -255,6 +259,8 @@ def deferred(connection: sa.Connection, message: str, crm: str, due: datetime) -
 def retry_all(connection: sa.Connection, account: str, crm: str, at: datetime, given_up: bool) -> int:
     """What waits is due now, with `given_up` what is not tried any more too: the cause may be gone."""
     states = ("waiting", "failed") if given_up else ("waiting",)
+    erasure = crm_erasures.update().where(crm_erasures.c.account == account, crm_erasures.c.crm == crm)
+    connection.execute((erasure if given_up else erasure.where(crm_erasures.c.due.is_not(None))).values(due=at))
     of = sa.select(messages.c.id).where(messages.c.account == account)
     return connection.execute(
         crm_entries.update()

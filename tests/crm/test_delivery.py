@@ -93,6 +93,28 @@ async def test_what_was_refused_is_tried_again_when_the_options_are_others(tmp_p
             assert len(hub.emails) == 1
 
 
+@on_the_loop
+async def test_an_erasure_is_tried_until_it_is_done_and_one_that_cannot_be_is_said(tmp_path):
+    with FakeHubspot() as hub:
+        async with scene(tmp_path, entry(tmp_path, hub)) as s:
+            id = await s.log(letter(1))
+            await s.drained()
+            hub.fault = lambda request: "500"
+            await s.erase(GRACE, [id])
+            await s.until(lambda: s.erasures()[0]["error"], "the failure")
+            standing = await s.standing()
+            assert (standing.erasures, standing.waiting) == (1, 0)
+            assert "500" in standing.because
+            hub.fault = lambda request: "400"
+            await s.until(lambda: s.erasures()[0]["due"] is None, "the refusal")
+            hub.fault = lambda request: None
+            await s.delivery.serve()
+            assert len(s.erasures()) == 1, "the same options are refused the same"
+        again = entry(tmp_path, hub, f", owners: {{{ADA}: '9'}}")
+        async with scene(tmp_path, again) as s:
+            assert (await s.standing()).erasures == 1
+
+
 @pytest.mark.parametrize("fault", ["302", "401", "html"])
 @on_the_loop
 async def test_what_is_wrong_is_in_status(tmp_path, fault):
