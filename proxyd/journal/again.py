@@ -16,7 +16,7 @@ from proxyd.journal.bodies import read_body
 from proxyd.journal.finding import Arrived
 from proxyd.model import Body, Heading
 from proxyd.rules.again import Completes, LeftAlone, completes
-from proxyd.store import content, sightings, submissions
+from proxyd.store import content, ledger, sightings, submissions
 from proxyd.store.database import Database
 
 WITHIN = timedelta(days=30)
@@ -41,6 +41,7 @@ class Judged:
     message: str
     content: str
     verdict: Completes | LeftAlone
+    replaced: tuple[int, ...] = ()  # the numbers of attachments that are others now
 
 
 def logged_before(
@@ -62,7 +63,10 @@ def judge(database: Database, message: str, comes: Body) -> Judged | None:
         row = sightings.one(connection, message)
     if row is None:
         return None
-    return Judged(message, row.content, completes(row.body or read_body(database, row.content), comes))
+    logged = row.body or read_body(database, row.content)
+    after = [each.sha256 for each in comes.attachments]
+    replaced = tuple(n for n, each in enumerate(logged.attachments) if after[n : n + 1] != [each.sha256])
+    return Judged(message, row.content, completes(logged, comes), replaced)
 
 
 def settle(connection: sa.Connection, arrived: Arrived, judged: Judged | None) -> str | None:
@@ -76,6 +80,7 @@ def settle(connection: sa.Connection, arrived: Arrived, judged: Judged | None) -
         if sightings.replace(connection, judged.message, judged.content, arrived.id):
             content.drop(connection, judged.content)
             submissions.step(connection, judged.message, seen.at, COMPLETED, judged.verdict.because)
+            ledger.owe_attachments(connection, judged.message, judged.replaced, seen.at)
             return judged.message
     content.drop(connection, arrived.id)
     submissions.step(connection, judged.message, seen.at, LEFT, judged.verdict.because)

@@ -43,7 +43,8 @@ class Backfills:
             before = backfills.get(connection, account, dry_run)
             if before is not None and before.state in backfills.UNFINISHED and before.since == since:
                 return before
-            asked = Backfill(account, dry_run, since, now.date() + timedelta(days=1), next_day=since, asked_at=now)
+            # Somewhere it is tomorrow already, and servers count their own days.
+            asked = Backfill(account, dry_run, since, now.date() + timedelta(days=2), next_day=since, asked_at=now)
             if before is not None and before.state == "stopped" and before.since == since:
                 asked = replace(before, state="asked", asked_at=now, until=asked.until)
             backfills.put(connection, asked)

@@ -105,6 +105,13 @@ def owe_state(connection: sa.Connection, message: str, at: datetime) -> bool:
     return bool(changed.rowcount)
 
 
+def owe_attachments(connection: sa.Connection, message: str, replaced: Iterable[int], at: datetime) -> bool:
+    """The message has more attachments, and others under the numbers `replaced`. True where a CRM is to get them."""
+    of = (crm_attachments.c.message == message, crm_attachments.c.n.in_(list(replaced)))
+    connection.execute(crm_attachments.delete().where(*of))
+    return owe_state(connection, message, at)
+
+
 def due(connection: sa.Connection, account: str, crm: str, now: datetime, limit: int) -> list[Owed]:
     """What `crm` is owed of `account` by now, oldest first: what a message answers is logged before its answer."""
     rows = connection.execute(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -38,7 +38,7 @@ def backfill_document(going: Backfill) -> Document:
         "state": going.state,
         "dry_run": going.dry_run,
         "since": going.since.isoformat(),
-        "until": (going.until - timedelta(days=1)).isoformat(),
+        "until": going.asked_at.date().isoformat(),
         "gone_through_to": going.next_day.isoformat(),
         "total": going.total,
         "read": going.read,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxyd.cli.backfill import _pace
+from proxyd.cli.daemon_link import DaemonLink
 from proxyd.cli.status import _earlier
 from tests.cli.typed import Typed, typed, typed_beside
 from tests.looping import on_the_loop
@@ -63,6 +64,20 @@ async def test_stopped_elsewhere(tmp_path: Path) -> None:
         seen = await beside(s, tmp_path, ADA, "--since", "2w", state="stopped")
         assert seen.code == 1
         assert "the same command once more" in " ".join(seen.out.split())
+
+
+@on_the_loop
+async def test_ctrl_c_stops_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(DaemonLink, "backfill", pressed)
+    async with served(tmp_path) as s:
+        seen = await typed_beside("backfill", ADA, "--since", "90d", "--json", folder=tmp_path)
+        assert (seen.code, seen.json["state"]) == (1, "stopped")
+        going = await s.desk.journal.backfills.get(ADA, False)
+        assert going is not None
+        assert going.state == "stopped"
 
 
 @pytest.mark.parametrize(("since", "why"), [("90", "neither"), ("soon", "neither"), ("2999-01-01", "has not come yet")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -127,3 +128,25 @@ async def test_what_is_wrong_is_in_status(tmp_path, fault):
             assert (standing.account, standing.crm, standing.waiting, standing.failed) == (ADA, "hubspot", 1, 0)
             assert "127.0.0.1" in standing.because
             assert hub.token not in json.dumps(standing.because)
+
+
+@on_the_loop
+async def test_the_real_attachments_that_come_later_go_to_the_crm_too(tmp_path):
+    with FakeHubspot() as hub:
+        yaml = entry(tmp_path, hub)
+        async with scene(tmp_path, yaml) as s:
+            await colleague(s, tmp_path, yaml)
+            await s.add_contact(GRACE)
+            first, later = letter(1), letter(1, attach=[b"%PDF offer"])
+            first.add_attachment(b"The attachment is being scanned.", "text", "plain", filename="Scan in progress.txt")
+            for each in (first, later):
+                del each["From"], each["Message-ID"]
+                each["From"], each["Message-ID"] = GRACE, "<r1@customer.test>"
+            octets = [each.as_bytes(policy=each.policy.clone(linesep="\r\n")) for each in (first, later)]
+            await s.journal.record(received(s, octets[0]))
+            await s.drained()
+            (record,) = s.timeline()
+            await s.journal.record(replace(received(s, octets[1]), again=record["id"]))
+            await s.drained()
+            assert len(hub.emails) == 1
+            assert len(hub.files) == 2, "the placeholder stays, the real one is beside it"
