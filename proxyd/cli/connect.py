@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -206,7 +207,7 @@ def _nobody_elses(places: Places, address: str) -> None:
 
 def _draft(places: Places, asked: Asked, ask: Questions, workers: Workers) -> Draft:
     """Everything but what only the servers can tell."""
-    keep = _keep(asked)
+    keep = _keep(asked.keep_in)
     name = quote(asked.address.lower(), safe="@+")
     draft = Draft(
         address=asked.address,
@@ -228,8 +229,13 @@ def _draft(places: Places, asked: Asked, ask: Questions, workers: Workers) -> Dr
     return _of_what_is_found(draft, asked, ask, asyncio.run(_found(asked, workers)))
 
 
-def _keep(asked: Asked) -> str:
-    return asked.keep_in or ("keyring" if keyring_works() else "file")
+@functools.cache
+def _keep(named: str | None) -> str:
+    """Where secrets are kept: keyring | file."""
+    if named is None and not keyring_works():
+        note("This machine has no keyring: secrets go into files that only you can read.")
+        return "file"
+    return named or "keyring"
 
 
 def _place(named: Source | None, keep: str, folder: Path, file: str) -> Source:
@@ -308,7 +314,7 @@ def _with_oauth(places: Places, asked: Asked, ask: Questions, draft: Draft) -> t
         note(f"{draft.provider} takes no passwords: you sign in by OAuth2, with a client id of your own.")
         note("docs/microsoft365.md tells how it is made.")
         client_id = ask.line("Client id", "--client-id ID")
-    keep = _keep(asked)
+    keep = _keep(asked.keep_in)
     secret, place = _client_secret(asked, ask, keep, places.config)
     lines = [("client_id", account_file.quoted(client_id))]
     if place is not None:

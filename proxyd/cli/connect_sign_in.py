@@ -91,10 +91,16 @@ class Way:
         endpoint = TokenEndpoint(oauth, secret or "", client_context("sign-in", account.provider.ca))
         try:
             kept = await Agreement(account, oauth, endpoint, self.ask, self.paste).kept(self.workers)
-            trial = Trial(account, AccessToken(kept.access), self.workers)
-            await _both(trial)
         except SignInRefused as error:
             raise ProxydError(refused(error)) from None
+        trial = Trial(account, AccessToken(kept.access), self.workers)
+        try:
+            await _both(trial)
+        except SignInRefused as error:
+            raise ProxydError(
+                f"the mail server refused the access token for {account.sign_in.imap_user}: {error.evidence}. "
+                "Did you choose this mailbox's account, and is IMAP switched on for it?"
+            ) from None
         return SignedIn(trial, tokens=kept, client_secret=self.client_secret)
 
 

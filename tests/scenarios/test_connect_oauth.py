@@ -202,7 +202,11 @@ def test_agreed_by_a_code(make_user: Callable[..., OAuthUser]) -> None:
 def test_what_comes_to_nothing_leaves_nothing(make_user: Callable[..., OAuthUser], how: str) -> None:
     user = make_user(**({"user": "charles@example.test"} if how == "another mailbox" else {}))
     more: tuple[str, ...] = ()
-    said = {"refuses": "access_denied", "another mailbox": "refused", "another issuer": "another sign-in server"}[how]
+    said = {
+        "refuses": "access_denied",
+        "another mailbox": "Did you choose this mailbox's account",
+        "another issuer": "another sign-in server",
+    }[how]
     if how == "refuses":
         user.browser.write_text(user.browser.read_text().replace("answer=yes", "answer=no"))
     if how == "another issuer":
