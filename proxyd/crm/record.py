@@ -14,18 +14,19 @@ from proxyd.errors import Refused
 from proxyd.journal.ledger import Ledger, LoggedMessage
 from proxyd.model import Direction, Kind, MailAddress, State, mailbox_key
 from proxyd.rules import crm_entry
+from proxyd.rules.crm_entry import plain
 
 
 def record_of(logged: LoggedMessage, account: Account, options: CrmOptions, limits: Limits, ledger: Ledger) -> Record:
     """Without `people`, who are looked for in the CRM by `with_people`."""
     document = logged.document
-    from_ = MailAddress(**document["from"])
-    to, cc, bcc = (tuple(MailAddress(**each) for each in document[field]) for field in ("to", "cc", "bcc"))
+    from_ = _person(document["from"])
+    to, cc, bcc = (tuple(map(_person, document[field])) for field in ("to", "cc", "bcc"))
     files = [(n, each) for n, each in enumerate(logged.body.attachments) if not each.inline]
     fitting = [(n, each) for n, each in files if limits.attachment is None or each.size <= limits.attachment]
     note = ""
     if limits.attachment is not None and limits.attachments:
-        too_large = [(each.name, each.size) for n, each in files if (n, each) not in fitting]
+        too_large = [(plain(each.name), each.size) for n, each in files if (n, each) not in fitting]
         note = crm_entry.left_out(too_large, limits.attachment)
     return Record(
         id=document["id"],
@@ -43,17 +44,21 @@ def record_of(logged: LoggedMessage, account: Account, options: CrmOptions, limi
         to=to,
         cc=cc,
         bcc=bcc,
-        subject=crm_entry.line(document["subject"], limits.subject),
-        text=crm_entry.cut(logged.body.text, limits.text, note),
-        new_text=crm_entry.cut(logged.body.new_text, limits.text),
+        subject=crm_entry.line(plain(document["subject"]), limits.subject),
+        text=crm_entry.cut(plain(logged.body.text), limits.text, note),
+        new_text=crm_entry.cut(plain(logged.body.new_text), limits.text),
         owner=crm_entry.owner(options.owners, from_.address, (each.address for each in (*to, *cc)), account.address),
         people=(),
         attachments=tuple(
-            Attachment(n, each.name, each.type, each.size, each.sha256, _reading(ledger, logged.owner, n))
+            Attachment(n, plain(each.name), each.type, each.size, each.sha256, _reading(ledger, logged.owner, n))
             for n, each in fitting
         ),
         octets=functools.partial(_octets, ledger, logged.owner),
     )
+
+
+def _person(document: dict[str, str]) -> MailAddress:
+    return MailAddress(plain(document["name"]), plain(document["address"]))
 
 
 def _bare(message_id: str) -> str:

@@ -71,6 +71,11 @@ def cut(text: str, limit: int | None, note: str = "") -> str:
     return text[:room] + gone + note if room > 0 else text[: max(limit - 1, 0)] + "…"
 
 
+def plain(text: str) -> str:
+    """Text that every CRM can take: octets that were no text in any character set, and NUL, are replaced."""
+    return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def line(text: str, limit: int | None) -> str:
     """A subject: at most `limit` characters, with an ellipsis where something was cut."""
     return text if limit is None or len(text) <= limit else text[: limit - 1] + "…"

@@ -11,12 +11,12 @@ from proxyd.config import load
 from proxyd.crm.delivery import GONE
 from proxyd.formats.message import heading, split_header
 from proxyd.journal.forwarding import Octets
-from proxyd.model import Direction, Found, Seen, Source, Tracked
-from tests.crm.delivering import letter, scene
+from proxyd.model import Direction, Found, Seen, Sent, Source, Tracked
+from tests.crm.delivering import TAKEN, letter, scene
 from tests.crm.fake_hubspot import FakeHubspot
 from tests.crm.test_hubspot import entry
 from tests.looping import on_the_loop
-from tests.rigged import ACCOUNT, ADA, GRACE
+from tests.rigged import ACCOUNT, ADA, GRACE, message
 
 CHARLES = "charles@example.test"
 
@@ -92,6 +92,18 @@ async def test_what_was_refused_is_tried_again_when_the_options_are_others(tmp_p
             await s.delivery.serve()
             await s.drained()
             assert len(hub.emails) == 1
+
+
+@on_the_loop
+async def test_what_is_no_text_in_any_character_set_is_logged_all_the_same(tmp_path):
+    with FakeHubspot() as hub:
+        async with scene(tmp_path, entry(tmp_path, hub)) as s:
+            octets = message(subject="caf", body="x\0y \r\n").replace(b"caf", b"caf\xe9\xff").replace(b"x\0", b"\xfe\0")
+            begun = await s.begin(octets)
+            await s.journal.record(Sent(begun.id, TAKEN, s.clock.now()))
+            await s.drained()
+            ((_, email),) = hub.emails.items()
+            assert email["hs_email_subject"].startswith("caf")
 
 
 @on_the_loop

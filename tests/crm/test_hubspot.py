@@ -67,7 +67,7 @@ async def test_a_contact_that_is_there_keeps_its_name(tmp_path, hub):
     assert list(hub.associations.values()) == [["7"]]
 
 
-@on_the_loop
+@on_the_loop(timeout=120)
 async def test_a_text_that_is_too_long_says_that_it_was_cut(tmp_path, hub):
     async with scene(tmp_path, entry(tmp_path, hub)) as s:
         await s.log(letter(1, body="word " * 40_000, attach=[b"x" * 20_000_001]))

@@ -64,6 +64,18 @@ def test_without_a_limit_nothing_is_cut() -> None:
     assert crm_entry.cut("x" * 9000, None, "y") == "x" * 9000 + "y"
 
 
+@given(st.text())
+def test_plain_text_is_utf_8_and_what_was_well_stays(text: str) -> None:
+    assert crm_entry.plain(text) == text.replace("\0", "\ufffd")
+
+
+@given(st.text(st.characters(categories=["Cs", "L", "Cc"])))
+def test_whatever_is_no_text_can_be_sent(text: str) -> None:
+    sent = crm_entry.plain(text)
+    sent.encode("utf-8")
+    assert "\0" not in sent
+
+
 def test_a_subject_that_is_cut() -> None:
     assert crm_entry.line("Offer", 5) == "Offer"
     assert crm_entry.line("Offers", 5) == "Offe…"
