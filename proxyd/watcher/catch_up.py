@@ -117,8 +117,11 @@ class CatchUp:
         self._withheld: dict[tuple[str, int, int], float] = {}  # (folder, UIDVALIDITY, UID) → since when
         self._faults: dict[tuple[str, int, int], int] = {}  # (folder, UIDVALIDITY, UID) → how often
 
-    async def read(self, session: Session, opened: Opened, *, sent: bool, logged: bool = True) -> tuple[int, bool]:
-        """Read the open folder on from its position. `sent`: it is the Sent folder; `logged`: its mail may be logged.
+    async def read(
+        self, session: Session, opened: Opened, *, sent: bool, logged: bool = True, junk: bool = False
+    ) -> tuple[int, bool]:
+        """Read the open folder on from its position. `sent`: it is the Sent folder; `logged`: its mail may be logged;
+        `junk`: an author there proves nothing, so that nothing is suggested by it.
 
         Returns how many new messages were read, and whether everything that was announced was delivered.
         """
@@ -134,7 +137,7 @@ class CatchUp:
             for batch in _batches(uids, BATCH):
                 seen_at = at if batch[-1] == uids[-1] else None
                 position, whole = await self._read_batch(
-                    session, opened, batch, position, sent=sent, logged=logged, seen_at=seen_at
+                    session, opened, batch, position, sent=sent, logged=logged, junk=junk, seen_at=seen_at
                 )
                 if not whole:
                     return count, False
@@ -151,6 +154,7 @@ class CatchUp:
         *,
         sent: bool,
         logged: bool,
+        junk: bool,
         seen_at: datetime | None,
     ) -> tuple[MailboxPosition, bool]:
         """`seen_at`: when the server named these UIDs, where they are the last ones; None where more follow."""
@@ -184,7 +188,8 @@ class CatchUp:
                 if len(seen) >= FINDINGS:
                     await self._moved(opened, position, position.uidnext, seen)
                     seen = []
-            await self._suggesting.look(session, opened, rest)
+            if not junk:
+                await self._suggesting.look(session, opened, rest)
         end, at = min(withheld, default=uids[-1] + 1), None if withheld else seen_at
         return await self._moved(opened, position, end, seen, seen_at=at, read=read), not withheld
 
@@ -326,11 +331,14 @@ class CatchUp:
             if (found := await self.message(session, opened, ids[id], why)) is not None:
                 yield replace(found, again=logged.message)
 
-    async def _accepted(
-        self, session: Session, opened: Opened, uid: int, because: Tracked, match: ThreadMatch
-    ) -> Seen | None:
-        """A message that a person put into a conversation."""
-        return await self.message(session, opened, uid, Wanted(because, match, Direction.INCOMING, Source.REPLY))
+    async def _accepted(self, session: Session, opened: Opened, uid: int, because: Tracked, match: ThreadMatch) -> bool:
+        """Log a message that a person put into a conversation; False = it has gone meanwhile."""
+        seen = await self.message(session, opened, uid, Wanted(because, match, Direction.INCOMING, Source.REPLY))
+        if seen is None:
+            return False
+        await self._journal.record(seen)
+        self._logged.append(seen.found)
+        return True
 
     async def message(self, session: Session, opened: Opened, uid: int, why: Wanted) -> Seen | None:
         """The message itself: it is tracked, and only now it is asked for. None = it has gone meanwhile."""

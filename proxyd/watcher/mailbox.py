@@ -377,7 +377,7 @@ class Mailbox:
         """As `CatchUp.read`, for any role but Sent's."""
         if role is Role.MARKED:
             return await self._marking.read(session, opened)
-        read, whole = await self._catch_up.read(session, opened, sent=False)
+        read, whole = await self._catch_up.read(session, opened, sent=False, junk=role is Role.JUNK)
         if read:  # a rule at the server may have marked it
             await self._marking.search(session, opened)
             self._flags_due = True

@@ -17,7 +17,7 @@ from proxyd.errors import Refused
 from proxyd.formats.message import heading as read_heading
 from proxyd.journal import Journal
 from proxyd.journal.suggesting import Suggestion
-from proxyd.model import Found, Heading, Seen, ThreadMatch, Tracked, mailbox_key
+from proxyd.model import Found, Heading, ThreadMatch, Tracked, mailbox_key
 from proxyd.provider.imap import Connection, Opened
 from proxyd.rules import tracking
 from proxyd.rules.suggestions import names_nothing, suggest
@@ -27,19 +27,19 @@ log = structlog.get_logger()
 
 SHOWN = ("FROM", "SUBJECT", "DATE", "MESSAGE-ID")
 
-Fetch = Callable[[Session, Opened, int, Tracked, ThreadMatch], Awaitable[Seen | None]]
+Log = Callable[[Session, Opened, int, Tracked, ThreadMatch], Awaitable[bool]]
 
 
 class Suggesting:
-    """`fetch` brings a whole message, as it is to be logged; None where it is gone."""
+    """`log_message` fetches a message and logs it into its conversation; False where it is gone."""
 
-    def __init__(self, account: Account, journal: Journal, rules: tracking.TrackingSettings, fetch: Fetch) -> None:
+    def __init__(self, account: Account, journal: Journal, rules: tracking.TrackingSettings, log_message: Log) -> None:
         self._address = account.address
         self._wanted = account.suggestions and account.incoming != "nothing"
         self._own = frozenset(mailbox_key(each) for each in (account.address, *account.aliases))
         self._journal = journal
         self._rules = rules
-        self._fetch = fetch
+        self._log_message = log_message
 
     async def look(self, session: Session, opened: Opened, headings: Mapping[int, Heading]) -> None:
         """Of new messages that are not logged, those that a person is to be asked about."""
@@ -96,11 +96,8 @@ class Suggesting:
         uid = await self._find(session, there, accepted)
         because = Tracked(f"accepted by hand: {accepted.because}")
         match = ThreadMatch(accepted.message, accepted.thread, because.because)
-        seen = None if uid is None else await self._fetch(session, there, uid, because, match)
-        if seen is None:
+        if uid is None or not await self._log_message(session, there, uid, because, match):
             log.warning("an accepted suggestion is gone", account=self._address, id=accepted.id)
-        else:
-            await self._journal.record(seen)
         await self._journal.suggestions.done(accepted.id)
 
     async def _find(self, session: Session, opened: Opened, accepted: Suggestion) -> int | None:

@@ -159,7 +159,8 @@ async def test_more_than_a_batch_and_more_than_a_handful(tmp_path, provider: Pro
     async with watched(tmp_path, provider) as w:
         await until(lambda: len(w.timeline()) == 22 or None, "every reply", within=20)
         fetches = [command for command in commands(provider) if "IN-REPLY-TO" in command and "FETCH" in command]
-        assert [command.split()[2].count(",") + 1 for command in fetches] == [200, 200, 20]
+        counts = [command.split()[2].count(",") + 1 for command in fetches]
+        assert counts[:3] == [200, 200, 20]  # then the newest, by which the folder is known again
 
 
 @on_the_loop

@@ -56,6 +56,8 @@ async def test_accepted_it_is_fetched_and_logged_into_the_conversation(tmp_path,
         assert logged["because"].startswith("accepted by hand: ")
         assert whole(w) == {"2"}
         await until(lambda: not w.rows(tables.suggestions) or None, "it waits no more")
+        marked = w.mailbox._marking._to_flag
+        await until(lambda: any(2 in each for each in marked.values()) or None, "a flag to be set")
         provider.dovecot.deliver(PERSON, reply(5, to="e1@customer.test"))
         await until(lambda: len(w.timeline()) == 3 or None, "what answers it")
 
@@ -110,6 +112,21 @@ async def test_who_is_not_suggested(tmp_path, provider: Provider):
     async with watched(tmp_path, provider, f"never_log: [{OTHER_CUSTOMER}]\n") as w:
         await suggested(w)
         assert [each["subject"] for each in listed(w)] == ["Another subject 5"]
+
+
+@on_the_loop
+async def test_in_junk_an_author_proves_nothing(tmp_path, provider: Provider):
+    async with watched(tmp_path, provider) as w:
+        await in_conversation(w)
+    with provider.dovecot.imap(PERSON) as imap:
+        imap.create("Junk")
+        imap.append("Junk", "", "", edited(1))
+        imap.append("Junk", "", "", reply(1))
+    provider.dovecot.deliver(PERSON, edited(2))
+    async with watched(tmp_path, provider) as w:
+        await until(lambda: len(w.timeline()) == 2 or None, "the reply that lay in Junk")
+        await suggested(w)
+        assert [each["subject"] for each in listed(w)] == ["Another subject 2"]
 
 
 @on_the_loop
