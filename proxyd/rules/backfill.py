@@ -15,14 +15,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
-from proxyd.model import Direction, Folder, Heading, Tracked, mailbox_key
+from proxyd.model import Direction, Heading, Tracked, mailbox_key
 from proxyd.rules import tracking
+from proxyd.rules.watched_folders import Role, WatchedFolder
 
 BATCH = 200  # messages whose fields are read by one command
 ASKED = 20  # contacts that one search asks for: three keys each, a line of a few KB
 SPANS = 52  # at most, where a span would else be shorter than a week
 WEEK = timedelta(days=7)
-LEFT_OUT = frozenset({"\\noselect", "\\nonexistent", "\\junk", "\\trash", "\\drafts", "\\flagged", "\\important"})
 
 _SEARCHABLE = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.!#$&'*+-/=?^_`{|}~@")
 
@@ -44,15 +44,11 @@ def spans(since: date, until: date) -> Iterator[tuple[date, date]]:
         since = end
 
 
-def folders(there: Sequence[Folder], watched: Sequence[str] | None, sent: str) -> list[str]:
-    """The folders to go through. `watched` is the person's list, None = auto: all but what nobody keeps mail in; where
-    the server has one folder that holds all mail, that one alone."""
-    if watched is not None:
-        names = {each.name for each in there}
-        return [name for name in dict.fromkeys((*watched, sent)) if name in names or name.upper() == "INBOX"]
-    usable = [each for each in there if not each.attributes & LEFT_OUT]
-    everything = [each.name for each in usable if "\\all" in each.attributes]
-    return everything[:1] or [each.name for each in usable]
+def folders(watched: Iterable[WatchedFolder]) -> list[WatchedFolder]:
+    """Of what is looked at for answers, what is gone through: Junk is not, for nobody keeps mail there. Sent last:
+    where it is another view of what lies elsewhere, the one there counts."""
+    kept = [each for each in watched if each.role is not Role.JUNK]
+    return sorted(kept, key=lambda each: each.role is Role.SENT)
 
 
 def asks_server(messages: int, addresses: Sequence[str]) -> bool:

@@ -25,6 +25,7 @@ from proxyd.provider.imap import Connection, Opened
 from proxyd.rules import backfill as rules
 from proxyd.rules import threads
 from proxyd.rules.sent_copy import sent_folder
+from proxyd.rules.watched_folders import Role, watched_folders
 from proxyd.watcher import catch_up
 from proxyd.watcher.catch_up import CatchUp
 from proxyd.watcher.positions import NAMES
@@ -126,16 +127,23 @@ class Backfilling:
         assert self._now is not None
         there = await session.do(Connection.folders)
         sent = sent_folder(there, self._account.sent_copy.folder).name
-        watched = None if self._account.watch.folders == "auto" else self._account.watch.folders
+        watched = watched_folders(
+            there,
+            self._account.watch.folders,
+            sent,
+            labels=await session.do(Connection.has, "X-GM-EXT-1"),
+            marked=self._account.marking.folder,
+            others=await session.do(Connection.others_prefixes),
+        )
         places = []
-        for name in rules.folders(there, watched, sent):
+        for each in rules.folders(watched):
             began = self._clock.monotonic()
             try:
-                await session.do(Connection.examine, name)
+                await session.do(Connection.examine, each.name)
                 uids = await session.do(Connection.uids_between, self._now.next_day, self._now.until)
             except Refused:
                 continue  # a folder that is named and cannot be opened
-            places.append(Place(name, name == sent, len(uids)))
+            places.append(Place(each.name, each.role is Role.SENT, len(uids)))
             await self._rest(began)
         return places
 
@@ -216,11 +224,13 @@ class Backfilling:
         ids = [id for each in found for id in (each.heading.message_id, *each.heading.original_ids) if id]
         ruled_out = await self._backfills.ruled_out(self._address, ids)
         there = set(await self._journal.tracked(self._address, ids))
+        counted: set[str] = set()
         opened: Opened | None = None
         for each in found:
             names = {id for id in (each.heading.message_id, *each.heading.original_ids) if id}
-            if names & ruled_out:
+            if names & ruled_out or names & counted:
                 continue
+            counted |= names
             new = not names & there
             there |= names
             assert self._now is not None

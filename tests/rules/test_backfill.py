@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxyd.model import Direction, Folder, Heading, MailAddress
+from proxyd.model import Direction, Heading, MailAddress
 from proxyd.rules import backfill as rules
 from proxyd.rules.tracking import TrackingSettings
+from proxyd.rules.watched_folders import Role, WatchedFolder
 
 ADA, GRACE, MARY = "ada@example.test", "grace@customer.test", "mary@customer.test"
 DAYS = st.dates(date(2000, 1, 1), date(2100, 1, 1))
@@ -28,33 +29,14 @@ def test_spans_are_the_whole_time_once_in_order(since: date, until: date) -> Non
     assert all(end - first >= rules.WEEK for first, end in spans[:-1])
 
 
-def folder(name: str, *attributes: str) -> Folder:
-    return Folder(name, "/", frozenset(attributes))
-
-
-USUAL = [
-    folder("INBOX"),
-    folder("Sent", "\\sent"),
-    folder("Customers"),
-    folder("Junk", "\\junk"),
-    folder("Drafts", "\\drafts"),
-    folder("Trash", "\\trash"),
-    folder("Shared", "\\noselect"),
-]
-
-
-@pytest.mark.parametrize(
-    ("there", "watched", "names"),
-    [
-        (USUAL, None, ["INBOX", "Sent", "Customers"]),
-        (USUAL, ["Customers"], ["Customers", "Sent"]),
-        (USUAL, ["inbox", "Gone"], ["inbox", "Sent"]),
-        ([*USUAL, folder("All Mail", "\\all")], None, ["All Mail"]),
-        ([folder("INBOX"), folder("Starred", "\\flagged")], None, ["INBOX"]),
-    ],
-)
-def test_folders(there: list[Folder], watched: list[str] | None, names: list[str]) -> None:
-    assert rules.folders(there, watched, "Sent") == names
+def test_folders() -> None:
+    watched = [
+        WatchedFolder("Sent", Role.SENT, ""),
+        WatchedFolder("INBOX", Role.INCOMING, ""),
+        WatchedFolder("Junk", Role.JUNK, ""),
+        WatchedFolder("CRM/Log", Role.MARKED, ""),
+    ]
+    assert [each.name for each in rules.folders(watched)] == ["INBOX", "CRM/Log", "Sent"]
 
 
 @pytest.mark.parametrize(
