@@ -49,3 +49,15 @@ async def test_listed_accepted_and_refused(tmp_path: Path) -> None:
         status, _ = await s.get(f"/api/v1/suggestions/{first}/accept")
         assert status == 405
         assert (await s.client.post(f"/api/v1/suggestions/{first}/accept")).status_code == 404
+
+
+@on_the_loop
+async def test_one_key_for_each(tmp_path: Path) -> None:
+    async with served(tmp_path) as s:
+        await suggested(s, 1, 2, 3, 4)
+        listed = [each["id"] for each in (await s.get("/api/v1/suggestions"))[1]["suggestions"]]
+        asked = await typed_beside("suggestions", "--ask", folder=tmp_path, keys="arsq")
+        assert (asked.code, asked.out.count("a accept, r refuse")) == (0, 4)
+        assert [each.id for each in await s.desk.journal.suggestions.waiting(ADA)] == [listed[0]]
+        left = (await s.get("/api/v1/suggestions"))[1]["suggestions"]
+        assert [each["id"] for each in left] == listed[2:]

@@ -25,7 +25,7 @@ class Typed:
         return json.loads(self.out)
 
 
-def typed(*words: str, folder: Path, width: int = 100) -> Typed:
+def typed(*words: str, folder: Path, width: int = 100, keys: str = "") -> Typed:
     """Run `proxyd WORDS --config folder/config --data folder/data`."""
     config, data = folder / "config", folder / "data"
     config.mkdir(exist_ok=True)
@@ -33,10 +33,12 @@ def typed(*words: str, folder: Path, width: int = 100) -> Typed:
         data.mkdir(mode=0o700)
         make_key_file(data)  # no test asks the keyring of whoever runs it
     arguments = [*words, "--config", str(config), "--data", str(data)]
-    result = CliRunner(env={"COLUMNS": str(width), "NO_COLOR": "1"}).invoke(proxyd, arguments, prog_name="proxyd")
+    result = CliRunner(env={"COLUMNS": str(width), "NO_COLOR": "1"}).invoke(
+        proxyd, arguments, input=keys, prog_name="proxyd"
+    )
     return Typed(result.exit_code, result.stdout, result.stderr)
 
 
-async def typed_beside(*words: str, folder: Path, width: int = 100) -> Typed:
+async def typed_beside(*words: str, folder: Path, width: int = 100, keys: str = "") -> Typed:
     """The same in a thread, while this loop serves the control socket in folder/data."""
-    return await asyncio.to_thread(typed, *words, folder=folder, width=width)
+    return await asyncio.to_thread(typed, *words, folder=folder, width=width, keys=keys)
