@@ -164,6 +164,21 @@ class DaemonLink:
     def troubles(self) -> Document:
         return self.get("troubles")
 
+    def trace(self, address: str, seconds: int) -> Iterator[str]:
+        """The lines as they come; a first, empty one says that it has begun."""
+        path = f"http://proxyd/api/v1/accounts/{quote(address, safe='@')}/trace"
+        limit = httpx.Timeout(seconds + 30.0, connect=2.0)
+        try:
+            with self._client.stream("GET", path, params={"seconds": str(seconds)}, timeout=limit) as response:
+                if response.is_error:
+                    response.read()
+                    raise Answered(response.status_code, dict(response.json()))
+                yield from response.iter_lines()
+        except httpx.ConnectError:
+            raise NotRunning("the daemon is not running; start it with: proxyd run") from None
+        except httpx.HTTPError as error:
+            raise TryLater(f"the trace was cut off ({type(error).__name__})") from None
+
     def _ask(self, method: str, path: str, **more: Any) -> Document:
         try:
             response = self._client.request(method, f"http://proxyd/api/v1/{path}", **more)

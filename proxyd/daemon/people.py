@@ -19,6 +19,7 @@ from proxyd.provider.allowance import Allowances
 from proxyd.provider.sign_in import SignIns
 from proxyd.provider.smtp import Submitter
 from proxyd.provider.tls import client_context
+from proxyd.provider.trace import Taps
 from proxyd.rules import connection
 from proxyd.rules.allowance import Learned, learned_of
 from proxyd.watcher.mailbox import Mailbox
@@ -63,6 +64,7 @@ class People:
         self.allowances = Allowances(self.accounts, clock, self._remember)
         self.sign_ins = SignIns(workers, clock)
         self._attending: dict[str, asyncio.Task[None]] = {}
+        self.taps = Taps()
         journal.on_health.append(self._remember_refused)
 
     def accounts(self) -> Mapping[str, Account]:
@@ -129,6 +131,7 @@ class People:
             smtp,
             on_health=functools.partial(self._heard, address),
             may_sign_in=functools.partial(self._may_sign_in, address),
+            tap=self.taps.of(address),
         )
         before = self._journal.condition(address)
         if connection.rest(before, "SMTP", self._clock.now()):
@@ -148,6 +151,7 @@ class People:
             self._jitter,
             allowance,
             secret,
+            self.taps.of(address),
         )
         mailbox.start()
 

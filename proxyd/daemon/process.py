@@ -122,7 +122,16 @@ class Daemon:
         self._journal.on_health.append(event_log.on_health)
         figures = Metrics(self._journal, database, self.state).exposition
         self._control = Control(
-            api, earlier, self._tokens, database, self._workers, self.state, self.reload, self._login_link, figures
+            api,
+            earlier,
+            self._tokens,
+            database,
+            self._workers,
+            self.state,
+            self.reload,
+            self._login_link,
+            figures,
+            self._people.taps,
         )
         self._control_port: Any = None
         accounts = self._people.accounts

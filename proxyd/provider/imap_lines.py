@@ -18,6 +18,7 @@ from typing import Any, Literal
 from imapclient import IMAPClient
 
 from proxyd.provider.keepalive import keep_alive
+from proxyd.provider.trace import Tap
 
 CONNECT_TIMEOUT = 10.0  # seconds, for each address of the host
 READ_TIMEOUT = 30.0  # seconds without an octet from the server while an answer is due
@@ -49,6 +50,7 @@ class Wire(imaplib.IMAP4):
     ) -> None:
         self._context = context
         self._read_timeout = read_timeout
+        self.tap = Tap()
         self._unread = bytearray()
         self.moved = 0  # how often octets came or went; only ever counted up, so that any thread may look
         self._searched = 0  # octets of `_unread` known to hold no line end
@@ -79,10 +81,13 @@ class Wire(imaplib.IMAP4):
             if len(self._unread) > MAX_LINE:
                 raise self.abort(f"the server sent a line of more than {MAX_LINE} octets")
             self._fill()
-        return self._take(end)
+        line = self._take(end)
+        self.tap.imap_got(line)
+        return line
 
     def send(self, data: Any) -> None:
         self.sock.sendall(data)
+        self.tap.imap_sent(data)
         if len(data) > READ_SIZE:  # what is small goes into the system's buffer, whether the server stands or not
             self.moved += 1
 
@@ -147,6 +152,7 @@ class Wire(imaplib.IMAP4):
         lines = []
         while (end := self._line_end()) >= 0:
             lines.append(self._take(end).rstrip(b"\r\n"))
+            self.tap.imap_got(lines[-1])
         if closed and not lines:
             raise self.abort("the server closed the connection")
         return lines

@@ -22,6 +22,7 @@ from proxyd.provider.imap_lines import Client
 from proxyd.provider.imap_told import Told
 from proxyd.provider.imap_values import quoted
 from proxyd.provider.sign_in import AccessToken
+from proxyd.provider.trace import Tap
 
 # imapclient and imaplib tell their loggers every line, addresses and search values among them.
 logging.getLogger("imapclient").setLevel(logging.CRITICAL)
@@ -41,6 +42,10 @@ class Link:
         self.notifying = False  # the server tells of folders that are not open (NOTIFY)
         self.heeds: frozenset[str] | None = None  # the folders of which being told wakes whoever is parked; None = all
         self._idle_tag: bytes | None = None
+
+    def traced_by(self, tap: Tap) -> None:
+        """From now on what is said here is told to `tap`, redacted."""
+        self._wire.tap = tap
 
     # --- coming and going ------------------------------------------------------------------------------
 

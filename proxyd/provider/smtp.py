@@ -19,6 +19,7 @@ from proxyd.model import Content, Envelope, HealthCause, HealthEvent, NotHandedO
 from proxyd.provider.sign_in import SignIn
 from proxyd.provider.smtp_session import Door, Limits, NotReady, Session, Stale
 from proxyd.provider.smtp_wire import uptime
+from proxyd.provider.trace import Tap
 from proxyd.workers import start
 
 KEEP_FOR = 60.0  # seconds
@@ -49,8 +50,9 @@ class Submitter:
         keep_for: float = KEEP_FOR,
         limit: int = 8,
         limits: Limits | None = None,
+        tap: Tap | None = None,
     ) -> None:
-        self._door = Door(server, user, secret, tls, ehlo_name, limits or Limits())
+        self._door = Door(server, user, secret, tls, ehlo_name, limits or Limits(), tap)
         self._on_health = on_health
         self._may_sign_in = may_sign_in
         self._keep_for = keep_for

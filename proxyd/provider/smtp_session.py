@@ -8,6 +8,7 @@ octets of BDAT LAST) is handed to the socket the message is certainly not sent; 
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -34,6 +35,7 @@ from proxyd.provider import tls
 from proxyd.provider.sign_in import AccessToken
 from proxyd.provider.smtp_wire import PIECE, Lost, Wire, uptime
 from proxyd.provider.token_endpoint import AccessRevoked
+from proxyd.provider.trace import Tap
 from proxyd.rules.refusals import policy
 
 SMALL = 64 * 1024  # octets of content that are sent with one write
@@ -82,6 +84,7 @@ class Door:
     tls: ssl.SSLContext | None
     ehlo_name: str
     limits: Limits
+    tap: Tap | None = None
 
     async def open(self) -> Session:
         """Connect, secure, greet and sign in. Raises NotReady."""
@@ -122,7 +125,7 @@ class Door:
         try:
             async with asyncio.timeout(self.limits.connect):
                 _, wire = await asyncio.get_running_loop().create_connection(
-                    Wire,
+                    functools.partial(Wire, self.tap),
                     self.server.host,
                     self.server.port,
                     ssl=self.tls if implicit else None,

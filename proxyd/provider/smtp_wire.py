@@ -18,6 +18,7 @@ from typing import Any
 from proxyd.formats.smtp_client import ReplyReader
 from proxyd.model import SmtpReply
 from proxyd.provider.keepalive import PATIENCE_SMTP, keep_alive
+from proxyd.provider.trace import Tap
 
 PIECE = 64 * 1024  # octets written at once, and that may wait before we do; TLS keeps room for the largest for good
 
@@ -42,7 +43,8 @@ def uptime() -> float:
 class Wire(asyncio.Protocol):
     """`lost` is why nothing more will come; empty while the connection stands."""
 
-    def __init__(self) -> None:
+    def __init__(self, tap: Tap | None = None) -> None:
+        self._tap = tap or Tap()
         self.lost = ""
         self.heard_at = uptime()
         self.on_unasked: Callable[[], None] | None = None  # called when an idle connection ends or is spoken on
@@ -68,7 +70,10 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.heard_at = uptime()
         self._acknowledge_at_once()
-        self._replies += self._reader.feed(data)
+        replies = self._reader.feed(data)
+        for reply in replies:
+            self._tap.smtp_got(reply.code, reply.lines)
+        self._replies += replies
         if self._reader.fault:
             self._ended(self._reader.fault)
         elif self._replies:
@@ -142,6 +147,7 @@ class Wire(asyncio.Protocol):
         if self.lost or self._transport is None or self._transport.is_closing():
             raise Lost(self.lost or "the connection is closed")
         self._transport.write(octets)
+        self._tap.smtp_sent(octets)
         self._acknowledge_at_once()
 
     def _acknowledge_at_once(self) -> None:

@@ -28,6 +28,7 @@ from proxyd.model import Health, HealthCause, HealthEvent
 from proxyd.provider.allowance import Allowance, Place
 from proxyd.provider.imap import Connection, Opened, Throttled, Unreachable
 from proxyd.provider.sign_in import SignIn
+from proxyd.provider.trace import Tap
 from proxyd.rules.allowance import WATCHER
 from proxyd.rules.watched_folders import INBOX, Role, WatchedFolder
 from proxyd.watcher.backfill import Backfilling
@@ -82,6 +83,7 @@ class Mailbox:
         jitter: Callable[[], float],
         allowance: Allowance,
         secret: SignIn | None = None,
+        tap: Tap | None = None,
     ) -> None:
         """`reactor` provides IReactorFDSet; `jitter` gives chance in [0, 1); `tls_context` is shared by all accounts
         that trust the same authorities, None where the account's server speaks no TLS."""
@@ -89,7 +91,7 @@ class Mailbox:
         self._address = account.address
         self._journal = journal
         self._clock = clock
-        self._door = Door(account, journal, workers, clock, reactor, tls_context, jitter, allowance, secret)
+        self._door = Door(account, journal, workers, clock, reactor, tls_context, jitter, allowance, secret, tap)
         self._allowance = allowance
         self._copies = SentCopies(account, journal, clock, jitter)
         self._catch_up = CatchUp(account, journal, clock, self._copies)

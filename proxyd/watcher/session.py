@@ -23,6 +23,7 @@ from proxyd.provider.allowance import Place as Counted
 from proxyd.provider.imap import Connection, Told, health_of
 from proxyd.provider.parking import Place
 from proxyd.provider.sign_in import SignIn, SignIns, once_more
+from proxyd.provider.trace import Tap
 from proxyd.rules import connection as rules
 from proxyd.rules import retry
 from proxyd.workers import Clock, Lane, Workers, start
@@ -104,6 +105,7 @@ class Door:
         jitter: Callable[[], float],
         allowance: Allowance,
         secret: SignIn | None = None,
+        tap: Tap | None = None,
     ) -> None:
         """`secret` is the account's own, shared by all that sign in to it; made here where nobody else does."""
         self._account = account
@@ -115,6 +117,7 @@ class Door:
         self._tls_context = tls_context
         self._jitter = jitter
         self._allowance = allowance
+        self._tap = tap or Tap()
         self._one_at_a_time = asyncio.Lock()
         self._hurry = asyncio.Event()
         self._failures = 0  # in a row
@@ -204,6 +207,7 @@ class Door:
         counted = place()
         try:
             connection = await lane.run(Connection.open, server.host, server.port, server.tls, self._tls_context)
+            connection.traced_by(self._tap)
             try:
                 await lane.run(connection.sign_in, self._account.sign_in.imap_user, secret)
             except BaseException:

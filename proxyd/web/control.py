@@ -16,6 +16,7 @@ from typing import Any
 from klein import Klein
 from twisted.web.server import Site
 
+from proxyd.provider.trace import Taps
 from proxyd.store.database import Database
 from proxyd.web import answers, answers_tokens, documents
 from proxyd.web.answers import DaemonState, Document
@@ -25,9 +26,10 @@ from proxyd.web.earlier import EarlierMail
 from proxyd.web.problems import Problem, Request, not_found
 from proxyd.web.routes import route, serve
 from proxyd.web.streaming import bounded
+from proxyd.web.traces import write_trace
 from proxyd.web.troubles import troubles
 from proxyd.web.viewer import OWNER, May, Viewer
-from proxyd.workers import Workers
+from proxyd.workers import SystemClock, Workers
 
 MOST_POSTED = 64 * 1024 * 1024  # octets: a message of 40 MB in base64, an address book with photos
 
@@ -52,7 +54,9 @@ class Control:
         reload: Callable[[], Awaitable[list[str]]],
         login_link: Callable[[str | None], str],
         figures: Callable[[], bytes] = bytes,
+        taps: Taps | None = None,
     ) -> None:
+        self._taps = taps or Taps()
         self._tokens = tokens
         self._database = database
         self._workers = workers
@@ -91,6 +95,14 @@ class Control:
     async def troubles(self) -> Document:
         """What was given up, what nobody knows the outcome of, and what servers offer that is new to us."""
         return await self._workers.run(troubles, self._database, datetime.now(UTC))
+
+    @route("GET", "accounts/{address}/trace", answer="text/plain", may=May.OWNER, problems=(HTTPStatus.NOT_FOUND,))
+    async def trace(self, request: Request, address: str, query: documents.TraceFor) -> bytes:
+        """What crosses the wire to the account's provider: commands and kinds of answers, no content."""
+        key = address.strip().lower()
+        if key not in {each.address for each in self._state().accounts}:
+            raise not_found("no account has this address")
+        return await write_trace(request, self._taps.of(key), query.seconds, SystemClock())
 
     @route("POST", "reload", answer=documents.Problems, may=May.OWNER, problems=(HTTPStatus.CONFLICT,))
     async def reload(self) -> Document:

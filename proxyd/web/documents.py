@@ -325,6 +325,10 @@ class Status(Answer):
     accounts: list[AccountListed]
 
 
+class TraceFor(Asked):
+    seconds: int = Field(default=60, ge=1, le=3600)
+
+
 class Troubles(Answer):
     failed: list[dict[str, Any]]
     unknown: list[dict[str, Any]]
