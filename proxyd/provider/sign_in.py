@@ -45,7 +45,11 @@ async def once_more(sign_in: SignIn, attempt: Callable[[str], Awaitable[T]]) -> 
     except SignInRefused:
         if not (isinstance(secret, AccessToken) and secret.refused()):
             raise
-    return await attempt(await sign_in())
+    fresh = await sign_in()
+    try:
+        return await attempt(fresh)
+    except SignInRefused as error:
+        raise SignInRefused("the provider refused a fresh access token", f"{error.evidence} (a fresh token)") from None
 
 
 class SignIns:

@@ -167,7 +167,8 @@ async def test_a_fresh_token_that_is_refused_is_a_refusal(make_place: Callable[.
     with pytest.raises(SignInRefused) as refused:
         await place.by_the_watcher()
     assert health_of(refused.value).cause is HealthCause.SIGN_IN_REFUSED
-    with pytest.raises(SignInRefused):
+    assert health_of(refused.value).evidence.endswith("(a fresh token)")
+    with pytest.raises(SignInRefused, match="fresh access token"):
         await place.for_a_client()
     with pytest.raises(NotReady) as sending:
         await place.for_sending()

@@ -42,6 +42,11 @@ def test_from_nothing_to_the_first_logged_mail_in_four_commands(make_user: Calla
         assert sent.returncode == 0, sent.stdout + sent.stderr
         shown = eventually(lambda: user.run("timeline", CUSTOMER).stdout, "the mail to be logged")
         assert "Offer" in shown
+        # and the daemon takes a change at once
+        again = user.connect("--yes", "--no-test-mail", "--replace", "--name", "Ada L.")
+        assert "The daemon has taken it over" in again.stderr
+        rekeyed = user.run("rekey")
+        assert (rekeyed.returncode, "the daemon is running" in rekeyed.stderr) == (1, True)
     assert len(user.provider.dovecot.messages(CUSTOMER)) == 1
 
 
@@ -92,7 +97,7 @@ def test_at_a_terminal(make_user: Callable[..., NewUser]) -> None:
     assert "files_sent: yes" in user.account.read_text()
 
 
-@pytest.mark.parametrize("when", ["Sign in there", "Password of", "Send one mail"])
+@pytest.mark.parametrize("when", ["Password of", "Send one mail"])
 def test_giving_up_leaves_nothing_behind(make_user: Callable[..., NewUser], when: str) -> None:
     user = make_user()
     yes = ["--yes"] if when == "Password of" else []
@@ -131,16 +136,3 @@ def test_a_password_that_lies_somewhere_is_left_there(make_user: Callable[..., N
     assert done.returncode == 0, done.stderr
     assert str(place) in user.account.read_text()
     assert not (user.config / f"secrets/{PERSON}.password").exists()
-    done = user.run(*words, f"command:cat {place}", "--replace")
-    assert done.returncode == 0, done.stderr
-    assert f"command: [cat, '{place}']" in user.account.read_text()
-
-
-def test_a_running_daemon_takes_the_account_at_once(make_user: Callable[..., NewUser]) -> None:
-    user = make_user()
-    assert user.connect("--yes", "--no-test-mail").returncode == 0
-    with user.daemon():
-        done = user.connect("--yes", "--no-test-mail", "--replace", "--name", "Ada L.")
-        assert "The daemon has taken it over" in done.stderr
-        rekeyed = user.run("rekey")
-        assert (rekeyed.returncode, "the daemon is running" in rekeyed.stderr) == (1, True)
