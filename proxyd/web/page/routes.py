@@ -37,7 +37,8 @@ log = structlog.get_logger()
 
 FOUND = 30  # messages on one page of the search
 LATEST = 15  # messages on the first page
-MOST_SHOWN = 500  # messages of one contact
+AT_ONCE = 100  # messages of one contact on one page
+MOST_LISTED = 200  # contacts; the others are found by searching
 MOST_OF_A_LINK = 200
 NO_PASSWORD = "THE PASSWORD"  # noqa: S105 in its place: a browser keeps what it shows
 
@@ -151,13 +152,14 @@ class Page(WritingPages):
         q = argument(request, "q")
         found = await self._contacts(visit, q)
         part = argument(request, "part")
+        listed = _listed(found, q)
         if part == "list":
-            return self._render(visit, "contact_list.html", contacts=found, q=q, chosen="")
+            return self._render(visit, "contact_list.html", **listed)
         everybody = await self._contacts(visit, "") if q else found
         latest = await self._workers.run(answers.timeline, self._database, None, None, LATEST, visit.viewer)
         open_ones = await self._workers.run(answers_suggestions.listed, self._database, None, visit.viewer)
-        shown: Document = {"messages": latest["messages"], "undecided": len(open_ones["suggestions"])}
-        shown |= {"called": _called(everybody), "contacts": found, "q": q, "chosen": "", "here": "contacts"}
+        shown = listed | {"messages": latest["messages"], "undecided": len(open_ones["suggestions"])}
+        shown |= {"called": _called(everybody), "here": "contacts"}
         return self._render(visit, "latest.html" if part == "latest" else "contacts.html", **shown)
 
     @app.route("/contacts", methods=["POST"])
@@ -173,10 +175,11 @@ class Page(WritingPages):
     @page
     async def contact(self, request: Request, visit: Visit, email: str) -> str:
         """Anybody's conversations, a contact's or not: a colleague in Cc is one click away."""
-        found = await self._workers.run(answers.timeline, self._database, email, None, MOST_SHOWN, visit.viewer)
+        before = argument(request, "before") or None
+        found = await self._workers.run(answers.timeline, self._database, email, None, AT_ONCE, visit.viewer, before)
         invited = functools.partial(answers_html.with_invitations, self._database, viewer=visit.viewer)
         told = await self._workers.run(lambda: [invited(each) for each in found["messages"]])
-        shown: Document = {"threads": story.threads(told), "more": found["next"] is not None}
+        shown: Document = {"threads": story.threads(told), "next": found["next"], "before": before}
         everybody = await self._contacts(visit, "")
         key = mailbox_key(email)
         person = next((each for each in everybody if mailbox_key(each["email"]) == key), None)
@@ -187,9 +190,8 @@ class Page(WritingPages):
         if argument(request, "part") == "timeline":
             return self._render(visit, "timeline.html", **shown)
         q = argument(request, "q")
-        listed = await self._contacts(visit, q) if q else everybody
-        more: Document = {"contacts": listed, "q": q, "chosen": key, "here": "contacts"}
-        return self._render(visit, "contact.html", **shown, **more)
+        found_ones = await self._contacts(visit, q) if q else everybody
+        return self._render(visit, "contact.html", here="contacts", **shown, **_listed(found_ones, q, key))
 
     async def _contacts(self, visit: Visit, q: str) -> list[Document]:
         found = await self._workers.run(answers.contacts, self._database, q, visit.viewer)
@@ -369,3 +371,9 @@ def _called(contacts: list[Document]) -> Callable[[Document], str]:
         return str(person["name"] or names.get(mailbox_key(person["address"])) or person["address"])
 
     return called
+
+
+def _listed(contacts: list[Document], q: str, chosen: str = "") -> Document:
+    """What the list beside is filled in with; `chosen` is the mailbox key of whom one reads."""
+    unlisted = max(0, len(contacts) - MOST_LISTED)
+    return {"contacts": contacts[:MOST_LISTED], "unlisted": unlisted, "q": q, "chosen": chosen}

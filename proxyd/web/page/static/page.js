@@ -202,7 +202,8 @@ async function refresh() {
     if (html !== null) { placed(list, html); markChosen(); }
   }
   if (story) {
-    const html = await fetched(`${location.pathname}?part=timeline`);
+    const before = new URLSearchParams(location.search).get("before") ?? "";
+    const html = await fetched(`${location.pathname}?part=timeline&before=${encodeURIComponent(before)}`);
     const from = html === null ? [] : retold(story, html);
     if (from.length) tell(`New message from ${[...new Set(from)].join(" and ")}`);
   }
