@@ -29,6 +29,7 @@ async def test_a_link_opens_one_session_of_its_person(tmp_path: Path) -> None:
         assert held.open(link) is None, "a second time"
         assert not held.good(link)
         assert held.session(link) is None, "a link is no cookie"
+        await d.settled()
 
 
 @on_the_loop
