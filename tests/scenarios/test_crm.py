@@ -13,7 +13,7 @@ import pytest
 
 from tests.crm.fake import Receiver
 from tests.scenarios.rig import Rig, letter, message_id
-from tests.servers.mailprovider import PERSON
+from tests.servers.mailprovider import CUSTOMER, PERSON
 from tests.servers.tryton import ADMIN, DATABASE, Tryton
 from tests.servers.waiting import eventually
 
@@ -51,6 +51,22 @@ def delivered(rig: Rig, n: int = 0) -> bool:
     return {each["state"] for each in entries(rig, n).values()} == {"delivered"}
 
 
+def bounce_of(id: str) -> bytes:
+    """What the customer's server returns (RFC 3464)."""
+    parts = (
+        "--b\r\nContent-Type: text/plain\r\n\r\nIt could not be delivered.\r\n",
+        "--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.customer.test\r\n\r\n"
+        f"Final-Recipient: rfc822; {CUSTOMER}\r\nAction: failed\r\nStatus: 5.1.1\r\n",
+        f"--b\r\nContent-Type: text/rfc822-headers\r\n\r\nMessage-ID: {id}\r\n\r\n--b--\r\n",
+    )
+    head = (
+        f"From: MAILER-DAEMON@customer.test\r\nTo: {PERSON}\r\nSubject: Undelivered Mail Returned to Sender\r\n"
+        "Date: Mon, 23 Nov 2026 10:01:00 +0000\r\nMessage-ID: <dsn-1@customer.test>\r\nMIME-Version: 1.0\r\n"
+        "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n"
+    )
+    return (head + "".join(parts)).encode()
+
+
 def test_an_offer_and_its_answer(rig: Rig, receiver: Receiver, tmp_path: Path) -> None:
     offer = letter(attach=OFFER)
     rig.send(offer)
@@ -69,6 +85,11 @@ def test_an_offer_and_its_answer(rig: Rig, receiver: Receiver, tmp_path: Path) -
     (kept,) = (tmp_path / "crm.jsonl.attachments").rglob("0-*")
     assert hashlib.sha256(kept.read_bytes()).digest() == hashlib.sha256(OFFER).digest()
     assert "logged in the CRM webhook" in str(rig.explain(message_id(offer))["steps"])
+    rig.provider.dovecot.deliver(PERSON, bounce_of(message_id(offer)), "")
+    eventually(lambda: receiver.of("message.state"), "its bounce to be told", within=20)
+    (told,) = receiver.of("message.state")
+    assert (f"<{told['message_id']}>", told["state"]) == (message_id(offer), "bounced")
+    eventually(lambda: delivered(rig, 2), "nothing to be owed", every=0.1)
 
 
 def test_a_crm_that_is_down_loses_nothing_and_hurts_no_other(rig: Rig, receiver: Receiver) -> None:
