@@ -38,6 +38,8 @@ COMMANDS = {
     "search": "Find what is logged by its words.",
     "backfill": "Log earlier mail with known contacts.",
     "suggestions": "Mail that may belong to a conversation: list, accept, refuse.",
+    "export": "Hand over everything that is logged with a contact.",
+    "forget": "Erase a contact and every logged message with them.",
     "explain": "Tell why a message was or was not logged, and what became of it.",
     "web": "Print the link that opens the page, signed in; on a terminal, open it.",
     "token": "The HTTP API's tokens: make, list, revoke.",

@@ -20,6 +20,7 @@ from proxyd.errors import ProxydError, TryLater
 
 Document = dict[str, Any]
 
+BASE = "http://proxyd/api/v1"
 TIMEOUT = httpx.Timeout(30.0, connect=2.0)  # seconds
 SEND_TIMEOUT = httpx.Timeout(660.0, connect=2.0)  # longer than any answer_within
 IMPORT_TIMEOUT = httpx.Timeout(300.0, connect=2.0)
@@ -52,6 +53,12 @@ class Records(Protocol):
     def add_contact(self, email: str, name: str, company: str) -> Document: ...
 
     def import_contacts(self, octets: bytes, kind: str) -> Document: ...
+
+    def export(self, contact: str, kind: str) -> Iterator[bytes]: ...
+
+    def forget(self, contact: str) -> Document: ...
+
+    def erasures(self, contact: str | None) -> Document: ...
 
     def tokens(self) -> Document: ...
 
@@ -152,6 +159,23 @@ class DaemonLink:
         headers["content-type"] = "message/rfc822"
         return self._ask("POST", "messages", content=mail, headers=headers, params=arguments, timeout=SEND_TIMEOUT)
 
+    def export(self, contact: str, kind: str) -> Iterator[bytes]:
+        path = f"{BASE}/contacts/{quote(contact, safe='@')}/export"
+        try:
+            with self._client.stream("GET", path, params={"format": kind}, timeout=IMPORT_TIMEOUT) as response:
+                if response.is_error:
+                    response.read()
+                    raise Answered(response.status_code, response.json())
+                yield from response.iter_bytes()
+        except httpx.HTTPError as error:
+            raise TryLater(f"the daemon did not answer ({type(error).__name__}); see its log") from None
+
+    def forget(self, contact: str) -> Document:
+        return self._ask("POST", f"contacts/{quote(contact, safe='@')}/forget", timeout=IMPORT_TIMEOUT)
+
+    def erasures(self, contact: str | None) -> Document:
+        return self.get("erasures", **({"contact": contact} if contact else {}))
+
     def tokens(self) -> Document:
         return self.get("tokens")
 
@@ -181,7 +205,7 @@ class DaemonLink:
 
     def _ask(self, method: str, path: str, **more: Any) -> Document:
         try:
-            response = self._client.request(method, f"http://proxyd/api/v1/{path}", **more)
+            response = self._client.request(method, f"{BASE}/{path}", **more)
         except httpx.ConnectError:
             raise NotRunning("the daemon is not running; start it with: proxyd run") from None
         except httpx.HTTPError as error:

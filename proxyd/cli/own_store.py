@@ -10,7 +10,7 @@ from proxyd.config import Places
 from proxyd.errors import ConfigError
 from proxyd.store.database import Database
 from proxyd.store.opening import opened
-from proxyd.web import answers, answers_search, answers_suggestions, answers_tokens
+from proxyd.web import answers, answers_erasing, answers_search, answers_suggestions, answers_tokens
 from proxyd.web.answers import Document
 from proxyd.web.troubles import troubles
 
@@ -39,6 +39,16 @@ class OwnStore:
 
     def import_contacts(self, octets: bytes, kind: str) -> Document:
         return answers.import_contacts(self._database, octets, kind)
+
+    def export(self, contact: str, kind: str) -> Iterator[bytes]:
+        written = answers_erasing.as_mbox if kind == "mbox" else answers_erasing.as_json
+        return written(self._database, contact)
+
+    def forget(self, contact: str) -> Document:
+        return answers_erasing.forget(self._database, contact, self._now())
+
+    def erasures(self, contact: str | None) -> Document:
+        return answers_erasing.reports(self._database, contact)
 
     def tokens(self) -> Document:
         return answers_tokens.every(self._database)

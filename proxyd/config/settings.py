@@ -338,27 +338,37 @@ class Sending(Section):
     )
 
 
-def _visible_to(value: object) -> str:
-    if value == "team":
-        return "team"
-    # There is no record yet that colleagues share; to say yes and show it to them later would break the promise.
-    raise NotAccepted("team", f"owner is {NOT_YET}" if value == "owner" else "")
+_LIMIT = seconds_between("1d", "36500d")
+_KEPT = "forever, or a duration of at least a day such as 400d"
 
 
-def _forever(value: object) -> str:
+def _kept(value: object, info: ValidationInfo) -> float | str:
     if value == "forever":
         return "forever"
-    raise NotAccepted("forever", f"a limit is {NOT_YET}" if isinstance(value, str) and value[:1].isdigit() else "")
+    try:
+        return _LIMIT(value, info)
+    except NotAccepted as error:
+        raise NotAccepted(_KEPT, error.problem) from None
 
 
-Forever = Annotated[str, PlainValidator(_forever), WithJsonSchema({"const": "forever"})]
+Kept = Annotated[
+    float | str,
+    PlainValidator(_kept),
+    WithJsonSchema({"anyOf": [{"const": "forever"}, DURATION_SCHEMA]}),
+]
 
 
 class Keep(Section):
-    """How long what was logged is kept."""
+    """How long what was logged is kept; once a day what is older goes. Its entry in the log stays."""
 
-    bodies: Forever = Field(default="forever", description="Texts: forever.")
-    attachments: Forever = Field(default="forever", description="Attachments: forever.")
+    bodies: Kept = Field(
+        default="forever", description="Texts, and with them the whole message: forever, or a duration such as 400d."
+    )
+    attachments: Kept = Field(
+        default="forever",
+        description="Attachments, and with them the HTML and the octets of the message that has one: forever, or a "
+        "duration such as 90d. The text stays as long as `bodies` says.",
+    )
 
 
 class Choices(Section):
@@ -406,8 +416,10 @@ class Choices(Section):
         "but in `proxyd status`.",
     )
     keep: Keep = Field(default=Keep(), description="How long what was logged is kept.")
-    visible_to: Annotated[str, PlainValidator(_visible_to), WithJsonSchema({"const": "team"})] = Field(
-        default="team", description="Who sees these conversations on a contact's shared record: team."
+    visible_to: Literal["team", "owner"] = Field(
+        default="team",
+        description="Who sees these conversations on the contacts that colleagues share: team | owner = the person "
+        "whose account this is, and whoever runs the daemon.",
     )
     crm: tuple[Crm, ...] = Field(
         default=(Crm(LOCAL),),

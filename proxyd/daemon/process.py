@@ -42,6 +42,7 @@ from proxyd.daemon.notify import Notify
 from proxyd.daemon.people import People
 from proxyd.errors import ConfigError, TryLater
 from proxyd.journal import Journal
+from proxyd.journal.retention import let_go
 from proxyd.model import Health
 from proxyd.relay import local_ca
 from proxyd.relay.imap import ImapRelay
@@ -258,6 +259,8 @@ class Daemon:
     async def _every_day(self) -> None:
         """The local certificate ends after a year, what was never settled is not kept for ever: the daemon runs on."""
         while True:
+            # At once as well: many a machine does not run for a day.
+            await let_go(self._database, self._people.accounts().values(), self._clock.now())
             await self._clock.sleep(DAY)
             await self._journal.tidy()
             if self._settings.daemon.certificate == "auto":

@@ -85,12 +85,11 @@ def steps_of(connection: sa.Connection, owners: Iterable[str]) -> tuple[Step, ..
     return tuple(Step(row.at, row.what, row.detail) for row in rows)
 
 
-def contents(connection: sa.Connection, ids: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """(who owns the octets, whose account it is in) of each of these logged messages."""
-    rows = connection.execute(
-        sa.select(messages.c.id, messages.c.content, messages.c.account).where(messages.c.id.in_(list(ids)))
-    )
-    return {row.id: (row.content, row.account) for row in rows}
+def contents(connection: sa.Connection, ids: Iterable[str]) -> dict[str, tuple[str, str, bool]]:
+    """(who owns the octets, whose account it is in, are they all kept) of each of these logged messages."""
+    columns = (messages.c.id, messages.c.content, messages.c.account, messages.c.expired)
+    rows = connection.execute(sa.select(*columns).where(messages.c.id.in_(list(ids))))
+    return {row.id: (row.content, row.account, row.expired is None) for row in rows}
 
 
 def unread(connection: sa.Connection, ids: Iterable[str]) -> dict[str, str]:

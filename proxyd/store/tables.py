@@ -109,6 +109,7 @@ messages = Table(
     Column("submission", String(26)),  # the newest submission of it, where it went through us
     Column("content", String(26), nullable=False),  # owner of its octets in chunks
     Column("body", JSON),  # model.Body; null until it was read
+    Column("expired", String),  # store.retention: attachments | bodies; null where everything is kept
     Column("mail", String(26), nullable=False, server_default=""),  # the same in every account's record of one mail
     Column("notice", String),  # rules.notices: what a machine's message says; null of a person's
     Column("participant", String),  # of an answer: known | unknown = its author was in none of the thread's messages
@@ -371,4 +372,17 @@ idempotency_keys = Table(
     Column("submission", String(26), nullable=False),
     Column("at", Instant, nullable=False),
     Index("ix_idempotency_keys_at", "at"),
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("key_hash", String, nullable=False),  # keyed hash of whom was forgotten
+    Column("known", Boolean, nullable=False),
+    Column("messages", Integer, nullable=False),
+    Column("shared", Integer, nullable=False),
+    Column("accounts", JSON, nullable=False),
+    Column("crms", JSON, nullable=False),
 )

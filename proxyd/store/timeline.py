@@ -188,7 +188,7 @@ def resubmitted(connection: sa.Connection, message: str, submission: str) -> Non
     connection.execute(
         messages.update()
         .where(messages.c.id == message)
-        .values(submission=submission, content=submission, state=State.SUBMITTING, body=None)
+        .values(submission=submission, content=submission, state=State.SUBMITTING, body=None, expired=None)
     )
     connection.execute(deliveries.delete().where(deliveries.c.message == message))
 
@@ -387,6 +387,7 @@ def _document(row: Any, names: list[str], copy: Any, dropbox: Any, crms: list[An
         "new_text": body["new_text"],
         "has_html": body["has_html"],
         "attachments": body["attachments"],
+        "expired": row.expired,
         "contacts": row.contacts,
         "because": row.because,
         "state": row.state,

@@ -126,10 +126,11 @@ def attachment(database: Database, id: str, n: int, viewer: Viewer = OWNER) -> t
     return found["attachments"][n], decoded_attachment(octets_of(database, owner), n)
 
 
-def owner_of(database: Database, id: str, viewer: Viewer) -> str | None:
+def owner_of(database: Database, id: str, viewer: Viewer, whole: bool = True) -> str | None:
+    """Who owns the octets of a message that the viewer sees; with `whole` None where not all of them are kept."""
     with database.reading() as connection:
-        owner, account = history.contents(connection, [id]).get(id, (None, ""))
-    return owner if viewer.sees(account) else None
+        owner, account, complete = history.contents(connection, [id]).get(id, (None, "", False))
+    return owner if viewer.sees(account) and (complete or not whole) else None
 
 
 def octets_of(database: Database, owner: str) -> Iterator[bytes]:

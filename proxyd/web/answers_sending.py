@@ -90,7 +90,7 @@ def _octets(encoded: str) -> bytes:
 def _answered(database: Database, id: str, account: Account, viewer: Viewer) -> Draft:
     """Of the message that is answered: whom to answer, the subject, and the thread."""
     logged = message(database, id, viewer)
-    owner = owner_of(database, id, viewer)
+    owner = owner_of(database, id, viewer, whole=False)
     if logged is None or owner is None:
         raise Unacceptable("no logged message has the id that reply_to_message names")
     with database.reading() as connection:

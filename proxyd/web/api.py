@@ -16,7 +16,7 @@ from proxyd.journal import Journal
 from proxyd.journal.changes import What
 from proxyd.model import mailbox_key
 from proxyd.store.database import Database
-from proxyd.web import answers, answers_html, answers_search, answers_suggestions, documents, openapi
+from proxyd.web import answers, answers_erasing, answers_html, answers_search, answers_suggestions, documents, openapi
 from proxyd.web.answers import DaemonState, Document
 from proxyd.web.api_sending import Sender, SendingRoutes
 from proxyd.web.events import Events
@@ -123,6 +123,28 @@ class Api(SendingRoutes):
     async def timeline(self, viewer: Viewer, email: str, query: documents.ListMessages) -> Document:
         """What is logged with one contact, newest first."""
         return await self._listed(viewer, email, query)
+
+    @route("GET", "contacts/{email}/export", answer="application/octet-stream")
+    async def export(self, request: Request, viewer: Viewer, email: str, query: documents.ExportContact) -> bytes:
+        """Everything that is logged with one contact, attachments and all: an mbox file, or a JSON document."""
+        written = answers_erasing.as_mbox if query.format == "mbox" else answers_erasing.as_json
+        request.setHeader("content-type", "application/octet-stream")
+        request.setHeader("x-content-type-options", "nosniff")
+        request.setHeader("content-disposition", f'attachment; filename="contact.{query.format}"')
+        return await write_chunks(request, written(self._database, email, viewer), self._workers)
+
+    @route("POST", "contacts/{email}/forget", answer=documents.Erasure, may=May.OWNER)
+    async def forget(self, email: str) -> Document:
+        """Erase one contact and every logged message with them, here and in every CRM that can."""
+        report = await self._workers.run(answers_erasing.forget, self._database, email, datetime.now(UTC))
+        self._journal.wakes.outbox.set()
+        self._journal.changes.tell(What.EVERYTHING, "")
+        return report
+
+    @route("GET", "erasures", answer=documents.Erasures, may=May.OWNER)
+    async def erasures(self, query: documents.ListErasures) -> Document:
+        """The reports of contacts forgotten; they hold nothing of them."""
+        return await self._workers.run(answers_erasing.reports, self._database, query.contact)
 
     # --- messages ----------------------------------------------------------------------------------------
 

@@ -99,6 +99,7 @@ class Message(Answer):
     signature: str = Field(description="What stands below the signature's line in `new_text`; empty where none does.")
     has_html: bool
     attachments: list[AttachmentListed]
+    expired: Literal["attachments", "bodies"] | None = Field(description="What the account keeps no longer of it.")
     contacts: list[str]
     because: str
     state: str
@@ -275,6 +276,28 @@ class ContactListed(Contact):
 class Contacts(Answer):
     contacts: list[ContactListed]
     next: Next
+
+
+class ExportContact(Asked):
+    format: Literal["mbox", "json"]
+
+
+class Erasure(Answer):
+    id: int
+    at: Instant
+    was_contact: bool
+    messages: int
+    shared: int = Field(description="How many of the messages other contacts had part in too.")
+    accounts: list[str]
+    crm: list[dict[str, Any]] = Field(description="The CRMs that are told to erase what was logged there.")
+
+
+class Erasures(Answer):
+    erasures: list[Erasure]
+
+
+class ListErasures(Asked):
+    contact: str | None = Field(default=None, max_length=1000)
 
 
 class ContactMade(Contact):

@@ -14,7 +14,7 @@ from tests.looping import on_the_loop
 from tests.rigged import GRACE, message
 from tests.web.served import served
 
-MOST_SECONDS = 120  # for the whole of schemathesis, on a machine that does much else
+MOST_SECONDS = 180  # for the whole of schemathesis, on a machine that does much else
 ENDLESS = "/api/v1/events"  # a stream that does not end is no answer to wait for
 
 
@@ -43,7 +43,7 @@ async def test_the_document_names_every_route_and_the_token(tmp_path: Path) -> N
         assert set(made["responses"]) >= {"200", "201", "403", "422"}
 
 
-@on_the_loop
+@on_the_loop(timeout=MOST_SECONDS + 20)
 async def test_schemathesis_finds_the_document_true(tmp_path: Path) -> None:
     async with served(tmp_path) as s:
         await s.desk.add_contact(GRACE)
@@ -59,7 +59,7 @@ async def test_schemathesis_finds_the_document_true(tmp_path: Path) -> None:
                 str(Path(sys.executable).with_name("schemathesis")),
                 *("run", str(described), "--url", s.web),
                 *("--header", f"Authorization: {client.headers['authorization']}"),
-                *("--phases", "examples,coverage,fuzzing", "--max-examples", "12", "--seed", "7"),
+                *("--phases", "examples,coverage,fuzzing", "--max-examples", "4", "--seed", "7"),
                 *("--exclude-checks", "positive_data_acceptance,ignored_auth", "--suppress-health-check", "all"),
             ]
             answer = await asyncio.to_thread(_run, asked, tmp_path)
