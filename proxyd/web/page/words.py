@@ -217,5 +217,5 @@ def health(account: Document) -> Said:
 
 
 def patience(account: Document) -> str:
-    """What is to be said where time heals, "" where a person must act or all is well."""
-    return PATIENCE.get(account["state"], "")
+    """What is to be said where time heals, "" where a person must act, may have to soon, or all is well."""
+    return "" if account["state"] == "connecting" and account["evidence"] else PATIENCE.get(account["state"], "")

@@ -147,5 +147,7 @@ def test_what_came_of_a_letter() -> None:
 
 
 def test_where_time_heals_that_is_said() -> None:
-    assert words.patience({"state": "unreachable"}).startswith("Is this computer online?")
-    assert words.patience({"state": "connected"}) == words.patience({"state": "password_refused"}) == ""
+    assert words.patience({"state": "unreachable", "evidence": "x"}).startswith("Is this computer online?")
+    assert words.patience({"state": "connecting", "evidence": ""}).startswith("Nothing to do")
+    for state in ("connected", "password_refused", "connecting"):
+        assert words.patience({"state": state, "evidence": "authentication failed"}) == ""
