@@ -8,6 +8,7 @@ read, nothing is gone, no Sent copy is there twice. `make soak` takes 10,000 ste
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import shutil
@@ -115,6 +116,25 @@ class Mailbox(RuleBasedStateMachine):
             await self.daemon.kill()
             await self.stack.aclose()
 
+        self.run(kill())
+        self.daemon = None
+
+    @precondition(lambda self: self.daemon is not None)
+    @rule(folder=folders, which=numbers, answers=st.integers(1, 3), writes=st.integers(1, 4), before=st.booleans())
+    def is_killed_while_it_writes(self, folder: str, which: int, answers: int, writes: int, before: bool) -> None:
+        """Before or after a certain one of the commits that follow."""
+
+        async def kill() -> None:
+            assert self.daemon is not None
+            await self.daemon.dies_at(writes, before=before)
+            await self.daemon.mailbox.retry_now()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.daemon.dead.wait(), 0.3)
+            await self.daemon.kill()
+            await self.stack.aclose()
+
+        for _ in range(answers):
+            self.is_answered(folder, which)
         self.run(kill())
         self.daemon = None
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ class Unruled(Desk):
     server: UnrulyImap
     mailbox: Mailbox
     allowance: Allowance
+    dead: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def account(self) -> Account:
@@ -60,6 +62,22 @@ class Unruled(Desk):
 
     def subjects(self) -> list[str]:
         return sorted(each["subject"] for each in self.timeline())
+
+    async def dies_at(self, writes: int, *, before: bool) -> None:
+        """As kill -9 at the nth commit from now on: before it, or after it and before anything else. Sets `dead`."""
+        real, count = self.database.write, itertools.count(1)
+
+        async def write(*args: Any, **kwargs: Any) -> Any:
+            if (now := next(count)) > writes or (now == writes and before):
+                self.dead.set()
+                await never()
+            result = await real(*args, **kwargs)
+            if now == writes:
+                self.dead.set()
+                await never()
+            return result
+
+        self.database.write = write  # type: ignore[method-assign]
 
     async def kill(self) -> None:
         """As kill -9: the connections are gone, nothing more reaches the disk, nobody tidies up."""
