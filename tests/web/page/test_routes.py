@@ -106,6 +106,22 @@ async def test_a_person_sees_their_own_account_and_the_owner_every_one(tmp_path:
         assert ADA not in seen
 
 
+@on_the_loop
+async def test_a_colleague_sees_nothing_of_an_account_that_is_its_owners_alone(tmp_path: Path) -> None:
+    async with shown(tmp_path) as s:
+        id = await s.sent(letter("a.txt", "text/plain", b"xyzzy", "Dear xyzzy"))
+        await s.desk.settled()
+        s.desk.accounts["bob@example.test"] = s.desk.accounts[ADA].model_copy(update={"address": "bob@example.test"})
+        bob, ada = await s.browser("bob@example.test"), await s.browser(ADA)
+        paths = (f"/contacts/{GRACE}", "/contacts", "/search?q=dear", f"/messages/{id}/html", f"/compose?reply={id}")
+        files = (f"/messages/{id}/attachments/0", f"/messages/{id}/attachments/0/preview")
+        for audience, sees in (("team", True), ("owner", False)):
+            s.desk.accounts[ADA] = s.desk.accounts[ADA].model_copy(update={"visible_to": audience})
+            for path in (*paths, *files):
+                assert ("xyzzy" in (await bob.get(path)).text) is sees, path
+                assert "xyzzy" in (await ada.get(path)).text, path
+
+
 # --- what a browser is told, and what it must bring ------------------------------------------------------------------
 
 
