@@ -1,5 +1,5 @@
 """Figures: what sending and reading cost through proxyd, as against direct. `make bench`, or
-`python -m tests.bench [sending|reading|delivery] [its arguments]`; without a word, both in full.
+`python -m tests.bench [sending|reading|delivery|many] [its arguments]`; without a word, both in full.
 
     sending   starts servers and the daemon, has the load made, prints the table
     delivery  how many messages a second go from the outbox into a CRM
@@ -7,6 +7,7 @@
     sink      the provider's SMTP server where nothing else is wanted: TLS, AUTH, takes everything, keeps nothing
     reading   the same for IMAP: bodies, headers, signing in, idle connections; also through nginx's mail proxy
     reader    the mail client that reads: likewise a process of its own
+    many      forty accounts, three of them in trouble: whether the others notice
     nginx     nginx's mail proxy, and the server that it asks for the way
 
 Nothing is asserted: a machine that is busy with something else tells nothing about the program.
@@ -14,14 +15,14 @@ Nothing is asserted: a machine that is busy with something else tells nothing ab
 
 import sys
 
-from tests.bench import delivery, reading, sending
+from tests.bench import delivery, many, reading, sending
 
-PARTS = {"delivery": delivery.main, "sending": sending.main, "reading": reading.main}
+PARTS = {"delivery": delivery.main, "sending": sending.main, "reading": reading.main, "many": many.main}
 
 if len(sys.argv) > 1 and sys.argv[1] in PARTS:
     PARTS[sys.argv.pop(1)]()
 elif len(sys.argv) > 1 and sys.argv[1] not in ("-h", "--help"):
-    sys.exit(f"python -m tests.bench [{'|'.join(PARTS)}] [arguments]: {sys.argv[1]!r} is neither of them")
+    sys.exit(f"python -m tests.bench [{'|'.join(PARTS)}] [arguments]: {sys.argv[1]!r} is none of them")
 else:
     for part in PARTS.values():
         part()
