@@ -43,7 +43,7 @@ async def test_the_document_names_every_route_and_the_token(tmp_path: Path) -> N
         assert set(made["responses"]) >= {"200", "201", "403", "422"}
 
 
-@on_the_loop(timeout=MOST_SECONDS + 20)
+@on_the_loop(timeout=MOST_SECONDS + 120)  # on a machine that is busy besides
 async def test_schemathesis_finds_the_document_true(tmp_path: Path) -> None:
     async with served(tmp_path) as s:
         await s.desk.add_contact(GRACE)
