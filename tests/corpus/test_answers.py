@@ -28,6 +28,7 @@ from tests.watcher.test_cyrus import AtCyrus
 from tests.watcher.watched import Watched, commands, until, watched
 
 OFFER = KnownMessage("offer", "thread")
+BY_SERVER = ("bounces", "mangled", "odd_bounces", "receipts")  # families that lean on what the server can tell
 WITH_ID = [each for each in answers() if each.must != "nothing"]
 
 
@@ -85,13 +86,17 @@ def logged_as(answer: Answer, timeline: list[dict[str, Any]]) -> dict[str, Any] 
 
 async def judged(tmp_path: Path, server: Any, name: str, deliver: Callable[[Answer], None]) -> list[str]:
     """Send every offer, deliver every answer, let the watcher read; what is wrong then."""
-    shown = [answer for answer in answers() if name not in answer.hidden_by]
+    shown = [
+        answer
+        for answer in answers()
+        if name not in answer.hidden_by and (name == "dovecot" or answer.name.startswith(BY_SERVER))
+    ]
     naming = [answer for answer in shown if answer.must != "nothing"]
     settings = "sent_copy: {of: nothing}\nsuggestions: false\n"
     async with watched(tmp_path, server, settings, started=False) as w:
         await w.add_contact("grace@customer.test", "mary@customer.test")
         w.mailbox.start()
-        await until(lambda: w.rows(tables.positions) or None, "a position", within=30)
+        await until(lambda: w.rows(tables.positions) or None, "a position", within=100)
         offers = {answer.name: await send(w, answer) for answer in shown}
     for answer in shown:
         deliver(answer)
@@ -102,8 +107,8 @@ async def judged(tmp_path: Path, server: Any, name: str, deliver: Callable[[Answ
             return [each for each in w.timeline() if each["direction"] == "incoming"]
 
         with contextlib.suppress(AssertionError):  # which ones are missing is said below
-            await until(lambda: len(incoming()) >= len(naming) or None, "every answer", within=60)
-        await until(lambda: all(row["body"] for row in w.rows(tables.messages)) or None, "every text", within=30)
+            await until(lambda: len(incoming()) >= len(naming) or None, "every answer", within=150)
+        await until(lambda: all(row["body"] for row in w.rows(tables.messages)) or None, "every text", within=100)
         everything = w.timeline()
         wrong = [problem for answer in shown for problem in problems(answer, offers[answer.name], everything)]
         if len(incoming()) != len(naming):
@@ -111,7 +116,7 @@ async def judged(tmp_path: Path, server: Any, name: str, deliver: Callable[[Answ
         return wrong
 
 
-@on_the_loop(timeout=180)
+@on_the_loop(timeout=400)
 async def test_all_of_them_in_one_mailbox(tmp_path: Path, provider: Provider):
     wrong = await judged(
         tmp_path,
@@ -126,7 +131,7 @@ async def test_all_of_them_in_one_mailbox(tmp_path: Path, provider: Provider):
 
 
 @pytest.mark.servers
-@on_the_loop(timeout=180)
+@on_the_loop(timeout=400)
 async def test_all_of_them_at_courier(tmp_path: Path, server_folder: Path):
     with Courier(server_folder / "courier", users={PERSON: PASSWORD}, folders=("Sent",)) as courier:
         at: Any = AtCourier(courier, tmp_path)
@@ -139,7 +144,7 @@ async def test_all_of_them_at_courier(tmp_path: Path, server_folder: Path):
 
 
 @pytest.mark.servers
-@on_the_loop(timeout=180)
+@on_the_loop(timeout=400)
 async def test_all_of_them_at_cyrus(tmp_path: Path, server_folder: Path):
     with Cyrus(server_folder / "cyrus", users={PERSON: PASSWORD}, folders={"Sent": "sent"}) as cyrus:
         at: Any = AtCyrus(cyrus, tmp_path)
