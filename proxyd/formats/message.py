@@ -88,6 +88,8 @@ def message_ids(value: str | bytes) -> tuple[str, ...]:
     words with an @ count, and a word that stands alone; beside brackets, where nothing else stands there: some senders
     lose one or two. Of more than 100, the first (the root of the thread) and the last 99 are taken.
     """
+    if not value:
+        return ()
     text = raw_text(value) if isinstance(value, bytes) else value
     if len(text) > 2 * _IDS_READ:
         text = text[:_IDS_READ] + " " + text[-_IDS_READ:]
@@ -220,6 +222,8 @@ def _people(said: Mapping[bytes, list[bytes]], name: bytes) -> tuple[MailAddress
 
 
 def _instant(body: bytes) -> datetime | None:
+    if not body:
+        return None
     try:
         read = parsedate_to_datetime(raw_text(body[:200]))
         return (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(UTC)

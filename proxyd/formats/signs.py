@@ -71,6 +71,9 @@ _SUBJECTS = (
 def signs(said: Mapping[bytes, list[bytes]], subject: str) -> frozenset[Sign]:
     """Those that stand in the fields `said` (bodies by lower-case name) and in the decoded `subject`."""
 
+    if not subject and said.keys().isdisjoint(FIELDS):  # nearly every message in a mailbox: only ids were read of it
+        return frozenset()
+
     def words(name: bytes) -> str:
         return raw_text(next((body for body in said.get(name, ()) if body), b"")[:200]).lower().strip()
 

@@ -27,6 +27,8 @@ from proxyd.provider.trace import Tap
 # imapclient and imaplib tell their loggers every line, addresses and search values among them.
 logging.getLogger("imapclient").setLevel(logging.CRITICAL)
 
+_SHARED: dict[Any, Any] = {}  # lists of capabilities; servers offer few different ones
+
 
 class Link:
     """One connection to an IMAP server, made by `open`. `selected` is the folder that is open now."""
@@ -93,6 +95,7 @@ class Link:
             else:
                 self._login(user, password)
             self._client.capabilities()
+            self._share_capabilities()
             self._settle()
             if self._client.has_capability("ID"):
                 with contextlib.suppress(imaplib.IMAP4.error):  # some ask for it, none may refuse us for it
@@ -134,6 +137,12 @@ class Link:
         if kind != "OK":
             raise LoginError(text_of(data))
         self._wire.state = "AUTH"
+
+    def _share_capabilities(self) -> None:
+        """All connections to one kind of server hold the same list, once: there may be thousands of them."""
+        client, wire = self._client, self._wire
+        client._cached_capabilities = _SHARED.setdefault(client._cached_capabilities, client._cached_capabilities)
+        wire.capabilities = _SHARED.setdefault(tuple(wire.capabilities), tuple(wire.capabilities))
 
     def close(self) -> None:
         """LOGOUT where the connection stands, then the socket. Never raises."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
+from imapclient.response_parser import parse_fetch_response
+
 from proxyd.errors import Refused
 from proxyd.provider.imap_errors import text_of, translated
 from proxyd.provider.imap_lines import checked
@@ -18,6 +20,8 @@ from proxyd.provider.imap_values import MONTHS, as_line, as_number, as_octets, a
 
 PART = 1024 * 1024  # octets of a message fetched by one command
 
+_UID = re.compile(rb"\bUID (\d+)", re.IGNORECASE)
+_FIELDS = re.compile(rb"BODY\[HEADER\.FIELDS \([^)]*\)\] \{\d+\}\Z", re.IGNORECASE)
 _APPENDUID = re.compile(rb"\[APPENDUID (\d+) (\d+)\]", re.IGNORECASE)
 
 
@@ -110,8 +114,31 @@ class Messages(Link):
         if not uids:
             return {}
         item = f"BODY.PEEK[HEADER.FIELDS ({' '.join(names)})]"
+        with self._command("FETCH"):
+            kind, data = self._wire._simple_command("UID", "FETCH", uid_set(uids).decode(), f"({item})")
+            self._client._checkok("FETCH", kind, data)
+            answer = self._wire._untagged_response(kind, data, "FETCH")[1]
         found = {}
-        for uid, values in self._fetch(uids, [item]).items():
+        rest = []
+        for index, piece in enumerate(answer):  # nearly always the one literal, and the UID before or behind it
+            if not isinstance(piece, tuple):
+                continue
+            said = _UID.search(piece[0]) or _UID.search(answer[index + 1] or b"")
+            if said is not None and _FIELDS.search(piece[0]) is not None:
+                found[int(said[1])] = bytes(piece[1])
+            else:
+                rest.append(piece)
+        missing = frozenset(uids) - found.keys()
+        return found | (self._fields_otherwise(answer) if missing or rest else {})
+
+    def _fields_otherwise(self, answer: Sequence[Any]) -> dict[int, bytes]:
+        """As quoted strings, several answers in one, or whatever else the grammar allows."""
+        found = {}
+        with translated("FETCH"):
+            parsed = parse_fetch_response(
+                [piece for piece in answer if piece is not None], self._client.normalise_times
+            )
+        for uid, values in parsed.items():
             for key, value in values.items():
                 if key.upper().startswith(b"BODY[HEADER.FIELDS"):
                     found[uid] = as_octets(value)

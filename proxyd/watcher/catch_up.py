@@ -47,7 +47,7 @@ log = structlog.get_logger()
 ORIGINAL_NAMES = ("X-MICROSOFT-ORIGINAL-MESSAGE-ID", "X-GOOGLE-ORIGINAL-MESSAGE-ID")
 PEOPLE = ("FROM", "SENDER", "TO", "CC", "CONTENT-TYPE")
 
-BATCH = 200  # UIDs whose fields are asked for in one command, and that one commit covers
+BATCH = 500  # UIDs whose fields are asked for in one command, and that one commit covers
 FINDINGS = 8  # messages on their way into the log at once: each holds its first part in memory
 CHUNK = 256 * 1024  # octets
 INSIST = (0.5, 1.0, 2.0)  # seconds between requests for what was announced and is not delivered

@@ -193,8 +193,9 @@ class Mailbox:
 
     async def _keep_sent(self) -> None:
         while True:
-            if not self._sent_wanted():
-                await self._stirred_within(CHECK)
+            if not self._sent_wanted():  # nearly always: whatever changes that stirs, so no timer has to run meanwhile
+                self._stirred.clear()
+                await self._stirred.wait()
                 continue
             async with self._sent_turn:
                 await self._with_session(self._watch_sent, self._sent_wanted, self._copies.out_of_reach)

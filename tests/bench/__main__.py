@@ -1,5 +1,5 @@
 """Figures: what sending and reading cost through proxyd, as against direct. `make bench`, or
-`python -m tests.bench [sending|reading|delivery|many] [its arguments]`; without a word, both in full.
+`python -m tests.bench [sending|reading|delivery|many|watching] [its arguments]`; without a word, all in full.
 
     sending   starts servers and the daemon, has the load made, prints the table
     delivery  how many messages a second go from the outbox into a CRM
@@ -8,6 +8,8 @@
     reading   the same for IMAP: bodies, headers, signing in, idle connections; also through nginx's mail proxy
     reader    the mail client that reads: likewise a process of its own
     many      forty accounts, three of them in trouble: whether the others notice
+    watching  mailboxes that wait, how soon an answer is logged, catching up
+    parked    a process that holds mailboxes
     nginx     nginx's mail proxy, and the server that it asks for the way
 
 Nothing is asserted: a machine that is busy with something else tells nothing about the program.
@@ -15,9 +17,15 @@ Nothing is asserted: a machine that is busy with something else tells nothing ab
 
 import sys
 
-from tests.bench import delivery, many, reading, sending
+from tests.bench import delivery, many, reading, sending, watching
 
-PARTS = {"delivery": delivery.main, "sending": sending.main, "reading": reading.main, "many": many.main}
+PARTS = {
+    "delivery": delivery.main,
+    "sending": sending.main,
+    "reading": reading.main,
+    "many": many.main,
+    "watching": watching.main,
+}
 
 if len(sys.argv) > 1 and sys.argv[1] in PARTS:
     PARTS[sys.argv.pop(1)]()
