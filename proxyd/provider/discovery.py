@@ -23,7 +23,8 @@ from proxyd.config import Server, preset
 from proxyd.errors import ProxydError
 from proxyd.formats import autoconfig_file
 from proxyd.provider.imap import Connection
-from proxyd.provider.smtp_session import Door, Limits, NotReady
+from proxyd.provider.smtp_door import Door, NotReady
+from proxyd.provider.smtp_session import Limits
 from proxyd.provider.tls import client_context
 from proxyd.rules import discovery as rules
 from proxyd.rules.discovery import Found, Place, Srv

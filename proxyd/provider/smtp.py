@@ -17,7 +17,8 @@ from proxyd.config import Server
 from proxyd.formats.smtp_client import Offer, printable
 from proxyd.model import Content, Envelope, HealthCause, HealthEvent, NotHandedOver, Outcome
 from proxyd.provider.sign_in import SignIn
-from proxyd.provider.smtp_session import Door, Limits, NotReady, Session, Stale
+from proxyd.provider.smtp_door import Door, NotReady
+from proxyd.provider.smtp_session import Limits, Session, Stale
 from proxyd.provider.smtp_wire import uptime
 from proxyd.provider.trace import Tap
 from proxyd.workers import start

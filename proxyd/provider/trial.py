@@ -31,7 +31,8 @@ from proxyd.model import (
     SentFolder,
 )
 from proxyd.provider.imap import Connection
-from proxyd.provider.smtp_session import Door, Limits, NotReady, Session
+from proxyd.provider.smtp_door import Door, NotReady
+from proxyd.provider.smtp_session import Limits, Session
 from proxyd.provider.tls import client_context
 from proxyd.rules.sent_folder import sent_folder
 from proxyd.workers import Workers

@@ -17,8 +17,9 @@ from proxyd.provider import tokens
 from proxyd.provider.imap import Connection, health_of
 from proxyd.provider.imap_door import Door
 from proxyd.provider.sign_in import AccessToken, SignIns, once_more
-from proxyd.provider.smtp_session import Door as SmtpDoor
-from proxyd.provider.smtp_session import Limits, NotReady
+from proxyd.provider.smtp_door import Door as SmtpDoor
+from proxyd.provider.smtp_door import NotReady
+from proxyd.provider.smtp_session import Limits
 from proxyd.provider.tls import client_context
 from proxyd.provider.token_endpoint import AccessRevoked
 from proxyd.provider.tokens import Kept
