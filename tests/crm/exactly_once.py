@@ -28,8 +28,17 @@ def storm(seed: int, share: float = 0.25) -> Callable[[Request], str | None]:
     return lambda request: dice.choice(INSTEAD + AFTER * 2) if dice.random() < share else None
 
 
-async def play(folder: Path, crm: FakeCrm, yaml: str, there: There, *, seed: int, messages: int = MESSAGES) -> None:
-    """The CRM fails and the delivery is killed until the CRM has everything."""
+async def play(
+    folder: Path,
+    crm: FakeCrm,
+    yaml: str,
+    there: There,
+    *,
+    seed: int,
+    messages: int = MESSAGES,
+    between: tuple[int, int] = (2, 30),
+) -> None:
+    """The CRM fails and the delivery is killed, `between` so many requests, until the CRM has everything."""
     dice = random.Random(seed)
     crm.fault = storm(seed)
     async with scene(folder, yaml, begin=False) as s:
@@ -37,7 +46,7 @@ async def play(folder: Path, crm: FakeCrm, yaml: str, there: There, *, seed: int
             files = [dice.randbytes(dice.choice((0, 10, 3000, 70_000))) for _ in range(dice.choice((0, 0, 1, 2)))]
             await s.log(letter(n, attach=files))
         await s.begin_delivery()
-        killing = asyncio.ensure_future(_kill(s, crm, dice))
+        killing = asyncio.ensure_future(_kill(s, crm, dice, between))
         await s.drained(PATIENCE)
         killing.cancel()
         await asyncio.wait([killing])
@@ -47,11 +56,11 @@ async def play(folder: Path, crm: FakeCrm, yaml: str, there: There, *, seed: int
             assert sorted(hashes) == sorted(s.expected[id]), id
 
 
-async def _kill(s: Scene, crm: FakeCrm, dice: random.Random) -> None:
+async def _kill(s: Scene, crm: FakeCrm, dice: random.Random, between: tuple[int, int]) -> None:
     """Again and again, wherever it stands: after some requests, or after some time where there are none."""
     while True:
-        enough = len(crm.requests) + dice.randint(2, 30)
-        for _ in range(dice.randint(5, 100)):
+        enough = len(crm.requests) + dice.randint(*between)
+        for _ in range(dice.randint(5, 300)):
             await asyncio.sleep(0.01)
             if len(crm.requests) >= enough:
                 break

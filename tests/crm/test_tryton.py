@@ -105,5 +105,5 @@ async def test_exactly_once(tmp_path, tryton):
         return found
 
     with Relayed(tryton.port) as way:
-        await play(tmp_path, way, entry(tryton, way.url), there, seed=8, messages=few(5))
+        await play(tmp_path, way, entry(tryton, way.url), there, seed=8, messages=few(5), between=(10, 60))
     assert len(tryton.records("party.party", "id")) == 1
