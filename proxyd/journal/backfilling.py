@@ -110,7 +110,7 @@ class Backfills:
 
     async def contacts(self) -> list[str]:
         """The mailbox keys of every contact."""
-        return [each.key for each, _, _ in await self._read(contacts.every)]
+        return [each.key for each in await self._read(contacts.every)]
 
     async def ruled_out(self, account: str, ids: Iterable[str]) -> frozenset[str]:
         """Those of these Message-IDs that went through us, and are not to be logged now: it was decided then, or

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -46,18 +46,26 @@ def known(connection: sa.Connection, keys: Iterable[str]) -> frozenset[str]:
     return frozenset(connection.scalars(_KNOWN, {"keys": list(keys)}))
 
 
-def every(
-    connection: sa.Connection, accounts: Collection[str] | None = None
-) -> list[tuple[Contact, int, datetime | None]]:
-    """Each contact, how many messages of `accounts` (None: of all) are logged with it, and the newest one's date."""
-    seen = messages.c.id == participants.c.message
-    if accounts is not None:
-        seen = sa.and_(seen, messages.c.account.in_(sorted(accounts)))
-    rows = connection.execute(
-        sa.select(contacts, sa.func.count(messages.c.mail.distinct()), sa.func.max(messages.c.date))
-        .outerjoin(participants, participants.c.key == contacts.c.key)
-        .outerjoin(messages, seen)
-        .group_by(*contacts.c)
-        .order_by(contacts.c.key)
-    )
-    return [(Contact(row.key, row.email, row.name, row.company), row[5], row[6]) for row in rows]
+def every(connection: sa.Connection) -> list[Contact]:
+    """By key."""
+    rows = connection.execute(sa.select(contacts).order_by(contacts.c.key))
+    return [Contact(row.key, row.email, row.name, row.company) for row in rows]
+
+
+def logged_with(
+    connection: sa.Connection, keys: Sequence[str], accounts: Collection[str] | None = None
+) -> dict[str, tuple[int, datetime]]:
+    """How many messages of `accounts` (None: of all) are logged with each of these, and the newest one's date; who is
+    missing has none."""
+    found: dict[str, tuple[int, datetime]] = {}
+    for start in range(0, len(keys), 1000):
+        query = (
+            sa.select(participants.c.key, sa.func.count(messages.c.mail.distinct()), sa.func.max(messages.c.date))
+            .join(messages, messages.c.id == participants.c.message)
+            .where(participants.c.key.in_(keys[start : start + 1000]))
+            .group_by(participants.c.key)
+        )
+        if accounts is not None:
+            query = query.where(messages.c.account.in_(sorted(accounts)))
+        found.update((row[0], (row[1], row[2])) for row in connection.execute(query))
+    return found

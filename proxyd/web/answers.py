@@ -205,21 +205,19 @@ def contacts(
     """`{"contacts": […], "next"}` by address; `q` is looked for in address, name and company."""
     wanted = q.strip().casefold()
     with database.reading() as connection:
-        rows = contact_rows.every(connection, viewer.accounts)
-    found = [
-        each
-        for each in rows
-        if wanted in f"{each[0].email}\n{each[0].name}\n{each[0].company}".casefold()
-        and (cursor is None or each[0].key > cursor)
-    ]
-    page = found[:limit]
-    return {
-        "contacts": [
-            _contact_document(contact) | {"messages": count, "last": timestamp(last) if last else None}
-            for contact, count, last in page
-        ],
-        "next": page[-1][0].key if page and len(found) > len(page) else None,
-    }
+        found = [
+            each
+            for each in contact_rows.every(connection)
+            if wanted in f"{each.email}\n{each.name}\n{each.company}".casefold()
+            and (cursor is None or each.key > cursor)
+        ]
+        page = found[:limit]
+        logged = contact_rows.logged_with(connection, [each.key for each in page], viewer.accounts)
+    documents = []
+    for each in page:
+        count, last = logged.get(each.key, (0, None))
+        documents.append(_contact_document(each) | {"messages": count, "last": timestamp(last) if last else None})
+    return {"contacts": documents, "next": page[-1].key if page and len(found) > len(page) else None}
 
 
 def _contact_document(contact: Contact) -> Document:

@@ -1,8 +1,9 @@
 """Figures: what sending and reading cost through proxyd, as against direct. `make bench`, or
-`python -m tests.bench [sending|reading|delivery|many|watching] [its arguments]`; without a word, all in full.
+`python -m tests.bench [sending|reading|delivery|many|watching|records] [its arguments]`; without a word, all in full.
 
     sending   starts servers and the daemon, has the load made, prints the table
     delivery  how many messages a second go from the outbox into a CRM
+    records   a page of a timeline and of a search among 100,000 logged messages
     load      the mail clients that send: a process of its own, blocking sockets, octets made beforehand
     sink      the provider's SMTP server where nothing else is wanted: TLS, AUTH, takes everything, keeps nothing
     reading   the same for IMAP: bodies, headers, signing in, idle connections; also through nginx's mail proxy
@@ -17,7 +18,7 @@ Nothing is asserted: a machine that is busy with something else tells nothing ab
 
 import sys
 
-from tests.bench import delivery, many, reading, sending, watching
+from tests.bench import delivery, many, reading, records, sending, watching
 
 PARTS = {
     "delivery": delivery.main,
@@ -25,6 +26,7 @@ PARTS = {
     "reading": reading.main,
     "many": many.main,
     "watching": watching.main,
+    "records": records.main,
 }
 
 if len(sys.argv) > 1 and sys.argv[1] in PARTS:
