@@ -61,6 +61,19 @@ class Bodies:
         self._unread.append((message, owner))
         self._more.set()
 
+    def add_refused(self, submission: str) -> None:
+        """Of this submission nothing comes any more: where it is logged, it is to be read all the same."""
+        start(self._add_refused(submission), "read what was not sent")
+
+    async def _add_refused(self, submission: str) -> None:
+        message = await self._workers.run(self._logged, submission)
+        if message is not None:
+            self.add(message, submission)
+
+    def _logged(self, submission: str) -> str | None:
+        with self._database.reading() as connection:
+            return timeline.of_submission(connection, submission)
+
     async def _run(self) -> None:
         self._unread.extend(await self._workers.run(self._left_unread))
         while True:

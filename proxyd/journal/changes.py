@@ -49,6 +49,11 @@ class Changes:
     def __init__(self) -> None:
         self._listeners: set[Listener] = set()
 
+    @property
+    def heard_by(self) -> int:
+        """How many listen."""
+        return len(self._listeners)
+
     def tell(self, what: What, about: str) -> None:
         for each in self._listeners:
             each.hear(Change(what, about))

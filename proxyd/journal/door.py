@@ -185,6 +185,7 @@ class Journal:
             case NotSent():
                 await self._database.write(lambda c: sending.not_sent(c, event))
                 self._settle(event.id, State.REFUSED, event.reply)
+                self.bodies.add_refused(event.id)
             case SendUnknown():
                 account = await self._database.write(lambda c: sending.unknown(c, event))
                 if account:

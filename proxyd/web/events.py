@@ -44,6 +44,10 @@ class Events:
                 request.write(_event("ready", {}))
                 while await self._until(room, lost):
                     request.write(await self._next(listener, lost, viewer, account))
+        except asyncio.CancelledError:
+            if request.channel is not None:
+                raise
+            # The listener went: klein cancels what nobody waits for, and would log it as a fault.
         finally:
             if request.channel is not None:  # it stands
                 request.unregisterProducer()

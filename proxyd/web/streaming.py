@@ -22,6 +22,10 @@ async def write_chunks(request: Request, chunks: Iterator[bytes], workers: Worke
     try:
         while await room.left() and (chunk := await workers.run(next, chunks, None)) is not None:
             request.write(chunk)
+    except asyncio.CancelledError:
+        if request.channel is not None:
+            raise
+        # Whoever asked has gone: klein cancels what nobody waits for, and would log it as a fault.
     finally:
         if request.channel is not None:  # the connection stands
             request.unregisterProducer()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from proxyd.formats.search_query import read_query
-from proxyd.model import Sent, SmtpReply
+from proxyd.model import NotSent, Sent, SmtpReply
 from proxyd.store import search
 from proxyd.store.database import Database
 from proxyd.store.schema import MIGRATIONS
@@ -131,6 +131,19 @@ async def test_words_go_with_their_message_and_come_anew_with_a_new_text(tmp_pat
         assert d.rows(indexed) == []
         with d.database.reading() as connection:
             assert connection.exec_driver_sql("SELECT count(*) FROM search_index_docsize").scalar() == 0
+
+
+@on_the_loop
+async def test_a_mail_that_the_provider_refused_is_found_too(tmp_path: Path) -> None:
+    async with desk(tmp_path) as d:
+        await d.add_contact(GRACE)
+        begun = await d.begin(message(body="the turbine\r\n"))
+        with d.journal.changes.listening() as listener:
+            await d.journal.record(NotSent(begun.id, SmtpReply(550, ("5.1.1 no",)), d.clock.now()))
+            for _ in range(2):  # refused, read
+                await listener.next()
+        await d.settled()
+        assert found(d, "turbine") == [begun.id]
 
 
 def test_what_was_logged_before_there_was_an_index_is_in_it_after_the_migration() -> None:

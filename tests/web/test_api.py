@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from twisted.logger import globalLogPublisher
 
 from proxyd.model import Sent, SmtpReply
 from proxyd.web import answers_tokens
@@ -228,6 +229,22 @@ async def test_what_changes_is_told_live_to_whoever_sees_it(tmp_path: Path) -> N
                     if line == ": still here":
                         break
                 turning.cancel()
+
+
+@on_the_loop
+async def test_a_listener_that_goes_is_no_fault(tmp_path: Path) -> None:
+    async with served(tmp_path) as s:
+        faults: list[Any] = []
+        globalLogPublisher.addObserver(faults.append)
+        try:
+            async with s.client.stream("GET", "/api/v1/events") as stream:
+                assert await heard(stream.aiter_lines()) == ("ready", {})
+            async with asyncio.timeout(20):
+                while s.desk.journal.changes.heard_by:
+                    assert (await s.get("/healthz"))[0] == 200
+        finally:
+            globalLogPublisher.removeObserver(faults.append)
+        assert [each for each in faults if "log_failure" in each] == []
 
 
 @on_the_loop
