@@ -10,9 +10,10 @@
 #   make man           the manual pages, made from the commands, into build/man
 #   make deb           a Debian package with all that proxyd needs: build/proxyd_VERSION_ARCH.deb
 #   make test-deb      installs, runs, upgrades and purges that package in a copy of this file system (as root)
+#   make test-systemd  that package under a real systemd, in namespaces of its own (as root)
 #   make clean         forgets the virtual environment
 
-.PHONY: demo test test-clients bench fuzz man deb test-deb clean
+.PHONY: demo test test-clients bench fuzz man deb test-deb test-systemd clean
 VENV := .venv
 PROJECT := pyproject.toml tests/setup
 
@@ -48,6 +49,9 @@ deb:
 
 test-deb:
 	@packaging/try-deb "$$(DEB_COMPRESSION=gzip packaging/deb)"
+
+test-systemd:
+	@packaging/try-systemd "$$(DEB_COMPRESSION=gzip packaging/deb)"
 
 $(VENV)/ready-demo: $(PROJECT)
 	@tests/setup python demo
