@@ -9,6 +9,7 @@ durable; what is gone through twice after a kill is logged once.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -36,6 +37,7 @@ log = structlog.get_logger()
 
 FIELDS = (*NAMES, *catch_up.ORIGINAL_NAMES, "FROM", "SENDER", "TO", "CC", "DATE")
 LONGEST_REST = 2.0  # seconds
+TRIES = 5  # at a span in which the server shows a message and does not deliver it
 
 MAKES_ROOM = "the mail clients need the connections"
 
@@ -78,6 +80,7 @@ class Backfilling:
         self._reading = reading
         self._settings = rules.settings(reading.rules)
         self._now: Backfill | None = None
+        self._withheld: Counter[tuple[str, int]] = Counter()  # (folder, UID) → spans given up because of it
         self._searches = True  # the server searches for people
 
     async def run(self, connected: Connected) -> None:
@@ -176,7 +179,7 @@ class Backfilling:
         found: list[Found] = []
         for start in range(0, len(looked), rules.BATCH):
             batch = looked[start : start + rules.BATCH]
-            found += self._wanted(place, await session.do(Connection.fields, batch, FIELDS), frozenset(contacts))
+            found += self._wanted(place, await self._fields(session, place, batch), frozenset(contacts))
             assert self._now is not None
             read = self._now.read + (len(batch) if some is None else 0)
             self._show(headers=self._now.headers + len(batch), read=read)
@@ -187,6 +190,34 @@ class Backfilling:
             self._show(read=self._now.read + len(uids))
             await self._rest(began)
         return found
+
+    async def _fields(self, session: Session, place: Place, uids: Sequence[int]) -> dict[int, bytes]:
+        """The fields of every one of these messages that is still there."""
+        fields = await session.do(Connection.fields, uids, FIELDS)
+        missing = [uid for uid in uids if uid not in fields]
+        for pause in catch_up.INSIST:
+            if not missing:
+                return fields
+            await self._clock.sleep(pause)
+            missing = await self._still_there(session, missing)
+            fields |= await session.do(Connection.fields, missing, FIELDS)
+            missing = [uid for uid in missing if uid not in fields]
+        for uid in missing:
+            self._withhold(place.name, uid)
+        return fields
+
+    async def _still_there(self, session: Session, uids: Sequence[int]) -> list[int]:
+        await session.do(Connection.noop)
+        there = frozenset(await session.do(Connection.uids_from, min(uids)))
+        return [uid for uid in uids if uid in there]
+
+    def _withhold(self, folder: str, uid: int) -> None:
+        """The server shows a message and does not deliver it: the span is gone through again; after some times it is
+        passed over, loudly."""
+        self._withheld[folder, uid] += 1
+        if self._withheld[folder, uid] < TRIES:
+            raise StepsAside
+        log.warning("a message was announced and never delivered", account=self._address, uid=uid)
 
     async def _named_by_server(
         self, session: Session, messages: int, contacts: Sequence[str], since: date, before: date
@@ -249,7 +280,14 @@ class Backfilling:
         match = threads.match(found.heading, known)
         why = catch_up.Wanted(found.why.verdict, match, found.why.direction, Source.BACKFILL)
         seen = await self._reading.message(session, opened, found.uid, why)
+        for pause in catch_up.INSIST:
+            if seen is not None or not await self._still_there(session, [found.uid]):
+                break
+            await self._clock.sleep(pause)
+            seen = await self._reading.message(session, opened, found.uid, why)
         if seen is None:
+            if await self._still_there(session, [found.uid]):
+                self._withhold(found.folder, found.uid)
             return
         try:
             await self._journal.record(seen)

@@ -217,3 +217,16 @@ async def test_throttled_and_cut_it_waits_and_goes_on(tmp_path, server: UnrulyIm
         server.cut_literals = 1
         await ended(w)
         assert w.subjects() == CONVERSATION
+
+
+@pytest.mark.parametrize("times", [1, 3, 9])
+@on_the_loop(timeout=60)
+async def test_what_is_shown_and_not_delivered_is_insisted_on(tmp_path, server: UnrulyImap, times: int):
+    Earlier(server).fill(others=3)
+    async with unruled(tmp_path, server) as w:
+        await w.add_contact(GRACE)
+        server.withhold("Archive", 1, times)
+        server.withhold("Sent", 1, times)
+        await w.journal.backfills.ask(ADA, SINCE, False)
+        await ended(w)
+        assert w.subjects() == CONVERSATION
