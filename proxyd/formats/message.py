@@ -36,6 +36,8 @@ _LONGEST_ID = 998  # octets: a line of RFC 5322
 _IDS_READ = 65_536  # octets at either end of a field that ids are read from
 
 _BRACKETED = re.compile(r"<([^<>]*+)>")
+# As nearly all of them are: read without any of the care below, and to the same result.
+_PLAIN = re.compile(rb"(?:[ \t]*+<[!#$%*+\-./0-9:=?@A-Z^_`a-z{|}~]{1,250}>){1,50}[ \t]*+")
 _BARE = re.compile(r"[^\s@]++@[^\s@]++")
 _COMMENT = re.compile(r"\((?:[^()]|\([^()]*+\))*+\)")
 _SPACE = re.compile(r"\s+")
@@ -49,6 +51,7 @@ _BLIND = (b"bcc", b"resent-bcc")
 _READ = frozenset(
     b"message-id in-reply-to references date from sender to cc bcc subject x-crm-log content-type received".split()
 ).union(_ORIGINAL_IDS, sign_fields)
+_NAMING = frozenset({b"message-id", b"in-reply-to", b"references"})
 _YES = frozenset({"yes", "true", "1"})
 _NO = frozenset({"no", "false", "0"})
 
@@ -60,6 +63,12 @@ def heading(header: bytes) -> Heading:
         if field.name in _READ:
             found.setdefault(field.name, []).append(field.raw)
     said = {name: [Field(name, raw).body for raw in raws[:MOST]] for name, raws in found.items()}
+    if said.keys() <= _NAMING:  # nearly every message in a mailbox: nothing else was read of it
+        return Heading(
+            message_id=next(iter(message_ids(_first(said, b"message-id"))), ""),
+            in_reply_to=_ids(said, (b"in-reply-to",)),
+            references=_ids(said, (b"references",)),
+        )
     subject = decode_words(raw_text(_first(said, b"subject")))
     return Heading(
         message_id=next(iter(message_ids(_first(said, b"message-id"))), ""),
@@ -90,6 +99,8 @@ def message_ids(value: str | bytes) -> tuple[str, ...]:
     """
     if not value:
         return ()
+    if isinstance(value, bytes) and _PLAIN.fullmatch(value):
+        return tuple(dict.fromkeys(value.decode("ascii").replace("<", " ").replace(">", " ").split()))
     text = raw_text(value) if isinstance(value, bytes) else value
     if len(text) > 2 * _IDS_READ:
         text = text[:_IDS_READ] + " " + text[-_IDS_READ:]

@@ -242,6 +242,11 @@ def test_of_too_many_ids_the_root_and_the_nearest_are_kept() -> None:
     assert ids[1:] == tuple(f"{n}@x" for n in range(4901, 5000))
 
 
+@given(st.lists(st.from_regex(rb"[ \t]{0,2}<[!-~ ]{0,12}>[ \t,]{0,2}", fullmatch=True), max_size=5).map(b"".join))
+def test_the_short_way_and_the_careful_way_agree(value: bytes) -> None:
+    assert message_ids(value) == message_ids(value.decode("ascii"))
+
+
 @given(st.one_of(st.text(), st.binary()))
 def test_message_ids_never_raise_and_are_safe_to_search_for(value: str | bytes) -> None:
     for id in message_ids(value):
