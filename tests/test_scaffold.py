@@ -110,12 +110,13 @@ def test_every_step_runs_and_is_summed_up(machine: Machine) -> None:
     for call in ("ruff check", "ruff format --quiet --check", "mypy --strict", "lint-imports", "coverage report"):
         assert call in machine.calls
     runs = [call for call in machine.calls.splitlines() if "-m pytest" in call]
-    assert len(runs) == 2, "side by side"
+    assert len(runs) == 3, "side by side"
     for folder in ("tests/clients", "tests/scenarios"):
         assert sorted((f" {folder}" in run, f"--ignore={folder}" in run) for run in runs) == [
+            (False, False),
             (False, True),
             (True, False),
-        ]
+        ], "by one, and by none twice"
     assert "not servers" not in machine.calls
     assert "NOT RUN" not in done.stdout
     assert done.stdout.count("\nok ") == 6
