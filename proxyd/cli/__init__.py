@@ -29,7 +29,7 @@ COMMANDS = {
     "check": "Read the configuration and print everything that is wrong in it.",
     "reload": "Let the daemon read its configuration anew.",
     "status": "Tell how the daemon and every account are.",
-    "trace": "Show what crosses the wire to an account's provider, without anybody's words.",
+    "trace": "Show what crosses the wire to ACCOUNT's provider for TIME.",
     "doctor": "Look for everything that is wrong, and name its cure.",
     "test": "See that an account works: log in as a mail client does, and send a real mail.",
     "contact": "The people whose conversations are logged: add, list, import.",

@@ -31,7 +31,9 @@ Examples:
 @with_places
 @click.pass_context
 def trace(ctx: click.Context, places: Places, account: str, time: str) -> None:
-    """Show what crosses the wire to ACCOUNT's provider for TIME (30s, 5m; at most 1h)."""
+    """Show what crosses the wire to ACCOUNT's provider for TIME.
+
+    TIME is 30s or 5m, at most 1h. Nobody's words are shown."""
     try:
         seconds = int(duration(time))
     except ValueError:
