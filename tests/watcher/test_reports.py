@@ -72,7 +72,11 @@ def deliver(provider: Provider, octets: bytes) -> None:
 
 
 def uids_of(command: str) -> list[str]:
-    return command.split()[2].split(",") if command.startswith("UID FETCH ") else []
+    """Of a sequence-set such as `1:3,7`."""
+    if not command.startswith("UID FETCH "):
+        return []
+    ranges = (each.partition(":") for each in command.split()[2].split(","))
+    return [str(uid) for first, _, last in ranges for uid in range(int(first), int(last or first) + 1)]
 
 
 async def logged(w: Watched, count: int) -> dict[str, dict[str, Any]]:
