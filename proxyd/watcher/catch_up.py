@@ -121,7 +121,7 @@ class CatchUp:
         self, session: Session, opened: Opened, *, sent: bool, logged: bool = True, junk: bool = False
     ) -> tuple[int, bool]:
         """Read the open folder on from its position. `sent`: it is the Sent folder; `logged`: its mail may be logged;
-        `junk`: an author there proves nothing, so that nothing is suggested by it.
+        `junk`: an author there proves nothing, so that nothing is logged or suggested by it.
 
         Returns how many new messages were read, and whether everything that was announced was delivered.
         """
@@ -169,7 +169,7 @@ class CatchUp:
         seen: list[Seen] = []
         reports = Reports(self._address, self._journal)
         while rest:
-            wanted = await (self._outgoing(rest) if sent else self._incoming(session, rest, reports))
+            wanted = await (self._outgoing(rest) if sent else self._incoming(session, rest, reports, junk))
             new = frozenset(_ids(rest.pop(uid) for uid in wanted))
             for uid, why in wanted.items():
                 if len(seen) == FINDINGS:
@@ -265,7 +265,9 @@ class CatchUp:
 
     # --- what of it belongs to the log ---------------------------------------------------------------------
 
-    async def _incoming(self, session: Session, headings: Mapping[int, Heading], reports: Reports) -> dict[int, Wanted]:
+    async def _incoming(
+        self, session: Session, headings: Mapping[int, Heading], reports: Reports, junk: bool
+    ) -> dict[int, Wanted]:
         if self._account.incoming == "nothing":
             return {}
         known = await self._journal.tracked(self._address, _ids(headings.values()))
@@ -274,7 +276,7 @@ class CatchUp:
         about = await reports.find(session, [uid for uid in new if uid not in matches])
         matches |= about
         contacts: frozenset[str] = frozenset()
-        if self._account.incoming == "contacts":
+        if self._account.incoming == "contacts" and not junk:
             authors = [one.address for each in new.values() for one in each.from_]
             contacts = await self._journal.known_contacts(authors)
         maybe = [uid for uid, each in new.items() if uid in matches or _keys(each) & contacts]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -124,6 +125,21 @@ async def test_mail_from_contacts_where_the_account_wants_it(tmp_path, provider:
 
 
 @on_the_loop
+async def test_in_junk_a_contacts_name_proves_nothing(tmp_path, provider: Provider):
+    with provider.dovecot.imap(PERSON) as imap:
+        imap.create("Junk")
+    async with watched(tmp_path, provider, "incoming: contacts\n") as w:
+        await w.add_contact(CUSTOMER)
+        await w.sent(message())
+        forged = message("Pay here", id="forged@elsewhere.test", sender=CUSTOMER, to=PERSON)
+        with provider.dovecot.imap(PERSON) as imap:
+            imap.append("Junk", "", "", forged)
+            imap.append("Junk", "", "", reply())  # who answers knows what only a reader of ours can know
+        await w.as_time_passes(61, lambda: len(w.timeline()) == 2, "the answer that lay in Junk")
+        assert {each["message_id"] for each in w.timeline()} == {"<m1@example.test>", "<r1@customer.test>"}
+
+
+@on_the_loop
 async def test_incoming_nothing_asks_nothing(tmp_path, provider: Provider):
     async with watched(tmp_path, provider, "incoming: nothing\n") as w:
         await w.add_contact(CUSTOMER)
@@ -228,12 +244,13 @@ async def test_the_folder_renumbered_is_matched_again_and_nothing_is_logged_twic
     mailbox = next((dovecot.folder / "mail").glob("*/*/dovecot-uidlist"))
     for path in mailbox.parent.glob("dovecot*"):
         path.unlink()
+    assert before is not None
+    await until(lambda: time.time() > before.uidvalidity + 1 or None, "another second, which Dovecot's UIDVALIDITY is")
     dovecot.start()
     dovecot.deliver(PERSON, reply(2))
     async with watched(tmp_path, provider, clock=SystemClock()) as w:
         await until(lambda: len(w.timeline()) == 3 or None, "the second reply")
         after = await w.journal.position(PERSON, "INBOX")
-        assert before is not None
         assert after is not None
         assert after.uidvalidity != before.uidvalidity
         assert sorted(each["subject"] for each in w.timeline()) == ["Offer", "Re: Offer 1", "Re: Offer 2"]
