@@ -23,6 +23,7 @@ from proxyd.provider.allowance import Place
 from proxyd.provider.imap_errors import Misconfigured, Unreachable, one_line, refusal, translated
 from proxyd.provider.keepalive import keep_alive
 from proxyd.provider.sign_in import AccessToken, once_more
+from proxyd.provider.tls import abort
 
 LINE_LIMIT = 64 * 1024  # octets of a server's line before the sign-in is done
 _ID = b'ID ("name" "proxyd")\r\n'
@@ -51,7 +52,7 @@ class SignedIn:
 
     def abort(self) -> None:
         """Nobody wants it any more."""
-        self.transport.abort()
+        abort(self.transport)
         self.leave()
 
     def leave(self) -> None:
@@ -329,7 +330,7 @@ class _Wire(asyncio.Protocol):
 
     def abort(self) -> None:
         if self._transport is not None:
-            self._transport.abort()
+            abort(self._transport)
 
 
 def _has(offered: tuple[str, ...], capability: str) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 from proxyd.formats.smtp_client import ReplyReader
 from proxyd.model import SmtpReply
 from proxyd.provider.keepalive import PATIENCE_SMTP, keep_alive
+from proxyd.provider.tls import abort
 from proxyd.provider.trace import Tap
 
 PIECE = 64 * 1024  # octets written at once, and that may wait before we do; TLS keeps room for the largest for good
@@ -49,7 +50,6 @@ class Wire(asyncio.Protocol):
         self.heard_at = uptime()
         self.on_unasked: Callable[[], None] | None = None  # called when an idle connection ends or is spoken on
         self._transport: asyncio.Transport | None = None
-        self._over = False  # the transport is gone
         self._socket: Any = None
         self._reader = ReplyReader()
         self._replies: deque[SmtpReply] = deque()
@@ -61,7 +61,6 @@ class Wire(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._over = False
         self._socket = transport.get_extra_info("socket")
         transport.set_write_buffer_limits(high=PIECE)
         keep_alive(self._socket, PATIENCE_SMTP)
@@ -84,7 +83,6 @@ class Wire(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._over = True
         self._ended(f"the connection was lost: {exc}" if exc else "the server closed the connection")
 
     def pause_writing(self) -> None:
@@ -197,6 +195,6 @@ class Wire(asyncio.Protocol):
 
     def abort(self) -> None:
         """At once; what waits in the buffers is never sent."""
-        if self._transport is not None and not self._over:  # asyncio's transports may stumble over it afterwards
-            self._transport.abort()
+        if self._transport is not None:
+            abort(self._transport)
         self.lost = self.lost or "closed by us"

@@ -8,6 +8,7 @@ both writable and executable, which our systemd unit forbids.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import socket
 import ssl
@@ -104,6 +105,16 @@ def _network(error: BaseException) -> str:
     if isinstance(error, OSError):
         return f"no connection: {error.strerror or error}"
     return f"no connection: {type(error).__name__}"
+
+
+def abort(transport: asyncio.WriteTransport) -> None:
+    """End it at once; what waits in its buffer is never sent.
+
+    asyncio's own stumbles over a transport that is gone, where its buffer was emptied only after it was closed: it has
+    no loop any more.
+    """
+    with contextlib.suppress(AttributeError):
+        transport.abort()
 
 
 _BUFFER = bytearray(256 * 1024)

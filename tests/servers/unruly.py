@@ -23,6 +23,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
+from proxyd.provider.tls import abort
 from tests.servers.processes import Server, free_port
 
 CAPABILITY = "IMAP4rev1 IDLE AUTH=PLAIN SASL-IR SPECIAL-USE LITERAL+ UIDPLUS"
@@ -214,7 +215,7 @@ class Conversation:
         self._view: list[int] = []  # the UIDs that the client knows of, by sequence number
 
     def cut(self) -> None:
-        self._writer.transport.abort()
+        abort(self._writer.transport)
 
     def say(self, line: str | bytes) -> None:
         self._writer.write((line.encode() if isinstance(line, str) else line) + b"\r\n")
