@@ -175,7 +175,8 @@ class Door:
 
     def _hold(self, seconds: float) -> None:
         self._failures += 1
-        self._not_before = self._clock.monotonic() + seconds
+        if not self._hurry.is_set():  # else: asked for while a try was under way, so the next one is that which was meant
+            self._not_before = self._clock.monotonic() + seconds
 
     def well(self) -> None:
         """A connection has done what it is for: the next failure is a first one."""
@@ -188,7 +189,6 @@ class Door:
         self._hurry.set()
 
     async def _wait(self) -> None:
-        self._hurry.clear()
         while (left := self._not_before - self._clock.monotonic()) > 0:
             timer = start(self._clock.sleep(left), "door: wait")
             hurried = start(self._hurry.wait(), "door: hurry")
@@ -197,6 +197,7 @@ class Door:
             finally:
                 timer.cancel()
                 hurried.cancel()
+        self._hurry.clear()
 
     async def _sign_in(self, place: Callable[[], Counted]) -> Session:
         return await once_more(self._secret, functools.partial(self._sign_in_with, place))

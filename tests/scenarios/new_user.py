@@ -6,6 +6,7 @@ import contextlib
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -108,6 +109,16 @@ class Terminal:
             pass
         assert text in self.screen[self._seen :], self.screen
         self._seen = self.screen.index(text, self._seen) + len(text)
+
+    def give_up(self) -> None:
+        """Ctrl-C until it is heard: one that comes just before the terminal is read is heard only with the next."""
+        end = monotonic() + PATIENCE
+        while "Aborted!" not in self.screen and monotonic() < end:
+            self.process.send_signal(signal.SIGINT)
+            soon = monotonic() + 20
+            while "Aborted!" not in self.screen and self._read(soon):
+                pass
+        assert "Aborted!" in self.screen, self.screen
 
     def end(self) -> int:
         end = monotonic() + PATIENCE

@@ -107,8 +107,7 @@ def test_giving_up_leaves_nothing_behind(make_user: Callable[..., NewUser], when
         terminal.type("Sign in there", "y")
         terminal.type("Password of", PASSWORD)
     terminal.wait_for(when)
-    terminal.process.send_signal(signal.SIGINT)
-    terminal.wait_for("Aborted!")
+    terminal.give_up()
     assert terminal.end() == 1
     assert user.everything() == set()
 

@@ -270,7 +270,7 @@ async def test_server_gone_and_back(tmp_path, provider: Provider):
         provider.dovecot.start()
         provider.dovecot.deliver(PERSON, reply())
         await w.mailbox.retry_now()
-        await until(lambda: len(w.timeline()) == 2 or None, "the reply")
+        await w.as_time_passes(20, lambda: len(w.timeline()) == 2, "the reply")
         assert w.state() == "connected"
 
 
