@@ -175,7 +175,7 @@ class Door:
 
     def _hold(self, seconds: float) -> None:
         self._failures += 1
-        if not self._hurry.is_set():  # else: asked for while a try was under way, so the next one is that which was meant
+        if not self._hurry.is_set():  # else the retry asked for meanwhile is still to come
             self._not_before = self._clock.monotonic() + seconds
 
     def well(self) -> None:

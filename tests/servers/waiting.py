@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T], what: str = "", *, within: float = 10.0, every: float = 0.02) -> T:
+def eventually(look: Callable[[], T], what: str = "", *, within: float = 60.0, every: float = 0.02) -> T:
     """The first true answer of `look()`; AssertionError with the last answer after `within` seconds."""
     end = monotonic() + within
     pause = threading.Event()

@@ -49,6 +49,23 @@ async def test_two_who_wait_cost_one_try_and_hurry_lets_both_in(tmp_path, provid
 
 
 @on_the_loop
+async def test_hurry_while_a_try_is_under_way_is_a_try_of_its_own(tmp_path, provider: Provider):
+    async with watched(tmp_path, provider, started=False) as w:
+        provider.dovecot.set_password(PERSON, "another")
+        door = door_of(w)
+        opening = start(door.open(), "test")
+        while not w.allowance.watchers:
+            await asyncio.sleep(0)
+        door.hurry()
+        await until(lambda: w.journal.condition(PERSON).refusals == 2 or None, "the second refusal, and no time passed")
+        provider.dovecot.set_password(PERSON, PASSWORD)
+        door.hurry()
+        session = await opening
+        assert session is not None
+        await session.close()
+
+
+@on_the_loop
 async def test_a_secret_that_cannot_be_read_is_for_whoever_edits_the_file(tmp_path, provider: Provider):
     async with watched(tmp_path, provider, started=False) as w:
         (provider.folder / f"{PERSON}.password").unlink()

@@ -45,7 +45,7 @@ class Unruled(Desk):
         await self.journal.record(Sent(begun.id, TAKEN, self.clock.now()))
         return begun.id
 
-    async def turn(self, look: Callable[[], Any], what: str, *, step: float = 0.5, within: float = 20.0) -> Any:
+    async def turn(self, look: Callable[[], Any], what: str, *, step: float = 0.5, within: float = 60.0) -> Any:
         """The first true answer of `look()`, while the daemon's time passes quickly."""
         async with asyncio.timeout(within):
             while not (answer := look()):

@@ -106,7 +106,7 @@ def commands(provider: Provider) -> list[str]:
     return [command for session in provider.dovecot.sessions(PERSON) for command in session.commands]
 
 
-async def until(look: Callable[[], T | None], what: str, *, within: float = 10.0) -> T:
+async def until(look: Callable[[], T | None], what: str, *, within: float = 60.0) -> T:
     """The first answer of `look()` that is not None; looks fifty times a second."""
     end = monotonic() + within
     while (answer := look()) is None:
