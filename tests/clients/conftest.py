@@ -38,7 +38,7 @@ def make_place(make_provider: Callable[..., Provider], tmp_path: Path) -> Iterat
         (rig.config / "proxyd.yaml").write_text(f"listen: {{{listen}, web: off}}\n")
         rig.start(wait=False)
         rigs.append(rig)
-        eventually(lambda: all(map(listens, ports.values())), f"the daemon: {rig.log}", within=20)
+        eventually(lambda: all(map(listens, ports.values())), f"the daemon: {rig.log}")
         return through_proxyd(home, rig, ports)
 
     yield make

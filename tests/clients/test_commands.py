@@ -267,7 +267,7 @@ def through_proxyd(server: Dovecot | Courier | Cyrus, folder: Path) -> Iterator[
     (rig.config / "proxyd.yaml").write_text(f"listen: {{{listen}}}\n")
     rig.start(wait=False)
     try:
-        eventually(lambda: listens(port), f"the daemon: {rig.log}", within=20)
+        eventually(lambda: listens(port), f"the daemon: {rig.log}")
         yield Address(port, CLIENT_PASSWORD, rig.data / "ca.pem")
     finally:
         rig.stop()

@@ -65,9 +65,9 @@ def test_waits_in_idle(place: Place) -> None:
         stderr=subprocess.DEVNULL,
     )
     try:
-        eventually(lambda: taken(place) == ["Number 1"], "what was there", within=20)
+        eventually(lambda: taken(place) == ["Number 1"], "what was there")
         place.provider.dovecot.deliver(PERSON, plain("News", sender=CUSTOMER, to=PERSON))
-        eventually(lambda: taken(place) == ["Number 1", "News"], "what came meanwhile", within=20)
+        eventually(lambda: taken(place) == ["Number 1", "News"], "what came meanwhile")
     finally:
         os.kill(waiting.pid, signal.SIGTERM)
         waiting.wait(20)

@@ -104,7 +104,7 @@ def once_when_all_is_settled(place: Place, count: int) -> None:
     """proxyd's records of the Sent copies are done, and there is still one of each."""
     rig = place.rig
     assert rig is not None
-    eventually(lambda: rig.account_status()["waiting"]["sent_copies"] == 0, "every Sent copy settled", within=30)
+    eventually(lambda: rig.account_status()["waiting"]["sent_copies"] == 0, "every Sent copy settled")
     assert len(place.subjects("Sent")) == count
 
 

@@ -61,7 +61,7 @@ def test_the_desktop_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
     with bus.session_bus() as address, bus.desktop(address) as shown:
         monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", address)
         desktop.notify("ada needs attention", "its certificate has <b>expired</b>", urgent=True)
-        name, _, _, title, text, _, hints, _ = shown.get(timeout=5)
+        name, _, _, title, text, _, hints, _ = shown.get(timeout=60)
         assert (name, title, text) == (
             "proxyd",
             "ada needs attention",

@@ -136,7 +136,7 @@ def test_after_the_client_heard_250(scene: Scene) -> None:
     scene.rig.kill()
     scene.rig.start()
     assert scene.state() == "sent"
-    eventually(lambda: scene.rig.sent(scene.id), "its Sent copy", within=15)
+    eventually(lambda: scene.rig.sent(scene.id), "its Sent copy")
     eventually(lambda: scene.rig.timeline()[0]["sent_copy"]["state"] == "present", "its copy on record", every=0.1)
     assert len(scene.rig.sent(scene.id)) == 1
     assert len(scene.submission.taken) == 1
@@ -154,12 +154,10 @@ def test_while_the_sent_copy_was_being_filed(scene: Scene) -> None:
         rig.start()
         rig.connected()
         assert scene.sending().result(10) == {}
-        eventually(lambda: rig.sent(scene.id), "the Sent copy", within=15)
+        eventually(lambda: rig.sent(scene.id), "the Sent copy")
         rig.kill()
         rig.start()
-        eventually(
-            lambda: rig.timeline()[0]["sent_copy"]["state"] == "present", "its copy on record", within=15, every=0.1
-        )
+        eventually(lambda: rig.timeline()[0]["sent_copy"]["state"] == "present", "its copy on record", every=0.1)
         assert len(rig.sent(scene.id)) == 1
 
 

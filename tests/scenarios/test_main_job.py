@@ -71,9 +71,7 @@ def test_sent_answered_logged_and_filed_once(rig: Rig, send) -> None:
 
     eventually(lambda: rig.sent(offer), "the Sent copy")
     answer = rig.reply(offer)
-    both = eventually(
-        lambda: (found := rig.timeline()) and len(found) == 2 and found, "the answer in the timeline", within=5
-    )
+    both = eventually(lambda: (found := rig.timeline()) and len(found) == 2 and found, "the answer in the timeline")
     got = next(each for each in both if each["direction"] == "incoming")
     assert (got["message_id"], got["in_reply_to"], got["thread"]) == (answer, offer, logged["thread"])
     assert got["new_text"].strip() == "Yes, please."

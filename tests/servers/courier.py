@@ -177,7 +177,7 @@ class Courier(Server):
 
     def _connect(self) -> imaplib.IMAP4_SSL:
         context = ssl.create_default_context(cafile=str(self.ca.ca))
-        return imaplib.IMAP4_SSL("127.0.0.1", self.imaps_port, ssl_context=context, timeout=10)
+        return imaplib.IMAP4_SSL("127.0.0.1", self.imaps_port, ssl_context=context, timeout=60)
 
     def _maildir(self, user: str) -> Path:
         return self._root / "mail" / user / "Maildir"

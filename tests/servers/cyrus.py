@@ -172,7 +172,7 @@ class Cyrus(Server):
             return int(found[1])
 
     def _connect(self) -> imaplib.IMAP4_SSL:
-        return imaplib.IMAP4_SSL("127.0.0.1", self.imaps_port, ssl_context=self.ca.client_context(), timeout=10)
+        return imaplib.IMAP4_SSL("127.0.0.1", self.imaps_port, ssl_context=self.ca.client_context(), timeout=60)
 
     # --- the chroot ---------------------------------------------------------------------------------------
 

@@ -208,7 +208,7 @@ class Dovecot(Server):
         context = ssl.create_default_context(cafile=str(self.ca.ca))
         context.check_hostname = False  # the leaf may be a bad one on purpose
         context.verify_mode = ssl.CERT_NONE
-        return imaplib.IMAP4_SSL("127.0.0.1", self.imaps_port, ssl_context=context, timeout=10)
+        return imaplib.IMAP4_SSL("127.0.0.1", self.imaps_port, ssl_context=context, timeout=60)
 
     # --- what was said ------------------------------------------------------------------------------------
 

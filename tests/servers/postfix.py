@@ -91,7 +91,7 @@ class Postfix(Server):
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        return smtplib.SMTP_SSL("127.0.0.1", self.smtps_port, local_hostname="[127.0.0.1]", context=context, timeout=10)
+        return smtplib.SMTP_SSL("127.0.0.1", self.smtps_port, local_hostname="[127.0.0.1]", context=context, timeout=60)
 
     def submit(self, user: str, recipients: list[str], octets: bytes) -> None:
         """As this user's client does; raises smtplib's errors."""

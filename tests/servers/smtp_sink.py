@@ -32,7 +32,7 @@ class SmtpSink(Server):
 
     def _greets(self) -> bool:
         try:
-            smtplib.SMTP("127.0.0.1", self.port, timeout=5).quit()
+            smtplib.SMTP("127.0.0.1", self.port, timeout=60).quit()
         except (OSError, smtplib.SMTPException):
             return False
         return True

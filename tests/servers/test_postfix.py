@@ -23,7 +23,7 @@ def test_what_it_offers(provider: Provider) -> None:
 
 
 def test_starttls_with_a_certificate_that_is_believed(provider: Provider) -> None:
-    with smtplib.SMTP("localhost", provider.postfix.submission_port, timeout=10) as smtp:
+    with smtplib.SMTP("localhost", provider.postfix.submission_port, timeout=60) as smtp:
         smtp.ehlo()
         assert not smtp.has_extn("auth")
         smtp.starttls(context=provider.ca.client_context())

@@ -29,7 +29,7 @@ def scripted(ca: ThrowAwayCa) -> Iterator[ScriptedSubmission]:
 
 @contextlib.contextmanager
 def signed_in(provider: ScriptedSubmission, ca: ThrowAwayCa) -> Iterator[smtplib.SMTP_SSL]:
-    smtp = smtplib.SMTP_SSL("localhost", provider.port, context=ca.client_context(), timeout=5)
+    smtp = smtplib.SMTP_SSL("localhost", provider.port, context=ca.client_context(), timeout=60)
     try:
         smtp.login(ADA, "pw")
         yield smtp
@@ -72,7 +72,7 @@ def test_only_crlf_dot_crlf_ends_a_message(scripted: ScriptedSubmission, ca: Thr
 
 
 def test_who_may_not_sign_in(scripted: ScriptedSubmission, ca: ThrowAwayCa) -> None:
-    with smtplib.SMTP_SSL("localhost", scripted.port, context=ca.client_context(), timeout=5) as smtp:
+    with smtplib.SMTP_SSL("localhost", scripted.port, context=ca.client_context(), timeout=60) as smtp:
         with pytest.raises(smtplib.SMTPAuthenticationError):
             smtp.login(ADA, "wrong")
         assert smtp.mail(ADA)[0] == 530
@@ -141,7 +141,7 @@ def test_it_says_421_unasked_and_ends(scripted: ScriptedSubmission, ca: ThrowAwa
             smtp.noop()
     scripted.script = Script(replies={"connect": "421 4.3.2 too many"})
     with pytest.raises(smtplib.SMTPConnectError):
-        smtplib.SMTP_SSL("localhost", scripted.port, context=ca.client_context(), timeout=5)
+        smtplib.SMTP_SSL("localhost", scripted.port, context=ca.client_context(), timeout=60)
 
 
 def test_what_it_offers_is_scripted(scripted: ScriptedSubmission, ca: ThrowAwayCa) -> None:
@@ -153,7 +153,7 @@ def test_what_it_offers_is_scripted(scripted: ScriptedSubmission, ca: ThrowAwayC
 def test_starttls(ca: ThrowAwayCa) -> None:
     with (
         ScriptedSubmission(ca, tls="starttls") as provider,
-        smtplib.SMTP("localhost", provider.port, timeout=5) as smtp,
+        smtplib.SMTP("localhost", provider.port, timeout=60) as smtp,
     ):
         smtp.ehlo()
         assert not smtp.has_extn("auth")
@@ -166,7 +166,7 @@ def test_starttls(ca: ThrowAwayCa) -> None:
 def test_down_and_up_again(scripted: ScriptedSubmission, ca: ThrowAwayCa) -> None:
     scripted.stop()
     with pytest.raises(OSError):
-        smtplib.SMTP_SSL("localhost", scripted.port, context=ca.client_context(), timeout=5)
+        smtplib.SMTP_SSL("localhost", scripted.port, context=ca.client_context(), timeout=60)
     scripted.start()
     with signed_in(scripted, ca) as smtp:
         assert smtp.noop()[0] == 250

@@ -92,7 +92,7 @@ class Tryton(Server):
             self._process = None
 
     def _answers(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
             body = json.dumps({"id": 1, "method": "common.server.version", "params": []})
             connection.request("POST", "/rpc/", body, {"Content-Type": "application/json"})

@@ -158,7 +158,7 @@ async def test_more_than_a_batch_and_more_than_a_handful(tmp_path, provider: Pro
             octets = reply(n) if n % 20 == 7 else from_stranger(n)
             imap.append("INBOX", "", "", octets)
     async with watched(tmp_path, provider) as w:
-        await until(lambda: len(w.timeline()) == 22 or None, "every reply", within=20)
+        await until(lambda: len(w.timeline()) == 22 or None, "every reply")
         fetches = [command for command in commands(provider) if "IN-REPLY-TO" in command and "FETCH" in command]
         asked = [command.split()[2] for command in fetches]
         assert asked[:3] == ["1:200", "201:400", "401:420"]  # then the newest, by which the folder is known again

@@ -50,9 +50,9 @@ async def test_the_main_job(tmp_path: Path, courier: Courier):
     async with watched(tmp_path, at_courier, started=False) as w:
         await w.add_contact(CUSTOMER)
         w.mailbox.start()
-        await until(lambda: w.state() == "connected" or None, "connected", within=20)
+        await until(lambda: w.state() == "connected" or None, "connected")
         id = await w.sent(message())
-        await until(lambda: w.mailbox._copies._until or None, "the wait for the client's own copy", within=20)
+        await until(lambda: w.mailbox._copies._until or None, "the wait for the client's own copy")
         row = await w.ripened(id)
         (copy,) = courier.messages(PERSON, "INBOX.Sent")
         assert (row["by"], row["folder"], row["appended_uid"]) == ("proxyd", "INBOX.Sent", copy.uid)

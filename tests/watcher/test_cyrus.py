@@ -52,9 +52,9 @@ async def test_the_main_job(tmp_path: Path, cyrus: Cyrus):
     async with watched(tmp_path, at_cyrus, started=False) as w:
         await w.add_contact(CUSTOMER)
         w.mailbox.start()
-        await until(lambda: w.state() == "connected" or None, "connected", within=20)
+        await until(lambda: w.state() == "connected" or None, "connected")
         id = await w.sent(message())
-        await until(lambda: w.mailbox._copies._until or None, "the wait for the client's own copy", within=20)
+        await until(lambda: w.mailbox._copies._until or None, "the wait for the client's own copy")
         row = await w.ripened(id)
         (copy,) = cyrus.messages(PERSON, sent)
         assert (row["by"], row["folder"], row["appended_uid"]) == ("proxyd", sent, copy.uid)
@@ -63,11 +63,11 @@ async def test_the_main_job(tmp_path: Path, cyrus: Cyrus):
 
         cyrus.deliver(PERSON, from_stranger())
         cyrus.deliver(PERSON, reply())  # IDLE brings it: the clock stands still
-        await until(lambda: len(w.timeline()) == 2 or None, "the reply", within=20)
+        await until(lambda: len(w.timeline()) == 2 or None, "the reply")
         assert {each["message_id"] for each in w.timeline()} == {"<m1@example.test>", "<r1@customer.test>"}
         assert all(message.flags == frozenset() for message in cyrus.messages(PERSON))
 
         theirs = cyrus.append(PERSON, sent, message(more="Bcc: boss@example.test\r\n"))
-        await until(lambda: w.copy(id)["by"] == "client" or None, "theirs on record", within=20)
+        await until(lambda: w.copy(id)["by"] == "client" or None, "theirs on record")
         assert [copy.uid for copy in cyrus.messages(PERSON, sent)] == [theirs]
         assert all(cyrus.messages(PERSON, name) == [] for name in cyrus.folders_made if name != sent)

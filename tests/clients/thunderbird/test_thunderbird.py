@@ -63,7 +63,7 @@ def test_a_day(thunderbird: Thunderbird) -> None:
 def logged_and_filed_once(place: Place) -> None:
     rig = place.rig
     assert rig is not None
-    eventually(lambda: rig.account_status()["waiting"]["sent_copies"] == 0, "every Sent copy settled", within=30)
+    eventually(lambda: rig.account_status()["waiting"]["sent_copies"] == 0, "every Sent copy settled")
     logged = {each["subject"]: each for each in rig.timeline(CUSTOMER)}
     assert set(logged) == {"Offer", "Re: News"}
     (attachment,) = logged["Offer"]["attachments"]

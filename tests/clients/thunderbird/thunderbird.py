@@ -221,7 +221,7 @@ class Thunderbird:
         return list(self._do(LIST_INBOX))
 
     def sees(self, subject: str) -> None:
-        eventually(lambda: subject in self.inbox(), f"{subject!r} in Thunderbird's inbox", within=20, every=0.1)
+        eventually(lambda: subject in self.inbox(), f"{subject!r} in Thunderbird's inbox", every=0.1)
 
     def send(self, to: str, subject: str, body: str, *, bcc: str = "", file: Path | None = None) -> None:
         """Returns when it has been sent and Thunderbird has put its copy where it wants it."""
