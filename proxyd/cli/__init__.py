@@ -38,6 +38,7 @@ COMMANDS = {
     "search": "Find what is logged by its words.",
     "backfill": "Log earlier mail with known contacts.",
     "suggestions": "Mail that may belong to a conversation: list, accept, refuse.",
+    "crm": "What a CRM refused or has not taken yet: list it, try it again, skip it.",
     "export": "Hand over everything that is logged with a contact.",
     "forget": "Erase a contact and every logged message with them.",
     "explain": "Tell why a message was or was not logged, and what became of it.",

@@ -72,6 +72,14 @@ class Records(Protocol):
 
     def refuse_suggestion(self, id: str) -> Document: ...
 
+    def crm_entries(self, account: str | None, crm: str | None, limit: int) -> Document: ...
+
+    def retry_crm_entries(self, messages: list[str] | None, account: str | None, crm: str | None) -> Document: ...
+
+    def skip_crm_entries(
+        self, messages: list[str] | None, account: str | None, crm: str | None, waiting: bool
+    ) -> Document: ...
+
     def troubles(self) -> Document: ...
 
 
@@ -184,6 +192,19 @@ class DaemonLink:
 
     def revoke_token(self, name: str) -> None:
         self._ask("DELETE", f"tokens/{quote(name, safe='')}")
+
+    def crm_entries(self, account: str | None, crm: str | None, limit: int) -> Document:
+        said = {"account": account, "crm": crm}
+        return self.get("crm/entries", limit=str(limit), **{key: each for key, each in said.items() if each})
+
+    def retry_crm_entries(self, messages: list[str] | None, account: str | None, crm: str | None) -> Document:
+        return self._ask("POST", "crm/entries/retry", json={"messages": messages, "account": account, "crm": crm})
+
+    def skip_crm_entries(
+        self, messages: list[str] | None, account: str | None, crm: str | None, waiting: bool
+    ) -> Document:
+        chosen = {"messages": messages, "account": account, "crm": crm, "waiting": waiting}
+        return self._ask("POST", "crm/entries/skip", json=chosen)
 
     def troubles(self) -> Document:
         return self.get("troubles")

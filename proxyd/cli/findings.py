@@ -208,18 +208,19 @@ def daemon(status: dict[str, Any], settings: Settings | None) -> Iterator[Findin
 GIVEN_UP = {
     "sent_copies": "{count} Sent {copies} could not be filed in the last 7 days",
     "dropbox": "The CRM's address did not take {count} {copies} in the last 7 days",
-    "crm": "{count} CRM {entries} could not be made in the last 7 days",
 }
 
 
 def records(troubles: dict[str, Any]) -> Iterator[Finding]:
     for each in troubles["failed"]:
         count = each["count"]
-        words = GIVEN_UP[each["what"]].format(
-            count=count, copies="copy" if count == 1 else "copies", entries="entry" if count == 1 else "entries"
-        )
+        words = GIVEN_UP[each["what"]].format(count=count, copies="copy" if count == 1 else "copies")
         error = f"; the last time: {each['error']}" if each["error"] else ""
         yield Finding(each["account"], f"{words}{error.rstrip('.')}.", f"proxyd timeline --account {each['account']}")
+    for each in troubles["crm"]:
+        if each["because"]:
+            cure = each["cure"] or f"proxyd crm --crm {each['name']}"
+            yield Finding(each["account"], f"{each['sentence']}.", cure, grave=bool(each["cure"]))
     for each in troubles["unknown"]:
         yield Finding(
             each["account"],

@@ -10,7 +10,7 @@ from proxyd.config import Places
 from proxyd.errors import ConfigError
 from proxyd.store.database import Database
 from proxyd.store.opening import opened
-from proxyd.web import answers, answers_erasing, answers_search, answers_suggestions, answers_tokens
+from proxyd.web import answers, answers_crm, answers_erasing, answers_search, answers_suggestions, answers_tokens
 from proxyd.web.answers import Document
 from proxyd.web.troubles import troubles
 
@@ -68,6 +68,17 @@ class OwnStore:
 
     def refuse_suggestion(self, id: str) -> Document:
         return _there(answers_suggestions.refuse(self._database, id, self._now()))
+
+    def crm_entries(self, account: str | None, crm: str | None, limit: int) -> Document:
+        return answers_crm.listed(self._database, account, crm, limit)
+
+    def retry_crm_entries(self, messages: list[str] | None, account: str | None, crm: str | None) -> Document:
+        return answers_crm.retry(self._database, messages, account, crm, self._now())
+
+    def skip_crm_entries(
+        self, messages: list[str] | None, account: str | None, crm: str | None, waiting: bool
+    ) -> Document:
+        return answers_crm.skip(self._database, messages, account, crm, waiting)
 
     def troubles(self) -> Document:
         return troubles(self._database, self._now())

@@ -52,9 +52,11 @@ def status(ctx: click.Context, places: Places, as_json: bool) -> None:
 
 
 def all_well(document: dict[str, Any]) -> bool:
-    """Nothing that a person should look at: no account in trouble, no mail of unknown outcome, no bad file."""
+    """Nothing that a person should look at: no account in trouble, no mail of unknown outcome, nothing that a CRM
+    refused, no bad file."""
     accounts = document["accounts"]
     fine = all(each["state"] in WELL and not each.get("unknown") for each in accounts)
+    fine = fine and not any(crm["cure"] for each in accounts for crm in each.get("crm", ()))
     return fine and not document["daemon"].get("config_problem")
 
 
@@ -103,14 +105,9 @@ def _concerns(account: dict[str, Any]) -> list[str]:
     if account.get("watching", ALL_THE_TIME) != ALL_THE_TIME:
         lines.append(f"watching the mailbox: {account['watching']}")
     for crm in account.get("crm", []):
-        if crm["failed"]:
-            lines.append(f"the CRM {crm['name']} did not take {crm['failed']} messages: {crm['because']}")
-        elif crm["erasures"] and crm["because"]:
-            lines.append(
-                f"{crm['erasures']} contacts are to be erased in the CRM {crm['name']} still: {crm['because']}"
-            )
-        elif crm["because"]:
-            lines.append(f"{crm['waiting']} messages wait for the CRM {crm['name']}: {crm['because']}")
+        if crm["because"]:
+            cure = f"; once that is mended: {crm['cure']}" if crm["cure"] else ""
+            lines.append(crm["sentence"] + cure)
     for mail in account.get("unknown", []):
         looked = (
             f"not found when last looked for, {local(mail['looked_at'])}" if mail["looked_at"] else "looked for now"

@@ -23,7 +23,7 @@ from proxyd.crm.http import Http, Pace
 from proxyd.crm.known import adapter_class
 from proxyd.errors import ConfigError, ProxydError, Refused, SignInRefused, TryLater
 from proxyd.journal import Journal
-from proxyd.journal.ledger import Erasure, Owed
+from proxyd.journal.ledger import Erasure, Owed, refused_key
 from proxyd.rules import crm_entry
 from proxyd.workers import Clock, Workers, start
 
@@ -126,8 +126,12 @@ class Delivery:
         while True:
             await wake.wait()
             wake.clear()
+            mended = self._journal.wakes.mended
             for lane in self._lanes:
+                if mended.is_set():
+                    lane.forget_pauses()
                 lane.wake.set()
+            mended.clear()
 
     # --- what an adapter is made of ----------------------------------------------------------------------------
 
@@ -166,6 +170,7 @@ class Lane:
         self.routes: list[Route] = []
         self.wake = asyncio.Event()
         self._delivery = delivery
+        self._journal = journal
         self._ledger = journal.ledger
         self._clock = clock
         self._jitter = jitter
@@ -181,6 +186,11 @@ class Lane:
         for route in self.routes:
             if route.adapter is not None:
                 await route.adapter.close()
+
+    def forget_pauses(self) -> None:
+        """Somebody says that the CRM is well again: it is asked now, whatever it said before."""
+        for route in self.routes:
+            route.paused_until, route.failures = 0.0, 0
 
     async def _run(self) -> None:
         while True:
@@ -227,6 +237,7 @@ class Lane:
             entry = Entry(owed, route.account, route.crm.options, adapter, self._ledger, self._clock.now, sharing)
             await entry.deliver()
             route.failures = 0
+            await self._lets_us_in(route, True)
         except Refused as error:
             route.failures = 0
             await self._ledger.postponed(owed, _told(error), None, self._clock.now())
@@ -252,6 +263,7 @@ class Lane:
         pause = crm_entry.pause(route.failures, asked, self._jitter())
         if not isinstance(error, TryLater):
             wait = pause = crm_entry.SIGN_IN_WAIT
+            await self._lets_us_in(route, False)
             adapter, route.adapter = route.adapter, None  # the next one reads its secret again
             if adapter is not None:
                 await adapter.close()
@@ -260,6 +272,12 @@ class Lane:
             each.paused_until = max(each.paused_until, paused_until)
         await self._ledger.postponed(owed, _told(error), now + timedelta(seconds=wait), now)
         log.info("crm entry postponed", account=owed.account, crm=owed.crm, message=owed.message, seconds=round(wait))
+
+    async def _lets_us_in(self, route: Route, so: bool) -> None:
+        """Kept for `status`: while it does not, somebody must act, and no time heals it."""
+        account, key, value = route.account.address, refused_key(route.name), "" if so else "yes"
+        if (self._journal.known(account, key) or "") != value:
+            await self._journal.learn(account, key, value)
 
     async def _erase(self, route: Route, erasure: Erasure) -> None:
         try:
@@ -270,6 +288,8 @@ class Lane:
             await self._ledger.erasure_postponed(erasure, _told(error), None)
         except (TryLater, SignInRefused, ConfigError) as error:
             asked = error.after if isinstance(error, TryLater) else crm_entry.SIGN_IN_WAIT
+            if not isinstance(error, TryLater):
+                await self._lets_us_in(route, False)
             wait = crm_entry.next_try(erasure.attempts + 1, asked, self._jitter())
             await self._ledger.erasure_postponed(erasure, _told(error), self._clock.now() + timedelta(seconds=wait))
 

@@ -15,12 +15,12 @@ from proxyd.journal.bodies import read_body
 from proxyd.model import Attachment, Body, mailbox_key
 from proxyd.store import content, history, ledger, submissions, timeline
 from proxyd.store.database import Database
-from proxyd.store.ledger import Erasure, Owed, Standing, Twin
+from proxyd.store.ledger import Erasure, Owed, Standing, Twin, refused_key
 from proxyd.workers import Workers
 
 T = TypeVar("T")
 
-__all__ = ["Erasure", "Ledger", "LoggedMessage", "Owed", "Standing", "Twin"]
+__all__ = ["Erasure", "Ledger", "LoggedMessage", "Owed", "Standing", "Twin", "refused_key"]
 
 
 @dataclass(frozen=True, slots=True)

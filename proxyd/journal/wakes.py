@@ -8,12 +8,14 @@ from collections import defaultdict
 
 class Wakes:
     """`copies(account)` is set when a Sent copy or a look for an unknown outcome became due, `outbox` when a dropbox is
-    owed a copy, `entries` when a CRM is owed something. Whoever waits clears the event, then reads the tables."""
+    owed a copy, `entries` when a CRM is owed something, `mended` when somebody says that a CRM's trouble is over.
+    Whoever waits clears the event, then reads the tables."""
 
     def __init__(self) -> None:
         self._copies: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.outbox = asyncio.Event()
         self.entries = asyncio.Event()
+        self.mended = asyncio.Event()
 
     def copies(self, account: str) -> asyncio.Event:
         return self._copies[account]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -85,6 +86,29 @@ def left_out(names: Iterable[tuple[str, int]], limit: int) -> str:
     """Said at the end of the text: the attachments that the CRM does not take, with their sizes in octets."""
     listed = ", ".join(f"{name or 'without a name'} ({size / 1_000_000:.1f} MB)" for name, size in names)
     return f"\n\n[Not copied by proxyd, for it is larger than {limit / 1_000_000:.1f} MB: {listed}]" if listed else ""
+
+
+def sentence(crm: str, failed: int, waiting: int, erasures: int, because: str) -> str:
+    """What a CRM lacks, and why, in the words of the newest failure."""
+    said = []
+    if failed:
+        said.append(f"the CRM {crm} refused {failed} {'message' if failed == 1 else 'messages'}")
+    if waiting:
+        said.append(f"{waiting} {'message waits' if waiting == 1 else 'messages wait'} for the CRM {crm}")
+    if erasures:
+        verb = "contact is" if erasures == 1 else "contacts are"
+        said.append(f"{erasures} {verb} to be erased in the CRM {crm} still")
+    return ", ".join(said) + (f": {because.rstrip('.')}" if because else "")
+
+
+def cure(account: str, crm: str, failed: int, not_erased: int, refused: bool) -> str:
+    """The command that is typed once somebody has mended what a CRM complains of; "" where time alone is needed.
+
+    `failed` and `not_erased` count what the CRM will never take as it is; `refused`: it does not let us in.
+    """
+    if not (failed or not_erased or refused):
+        return ""
+    return f"proxyd crm retry --crm {shlex.quote(crm)} --account {account}"
 
 
 def next_try(attempts: int, asked: float | None, jitter: float, at_least: float = 0.0) -> float:

@@ -1,4 +1,4 @@
-"""What was given up: Sent copies, dropbox copies and CRM entries that failed for good, counted by account."""
+"""What was given up: Sent copies and dropbox copies that failed for good, counted by account."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from proxyd.store.tables import crm_entries, dropbox_copies, messages, sent_copies
+from proxyd.store.tables import dropbox_copies, sent_copies
 
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """`error` is what the newest of them came to; `id` is its submission or message."""
+    """`error` is what the newest of them came to; `id` is its submission."""
 
-    what: str  # sent_copies | dropbox | crm
+    what: str  # sent_copies | dropbox
     account: str
     count: int
     id: str
@@ -26,10 +26,6 @@ def failures(connection: sa.Connection, since: str) -> list[Failures]:
     kinds: dict[str, sa.Select[Any]] = {
         "sent_copies": _failed(sent_copies, since),
         "dropbox": _failed(dropbox_copies, since),
-        "crm": sa.select(messages.c.account, messages.c.id, crm_entries.c.error)
-        .join(crm_entries, crm_entries.c.message == messages.c.id)
-        .where(crm_entries.c.state == "failed", messages.c.id >= since)
-        .order_by(messages.c.id),
     }
     found: list[Failures] = []
     for what, select in kinds.items():

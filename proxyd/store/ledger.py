@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from proxyd.store import mailboxes
 from proxyd.store.tables import crm_attachments, crm_entries, crm_erasures, messages
 
 LOCAL = "local"  # the CRM that this store is
@@ -42,7 +43,7 @@ class Owed:
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How one account's CRM stands: entries that wait, those given up, and why, in the words of the newest failure;
-    contacts that it is still to erase."""
+    contacts that it is still to erase, and those of them that it will not; `refused`: it does not let us in."""
 
     account: str
     crm: str
@@ -50,6 +51,8 @@ class Standing:
     failed: int
     because: str
     erasures: int = 0
+    not_erased: int = 0
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +295,7 @@ def standings(connection: sa.Connection) -> list[Standing]:
             sa.func.max(crm_entries.c.message),
         )
         .join(messages, messages.c.id == crm_entries.c.message)
-        .where(crm_entries.c.state != "delivered")
+        .where(crm_entries.c.state.in_(["waiting", "failed"]))
         .group_by(messages.c.account, crm_entries.c.crm, crm_entries.c.state)
     ):
         counts.setdefault((row[0], row[1]), {})[row[2]] = row[3]
@@ -303,7 +306,7 @@ def standings(connection: sa.Connection) -> list[Standing]:
             .where(
                 messages.c.account == account,
                 crm_entries.c.crm == crm,
-                crm_entries.c.state != "delivered",
+                crm_entries.c.state.in_(["waiting", "failed"]),
                 crm_entries.c.error.is_not(None),
             )
             .order_by(crm_entries.c.message.desc())
@@ -312,15 +315,33 @@ def standings(connection: sa.Connection) -> list[Standing]:
         newest[account, crm] = error or ""
     for row in connection.execute(
         sa.select(
-            crm_erasures.c.account, crm_erasures.c.crm, sa.func.count(), sa.func.max(crm_erasures.c.error)
+            crm_erasures.c.account,
+            crm_erasures.c.crm,
+            sa.func.count(),
+            sa.func.max(crm_erasures.c.error),
+            sa.func.count(crm_erasures.c.due),
         ).group_by(crm_erasures.c.account, crm_erasures.c.crm)
     ):
-        counts.setdefault((row[0], row[1]), {})["erasures"] = row[2]
+        counts.setdefault((row[0], row[1]), {}).update(erasures=row[2], not_erased=row[2] - row[4])
         newest[row[0], row[1]] = newest.get((row[0], row[1])) or row[3] or ""
     return [
-        Standing(account, crm, of.get("waiting", 0), of.get("failed", 0), newest[account, crm], of.get("erasures", 0))
+        Standing(
+            account,
+            crm,
+            of.get("waiting", 0),
+            of.get("failed", 0),
+            newest[account, crm],
+            of.get("erasures", 0),
+            of.get("not_erased", 0),
+            bool(mailboxes.fact(connection, account, refused_key(crm))),
+        )
         for (account, crm), of in sorted(counts.items())
     ]
+
+
+def refused_key(crm: str) -> str:
+    """The fact of an account that this CRM of its does not take our credentials; "" once it does."""
+    return f"crm_refused {crm}"
 
 
 # --- erasing ---------------------------------------------------------------------------------------------------

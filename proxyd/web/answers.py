@@ -21,6 +21,7 @@ from proxyd.journal.bodies import read_body
 from proxyd.journal.sending import KEPT_UNKNOWN
 from proxyd.model import mailbox_key
 from proxyd.provider.allowance import Connections
+from proxyd.rules import crm_entry
 from proxyd.rules.connection import Condition
 from proxyd.store import contacts as contact_rows
 from proxyd.store import content, history, ledger, mailboxes, outbox, sent_copies
@@ -303,7 +304,7 @@ def status(database: Database, state: DaemonState, now: datetime) -> Document:
         owed: dict[str, list[Document]] = defaultdict(list)
         for standing in ledger.standings(connection):
             crm[standing.account] = crm.get(standing.account, 0) + standing.waiting + standing.failed
-            owed[standing.account].append(_crm_document(standing))
+            owed[standing.account].append(crm_document(standing))
         unknown: dict[str, list[Document]] = defaultdict(list)
         for row in history.unsettled(connection, now - KEPT_UNKNOWN):
             unknown[row.account].append(_unknown_document(row))
@@ -360,13 +361,20 @@ def _connections_document(standing: Connections) -> Document:
     }
 
 
-def _crm_document(standing: ledger.Standing) -> Document:
+def crm_document(standing: ledger.Standing) -> Document:
     return {
         "name": standing.crm,
         "waiting": standing.waiting,
         "failed": standing.failed,
         "because": standing.because,
         "erasures": standing.erasures,
+        "not_erased": standing.not_erased,
+        "refused": standing.refused,  # it does not let us in
+        "sentence": crm_entry.sentence(
+            standing.crm, standing.failed, standing.waiting, standing.erasures, standing.because
+        ),
+        "cure": crm_entry.cure(standing.account, standing.crm, standing.failed, standing.not_erased, standing.refused)
+        or None,
     }
 
 

@@ -16,7 +16,16 @@ from proxyd.journal import Journal
 from proxyd.journal.changes import What
 from proxyd.model import mailbox_key
 from proxyd.store.database import Database
-from proxyd.web import answers, answers_erasing, answers_html, answers_search, answers_suggestions, documents, openapi
+from proxyd.web import (
+    answers,
+    answers_crm,
+    answers_erasing,
+    answers_html,
+    answers_search,
+    answers_suggestions,
+    documents,
+    openapi,
+)
 from proxyd.web.answers import DaemonState, Document
 from proxyd.web.api_sending import Sender, SendingRoutes
 from proxyd.web.events import Events
@@ -156,6 +165,32 @@ class Api(SendingRoutes):
     async def _listed(self, viewer: Viewer, contact: str | None, query: documents.ListMessages) -> Document:
         listed = functools.partial(answers.timeline, limit=query.limit, viewer=viewer, cursor=query.cursor)
         return await self._workers.run(listed, self._database, contact, query.account)
+
+    # --- the CRMs ----------------------------------------------------------------------------------------
+
+    @route("GET", "crm/entries", answer=documents.CrmEntries)
+    async def crm_entries(self, viewer: Viewer, query: documents.ListCrmEntries) -> Document:
+        """What a CRM refused, or has not taken yet, in its own words."""
+        return await self._workers.run(
+            answers_crm.listed, self._database, query.account, query.crm, query.limit, viewer
+        )
+
+    @route("POST", "crm/entries/retry", answer=documents.CrmEntriesChanged, may=May.SEND)
+    async def retry_crm_entries(self, viewer: Viewer, body: documents.ChooseCrmEntries) -> Document:
+        """Ask the CRMs again, now: somebody has mended what they complained of."""
+        done = await self._workers.run(
+            answers_crm.retry, self._database, body.messages, body.account, body.crm, datetime.now(UTC), viewer
+        )
+        self._journal.wakes.mended.set()
+        self._journal.wakes.entries.set()
+        return done
+
+    @route("POST", "crm/entries/skip", answer=documents.CrmEntriesChanged, may=May.SEND)
+    async def skip_crm_entries(self, viewer: Viewer, body: documents.SkipCrmEntries) -> Document:
+        """Leave out what a CRM refused: it is neither tried nor told of any more."""
+        return await self._workers.run(
+            answers_crm.skip, self._database, body.messages, body.account, body.crm, body.waiting, viewer
+        )
 
     # --- suggestions -------------------------------------------------------------------------------------
 

@@ -327,6 +327,57 @@ class ImportContacts(Asked):
     kind: Literal["", "csv", "vcard"] = Field(default="", description="Empty = told by its content.")
 
 
+# --- the CRMs ------------------------------------------------------------------------------------------------
+
+
+class Undelivered(Answer):
+    """A message that a CRM lacks."""
+
+    id: str = Field(description="The logged message's.")
+    message_id: str
+    account: str
+    crm: str
+    state: Literal["waiting", "failed"] = Field(description="failed = the CRM refused it.")
+    error: str | None = Field(description="Why, in the CRM's own words.")
+    due: Instant | None = Field(description="When it is tried next.")
+    attempts: int
+    direction: Literal["outgoing", "incoming"]
+    date: Instant
+    subject: str
+    contacts: list[str]
+
+
+class CrmEntries(Answer):
+    entries: list[Undelivered]
+    erasures: list[dict[str, Any]] = Field(description="Contacts that a CRM is still to erase; for the owner alone.")
+    crm: list[dict[str, Any]] = Field(description="How many of each CRM's, and the command that cures it.")
+
+
+class ListCrmEntries(Asked):
+    account: str | None = Field(default=None, max_length=1000, description="Only of this account, an address.")
+    crm: str | None = Field(default=None, max_length=100, description="Only of the CRM of this name.")
+    limit: Limit = USUAL_LIMIT
+
+
+class ChooseCrmEntries(Asked):
+    """Which are meant; what is left out chooses nothing away."""
+
+    messages: list[Annotated[str, Field(min_length=1, max_length=1000)]] | None = Field(
+        default=None, max_length=1000, description="Logged messages: the end of an id each, or a Message-ID."
+    )
+    crm: str | None = Field(default=None, max_length=100)
+    account: str | None = Field(default=None, max_length=1000)
+
+
+class SkipCrmEntries(ChooseCrmEntries):
+    waiting: bool = Field(default=False, description="Those that only wait, too.")
+
+
+class CrmEntriesChanged(Answer):
+    entries: int
+    erasures: int
+
+
 # --- the daemon ----------------------------------------------------------------------------------------------
 
 
@@ -354,6 +405,7 @@ class TraceFor(Asked):
 
 class Troubles(Answer):
     failed: list[dict[str, Any]]
+    crm: list[dict[str, Any]]
     unknown: list[dict[str, Any]]
     capabilities: list[dict[str, Any]]
 

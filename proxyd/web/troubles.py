@@ -11,25 +11,27 @@ from ulid import ULID
 
 from proxyd.journal import UNKNOWN_CAPABILITIES
 from proxyd.journal.sending import KEPT_UNKNOWN
-from proxyd.store import history, mailboxes
+from proxyd.store import history, ledger, mailboxes
 from proxyd.store.database import Database
 from proxyd.store.failures import failures
 from proxyd.store.timeline import bracketed, timestamp
-from proxyd.web.answers import Document
+from proxyd.web.answers import Document, crm_document
 
 LATELY = timedelta(days=7)
 
 
 def troubles(database: Database, now: datetime) -> Document:
-    """`{"failed": […], "unknown": […], "capabilities": […]}`."""
+    """`{"failed": […], "crm": […], "unknown": […], "capabilities": […]}`."""
     with database.reading() as connection:
         failed = failures(connection, str(ULID.from_datetime(now - LATELY)))
         unknown = history.unsettled(connection, now - KEPT_UNKNOWN)
         facts = mailboxes.every_fact(connection)
+        standings = ledger.standings(connection)
     return {
         "failed": [
             {"what": each.what, "account": each.account, "count": each.count, "error": each.error} for each in failed
         ],
+        "crm": [{"account": each.account} | crm_document(each) for each in standings],
         "unknown": [
             {
                 "account": each.account,

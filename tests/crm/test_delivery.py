@@ -12,7 +12,8 @@ from proxyd.crm.delivery import GONE
 from proxyd.formats.message import heading, split_header
 from proxyd.journal.forwarding import Octets
 from proxyd.model import Direction, Found, Seen, Sent, Source, Tracked
-from tests.crm.delivering import TAKEN, letter, scene
+from proxyd.web.answers_crm import retry
+from tests.crm.delivering import TAKEN, FastClock, letter, scene
 from tests.crm.fake_hubspot import FakeHubspot
 from tests.crm.test_hubspot import entry
 from tests.looping import on_the_loop
@@ -92,6 +93,38 @@ async def test_what_was_refused_is_tried_again_when_the_options_are_others(tmp_p
             await s.delivery.serve()
             await s.drained()
             assert len(hub.emails) == 1
+
+
+@on_the_loop
+async def test_what_was_refused_is_taken_when_somebody_mended_the_crm_and_says_so(tmp_path):
+    with FakeHubspot() as hub:
+        hub.fault = lambda request: "400" if request.path.endswith("/emails") else None
+        async with scene(tmp_path, entry(tmp_path, hub)) as s:
+            await s.log(letter(1))
+            await s.until(lambda: s.timeline()[0]["crm"][0]["state"] == "failed", "the refusal")
+            assert (await s.standing()).failed == 1
+            hub.fault = lambda request: None
+            assert retry(s.database, ["m1@example.test"], None, None, s.clock.now()) == {"entries": 1, "erasures": 0}
+            s.journal.wakes.entries.set()
+            await s.drained()
+            assert len(hub.emails) == 1
+
+
+@on_the_loop
+async def test_a_crm_that_lets_us_in_again_is_asked_at_once_when_somebody_says_so(tmp_path):
+    with FakeHubspot() as hub:
+        hub.fault = lambda request: "401"
+        async with scene(tmp_path, entry(tmp_path, hub), clock=FastClock(1.0)) as s:
+            await s.log(letter(1))
+            standing = await s.until(s.rows_failed, "the refusal") and await s.standing()
+            assert standing.refused, "somebody must act"
+            hub.fault = lambda request: None
+            retry(s.database, None, None, "hubspot", s.clock.now())
+            s.journal.wakes.mended.set()
+            s.journal.wakes.entries.set()
+            await s.drained()  # else in ten minutes
+            assert len(hub.emails) == 1
+            assert s.journal.known(ADA, "crm_refused hubspot") == ""
 
 
 @on_the_loop

@@ -18,7 +18,7 @@ from proxyd.journal import Journal
 from proxyd.journal.changes import What
 from proxyd.model import mailbox_key
 from proxyd.store.database import Database
-from proxyd.web import answers, answers_html, answers_search, answers_suggestions
+from proxyd.web import answers, answers_crm, answers_html, answers_search, answers_suggestions
 from proxyd.web.answers import DaemonState, Document
 from proxyd.web.api_sending import Sender
 from proxyd.web.client_document import OUTGOING, settings_document
@@ -295,6 +295,19 @@ class Page(WritingPages):
         if address not in self._accounts() or not visit.viewer.speaks_for(address):
             raise not_found("you have no account of this address")
         await self._reconnect(address)
+        return go(request, "/accounts")
+
+    @app.route("/accounts/<path:address>/crm/<name>/retry", methods=["POST"])
+    @page
+    @posted_here
+    async def retry_crm(self, request: Request, visit: Visit, address: str, name: str) -> bytes:
+        """Somebody has mended what the CRM complained of: ask it again, now."""
+        if address not in self._accounts() or not visit.viewer.speaks_for(address):
+            raise not_found("you have no account of this address")
+        now = datetime.now(UTC)
+        await self._workers.run(answers_crm.retry, self._database, None, address, name, now, visit.viewer)
+        self._journal.wakes.mended.set()
+        self._journal.wakes.entries.set()
         return go(request, "/accounts")
 
     @app.route("/clients/<path:address>", methods=["GET"])

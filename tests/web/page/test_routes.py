@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxyd.model import HealthCause, HealthEvent
+from tests.cli.test_crm import refused, states
 from tests.cli.test_suggestions import suggested
 from tests.looping import on_the_loop
 from tests.rigged import message
@@ -256,6 +257,24 @@ async def test_an_account_is_signed_in_anew_by_whom_it_belongs_to(tmp_path: Path
         assert s.reconnected == []
         assert (await ada.post(f"/accounts/{ADA}/reconnect")).status_code == 303
         assert s.reconnected == [ADA]
+
+
+@on_the_loop
+async def test_what_a_crm_refused_is_shown_and_tried_again(tmp_path: Path) -> None:
+    async with shown(tmp_path) as s:
+        await s.desk.add_contact(GRACE)
+        await refused(s, 1, "hub answered 400: no <b>such</b> owner")
+        ada = await s.browser(ADA)
+        text = (await ada.get("/accounts")).text
+        assert "The CRM hubspot refused 1 message: hub answered 400: no &lt;b&gt;such&lt;/b&gt; owner." in text
+        path = f"/accounts/{ADA}/crm/hubspot/retry"
+        assert f'action="{path}"' in text
+        assert (await ada.post(path, token="")).status_code == 403
+        s.desk.accounts["bob@example.test"] = s.desk.accounts[ADA].model_copy(update={"address": "bob@example.test"})
+        assert (await (await s.browser("bob@example.test")).post(path)).status_code == 404
+        assert states(s) == ["failed"]
+        assert (await ada.post(path)).status_code == 303
+        assert states(s) == ["waiting"]
 
 
 @on_the_loop
