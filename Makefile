@@ -2,6 +2,7 @@
 #
 #   make demo          the whole thing on this machine, nothing of yours touched   (ARGS=--once plays it and ends)
 #   make test          every check; installs the real mail servers that the tests talk to
+#   make coverage      the same, and how much of each module it runs; takes twice as long
 #   make test-clients  a Thunderbird without a screen, installed if need be, against the daemon
 #   make soak          clients that file their own copies, 200 mails in every test of them; mailbox, server, network and
 #                      kill -9 in random order, 10,000 steps; 1,000 messages into each CRM while it fails
@@ -13,7 +14,7 @@
 #   make test-systemd  that package under a real systemd, in namespaces of its own (as root)
 #   make clean         forgets the virtual environment
 
-.PHONY: demo test test-clients bench fuzz man deb test-deb test-systemd clean
+.PHONY: demo test coverage test-clients soak bench fuzz man deb test-deb test-systemd clean
 VENV := .venv
 PROJECT := pyproject.toml tests/setup
 
@@ -23,6 +24,10 @@ demo: $(VENV)/ready-demo
 test: $(VENV)/ready-test
 	@tests/setup servers || true
 	@tests/check $(ARGS)
+
+coverage: $(VENV)/ready-test
+	@tests/setup servers || true
+	@COVERAGE=1 tests/check $(ARGS)
 
 test-clients: $(VENV)/ready-test
 	@tests/setup thunderbird

@@ -87,6 +87,7 @@ def test_ci_calls_the_test_command_and_nothing_else() -> None:
     [
         ("demo", ["tests/setup python demo", "proxyd demo --once"]),
         ("test", ["tests/setup python test", "tests/setup servers", "tests/check"]),
+        ("coverage", ["tests/setup python test", "tests/setup servers", "COVERAGE=1 tests/check"]),
         ("test-clients", ["tests/setup python test", "tests/setup thunderbird", "pytest", "tests/clients/thunderbird"]),
         ("bench", ["tests/setup python test", "tests/setup bench", "python -m tests.bench"]),
         ("fuzz", ["tests/setup python test", "python -m tests.fuzz"]),
@@ -107,7 +108,7 @@ def test_every_step_runs_and_is_summed_up(machine: Machine) -> None:
     machine.packages(installed=True)
     done = machine.run("tests/check")
     assert done.returncode == 0, done.stdout + done.stderr
-    for call in ("ruff check", "ruff format --quiet --check", "mypy --strict", "lint-imports", "coverage report"):
+    for call in ("ruff check", "ruff format --quiet --check", "mypy --strict", "lint-imports", "python -m pytest"):
         assert call in machine.calls
     runs = [call for call in machine.calls.splitlines() if "-m pytest" in call]
     assert len(runs) == 3, "side by side"
@@ -120,6 +121,16 @@ def test_every_step_runs_and_is_summed_up(machine: Machine) -> None:
     assert "not servers" not in machine.calls
     assert "NOT RUN" not in done.stdout
     assert done.stdout.count("\nok ") == 6
+
+
+def test_coverage_is_measured_where_it_is_asked_for(machine: Machine) -> None:
+    machine.root()
+    machine.packages(installed=True)
+    assert machine.run("tests/check").returncode == 0
+    assert "coverage" not in machine.calls
+    assert machine.run("env", "COVERAGE=1", "tests/check").returncode == 0
+    assert machine.calls.count("coverage run -m pytest") == 3
+    assert machine.calls.rstrip().endswith("coverage report")
 
 
 @pytest.mark.parametrize("failing", ["ruff", "mypy", "lint-imports"])
@@ -137,7 +148,7 @@ def test_a_failing_step_fails_the_whole_but_not_the_other_steps(machine: Machine
 def test_a_failing_test_fails_the_whole(machine: Machine) -> None:
     machine.root()
     machine.packages(installed=True)
-    machine.program("coverage", 'case "$*" in *pytest*) exit 1;; esac', where=machine.folder / ".venv/bin")
+    machine.program("python", 'case "$*" in *pytest*) exit 1;; esac', where=machine.folder / ".venv/bin")
     assert machine.run("tests/check").returncode == 1
 
 
@@ -163,7 +174,7 @@ def test_with_sudo_only_what_needs_root_gets_it(machine: Machine) -> None:
     done = machine.run("tests/check")
     assert done.returncode == 0, done.stdout + done.stderr
     lines = machine.calls.splitlines()
-    assert any(line.startswith("coverage") and line.endswith("-m not servers") for line in lines)
+    assert any(line.startswith("python") and line.endswith("-m not servers") for line in lines)
     assert any(line.startswith("sudo") and line.endswith("-m servers") for line in lines)
     assert "NOT RUN" not in done.stdout
 
