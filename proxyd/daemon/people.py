@@ -62,8 +62,9 @@ class People:
         self._submitters: dict[str, Submitter] = {}
         self._mailboxes: dict[str, Mailbox] = {}
         self.allowances = Allowances(self.accounts, clock, self._remember)
-        self.sign_ins = SignIns(workers, clock)
+        self.sign_ins = SignIns(workers, clock, self._heard)
         self._attending: dict[str, asyncio.Task[None]] = {}
+        self._renewing: dict[str, asyncio.Task[None]] = {}
         self.taps = Taps()
         journal.on_health.append(self._remember_refused)
 
@@ -98,7 +99,8 @@ class People:
         }
         for address in before.keys() - same:
             await self._stop(address)
-            self._journal.afresh(address)
+            now = self._accounts.get(address)
+            self._journal.afresh(address, same_servers=now is not None and now.provider == before[address].provider)
         # At once, for a password's source that hangs is one person's trouble.
         await asyncio.gather(
             *(self._start(address, account) for address, account in self._accounts.items() if address not in same)
@@ -117,6 +119,10 @@ class People:
 
     async def _start(self, address: str, account: Account) -> None:
         await self._believe_what_was(address, account)
+        tokens = self.sign_ins.tokens(account)
+        if tokens is not None:
+            tokens.afresh()
+            self._renewing[address] = start(tokens.keep_fresh(self._jitter), f"access token of {address}")
         try:
             imap, smtp = self._context(account, "imap"), self._context(account, "smtp")
         except ConfigError as error:
@@ -194,7 +200,7 @@ class People:
         probes = [keepalive.probe(place.socket) for place in self.allowances.places() if place.socket is not None]
         for address, submitter in self._submitters.items():
             submitter.let_go()
-            if self._journal.condition(address).side("SMTP").state is Health.UNREACHABLE:
+            if connection.worth_a_try(self._journal.condition(address).side("SMTP")):
                 submitter.sign_in()
         await asyncio.gather(*checks, *probes)
 
@@ -206,7 +212,7 @@ class People:
 
     async def _note(self, address: str, event: HealthEvent) -> None:
         await self._journal.health(address, event)
-        if event.cause is not HealthCause.SIGNED_IN:
+        if event.protocol == "SMTP" and event.cause is not HealthCause.SIGNED_IN:
             self._attend_soon(address)
 
     def _attend_soon(self, address: str) -> None:
@@ -230,9 +236,9 @@ class People:
             submitter.sign_in()
 
     async def _stop(self, address: str) -> None:
-        attending = self._attending.pop(address, None)
-        if attending is not None:
-            attending.cancel()
+        for tasks in (self._attending, self._renewing):
+            if (task := tasks.pop(address, None)) is not None:
+                task.cancel()
         mailbox = self._mailboxes.pop(address, None)
         if mailbox is not None:
             await mailbox.stop()

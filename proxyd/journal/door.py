@@ -464,17 +464,25 @@ class Journal:
         """The account's provider has answered; nothing else is said of its health."""
         self._last_seen[account] = self._clock.now()
 
-    def afresh(self, account: str) -> None:
-        """After a new configuration: what was refused before says nothing of it."""
-        if self._conditions.pop(account, None) is not None:
-            start(self.learn(account, HEALTH, "", durable=False), "health forgotten")
+    def afresh(self, account: str, *, same_servers: bool = False) -> None:
+        """After a new configuration: what was refused before says nothing of it. Of the `same_servers` it stays known
+        that there are such."""
+        before = self._conditions.pop(account, None)
+        if before is None:
+            return
+        if same_servers:
+            self._conditions[account] = health_rules.again(before, self._clock.now())
+        kept = health_rules.kept(self._conditions[account]) if same_servers else ""
+        start(self.learn(account, HEALTH, kept, durable=False), "health forgotten")
 
     def last_seen(self, account: str) -> datetime | None:
         """When the account's provider last answered us."""
         return self._last_seen.get(account)
 
     def condition(self, account: str) -> health_rules.Condition:
-        return self._conditions.get(account) or health_rules.Condition(since=self._clock.now(), account=account)
+        known = self._conditions.get(account) or health_rules.Condition(since=self._clock.now(), account=account)
+        configured = self._accounts().get(account)
+        return replace(known, by_oauth=configured is not None and configured.sign_in.oauth is not None)
 
     # --- reading ------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from proxyd.errors import ConfigError, ProxydError, Refused, SignInRefused, TryL
 from proxyd.model import HealthCause, HealthEvent
 from proxyd.provider import tls
 from proxyd.provider.imap_lines import UnsafeValue
-from proxyd.provider.token_endpoint import AccessRevoked
+from proxyd.provider.token_endpoint import AccessRevoked, NotNow
 from proxyd.rules.refusals import policy
 
 EVIDENCE = 400  # characters of a server's words that are kept
@@ -60,7 +60,7 @@ def health_of(error: ProxydError) -> HealthEvent:
         cause = HealthCause.SIGN_IN_REFUSED
     elif isinstance(error, NoSuchName):
         cause = HealthCause.NO_SUCH_NAME
-    elif isinstance(error, Throttled | Refused):
+    elif isinstance(error, Throttled | NotNow | Refused):
         cause = HealthCause.THROTTLED
     elif isinstance(error, ConfigError):
         cause = HealthCause.MISCONFIGURED

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from proxyd.config import Account, read_secret
 from proxyd.errors import ConfigError, SignInRefused
+from proxyd.model import HealthEvent
 from proxyd.provider import tokens
 from proxyd.provider.tokens import Tokens
 from proxyd.workers import Clock, Workers
@@ -55,21 +56,34 @@ async def once_more(sign_in: SignIn, attempt: Callable[[str], Awaitable[T]]) -> 
 class SignIns:
     """Every account's, each made once for as long as its settings are the same."""
 
-    def __init__(self, workers: Workers, clock: Clock) -> None:
+    def __init__(
+        self,
+        workers: Workers,
+        clock: Clock,
+        on_health: Callable[[str, HealthEvent], None] = lambda account, event: None,
+    ) -> None:
+        """`on_health` hears, with the account's address, what the sign-in servers' answers mean."""
         self._workers = workers
         self._clock = clock
+        self._on_health = on_health
         self._tokens: dict[str, tuple[Account, Tokens]] = {}
 
     def of(self, account: Account) -> SignIn:
+        tokens = self.tokens(account)
+        return functools.partial(self._password, account) if tokens is None else functools.partial(_token, tokens)
+
+    def tokens(self, account: Account) -> Tokens | None:
+        """None where the account signs in with a password."""
         if account.sign_in.oauth is None:
-            return functools.partial(self._password, account)
+            return None
         known = self._tokens.get(account.address)
         if known is None or (known[0].sign_in, known[0].provider.ca) != (account.sign_in, account.provider.ca):
             oauth = account.sign_in.oauth
             endpoint = functools.partial(tokens.endpoint_of, oauth, account.address, account.provider.ca)
-            known = (account, Tokens(oauth, account.address, endpoint, self._workers, self._clock))
+            told = functools.partial(self._on_health, account.address)
+            known = (account, Tokens(oauth, account.address, endpoint, self._workers, self._clock, told))
             self._tokens[account.address] = known
-        return functools.partial(_token, known[1])
+        return known[1]
 
     async def _password(self, account: Account) -> str:
         what = f"{account.address}: sign_in.password"

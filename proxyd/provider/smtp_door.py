@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from proxyd.config import Server
-from proxyd.errors import ProxydError, TryLater
+from proxyd.errors import ProxydError
 from proxyd.formats import sasl
 from proxyd.formats import smtp_client as form
 from proxyd.formats.smtp_client import Offer, printable
@@ -27,7 +27,7 @@ from proxyd.provider import tls
 from proxyd.provider.sign_in import AccessToken
 from proxyd.provider.smtp_session import Limits, Session
 from proxyd.provider.smtp_wire import Lost, Wire
-from proxyd.provider.token_endpoint import AccessRevoked
+from proxyd.provider.token_endpoint import cause_of
 from proxyd.provider.trace import Tap
 from proxyd.rules.refusals import policy
 
@@ -161,7 +161,7 @@ class Door:
         try:
             return await self.password()
         except ProxydError as error:
-            raise NotReady(_cause_of(error), str(error), said=getattr(error, "evidence", "")) from None
+            raise NotReady(cause_of(error), str(error), said=getattr(error, "evidence", "")) from None
 
     async def _try(self, wire: Wire, offer: Offer, secret: str) -> SmtpReply:
         """One AUTH; what the server says to it, without our secrets in it."""
@@ -202,12 +202,6 @@ class Door:
             wire.write(sasl.after_refusal(mechanism) + b"\r\n")
             reply = await wire.reply(self.limits.reply)
         return reply
-
-
-def _cause_of(error: ProxydError) -> HealthCause:
-    if isinstance(error, AccessRevoked):
-        return HealthCause.ACCESS_REVOKED
-    return HealthCause.UNREACHABLE if isinstance(error, TryLater) else HealthCause.MISCONFIGURED
 
 
 def _secrets(user: str, password: str) -> tuple[bytes, bytes, bytes, bytes]:

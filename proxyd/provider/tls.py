@@ -12,6 +12,7 @@ import contextlib
 import functools
 import socket
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,9 @@ def _context(_role: str, ca: Path | None, _mtime_ns: int, _size: int) -> ssl.SSL
     return context
 
 
-# X509_V_ERR_* of OpenSSL's x509_vfy.h.
-_CERTIFICATE = {
-    9: "its certificate is not valid yet (is this machine's clock right?)",
+# X509_V_ERR_* of OpenSSL's x509_vfy.h. `rules.remedies` knows these words.
+CERTIFICATE = {
+    9: "its certificate is not valid yet",
     10: "its certificate has expired",
     18: "its certificate is self-signed and not known here (setting `ca` names a private authority)",
     19: "its certificate comes from an authority not known here (setting `ca` names a private authority)",
@@ -60,6 +61,8 @@ _CERTIFICATE = {
     62: "its certificate is for another name",
     64: "its certificate is for another name",
 }
+
+_BY_THE_CLOCK = (9, 10)  # the day is told with these: one that is wrong is known at a glance
 
 _HANDSHAKE = {
     "WRONG_VERSION_NUMBER": "it does not speak TLS on this port (setting `tls`: implicit or starttls?)",
@@ -76,7 +79,9 @@ def failure(error: BaseException, host: str, port: int) -> tuple[HealthCause, st
     """What a failed connection or handshake with `host` means, and one sentence for the person who must act."""
     where = f"{host}:{port}"
     if isinstance(error, ssl.SSLCertVerificationError):
-        why = _CERTIFICATE.get(error.verify_code, f"its certificate is not trusted: {error.verify_message}")
+        why = CERTIFICATE.get(error.verify_code, f"its certificate is not trusted: {error.verify_message}")
+        if error.verify_code in _BY_THE_CLOCK:
+            why += f" (here it is {datetime.now(UTC):%Y-%m-%d})"
         return HealthCause.MISCONFIGURED, f"{where}: {why}"
     if isinstance(error, ssl.CertificateError):
         return HealthCause.MISCONFIGURED, f"{where}: its certificate is not trusted: {error}"

@@ -18,8 +18,9 @@ import httpx
 from oauthlib.oauth2 import DeviceClient, OAuth2Error, WebApplicationClient
 
 from proxyd.config import OAuth
-from proxyd.errors import ConfigError, SignInRefused, TryLater
+from proxyd.errors import ConfigError, ProxydError, SignInRefused, TryLater
 from proxyd.formats.smtp_client import printable
+from proxyd.model import HealthCause
 from proxyd.rules.grants import Meaning, meaning
 
 LIMIT = httpx.Timeout(20.0, connect=10.0)  # seconds
@@ -30,8 +31,25 @@ class AccessRevoked(SignInRefused):
     """The person's grant is gone: they have to agree anew."""
 
 
+class NotNow(TryLater):
+    """The sign-in server answers, and asks for patience: for `after` seconds, where it says so."""
+
+
 class Pending(TryLater):
     """The person has not answered yet (RFC 8628 section 3.5). `after` is how long to wait from now on."""
+
+
+def cause_of(error: ProxydError) -> HealthCause:
+    """What it means for the account that no access token, or no password, could be had."""
+    match error:
+        case AccessRevoked():
+            return HealthCause.ACCESS_REVOKED
+        case NotNow():
+            return HealthCause.THROTTLED
+        case TryLater():
+            return HealthCause.UNREACHABLE
+        case _:
+            return HealthCause.MISCONFIGURED
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +169,8 @@ class TokenEndpoint:
                 return AccessRevoked("access was withdrawn at the provider, or has ended", words)
             case Meaning.SETTINGS:
                 return ConfigError(f"the sign-in server {self._host} does not accept sign_in.oauth: {words}")
+            case Meaning.NOT_NOW:
+                return NotNow(f"the sign-in server {self._host} says: not now: {words}", _after(answer), words)
             case Meaning.LATER:
                 return TryLater(f"the sign-in server {self._host} says: not now: {words}", _after(answer), words)
 

@@ -2,7 +2,11 @@
 
 Providers may give a new refresh token with each access token and let the old one end, so what comes is on the disk (or
 in the keyring) before it is used, and the refresh token before it is kept until the new one has worked: a crash between
-the two costs nobody their sign-in. One refresh is in flight at a time; who asks meanwhile waits for it.
+the two costs nobody their sign-in. One refresh is in flight at a time; who asks meanwhile waits for it. Who asks while
+the sign-in server wants to be left alone (Retry-After) hears what it said, and it is not asked.
+
+`keep_fresh` renews the access token before its time, so that a grant which was taken back shows although every
+connection stands.
 """
 
 from __future__ import annotations
@@ -15,10 +19,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from proxyd.config import OAuth, read_secret, write_secret
-from proxyd.errors import ConfigError
+from proxyd.errors import ConfigError, ProxydError, TryLater
+from proxyd.formats.smtp_client import printable
+from proxyd.model import HealthCause, HealthEvent
 from proxyd.provider.tls import client_context
-from proxyd.provider.token_endpoint import AccessRevoked, Answer, TokenEndpoint
-from proxyd.rules.grants import fresh_enough
+from proxyd.provider.token_endpoint import AccessRevoked, Answer, TokenEndpoint, cause_of
+from proxyd.rules import grants, retry
+from proxyd.rules.connection import SIGN_IN_SERVER
 from proxyd.workers import Clock, Workers
 
 T = TypeVar("T")
@@ -86,9 +93,16 @@ class Tokens:
     """Give an access token whenever somebody signs in. `clock` says what time it is."""
 
     def __init__(
-        self, oauth: OAuth, address: str, endpoint: Callable[[], TokenEndpoint], workers: Workers, clock: Clock
+        self,
+        oauth: OAuth,
+        address: str,
+        endpoint: Callable[[], TokenEndpoint],
+        workers: Workers,
+        clock: Clock,
+        on_health: Callable[[HealthEvent], None] = lambda event: None,
     ):
-        """`endpoint` is made in a worker: the client's secret may lie anywhere."""
+        """`endpoint` is made in a worker: the client's secret may lie anywhere. `on_health` hears what the sign-in
+        server's answers mean."""
         self._oauth = oauth
         self._address = address
         self._endpoint = endpoint
@@ -98,6 +112,9 @@ class Tokens:
         self._kept: Kept | None = None
         self._unkept: Kept | None = None
         self._refused = ""
+        self._on_health = on_health
+        self._patience: TryLater | None = None  # what the sign-in server said when it asked to be left alone
+        self._patient_until = 0.0  # on the clock's monotonic scale
 
     async def access_token(self) -> str:
         """One that the provider should take. Raises AccessRevoked, TryLater, ConfigError."""
@@ -106,18 +123,75 @@ class Tokens:
             if self._kept is None or not self._fresh(self._kept):
                 self._kept = await self._blocking(load, self._oauth, self._address)  # somebody may have agreed anew
             if not self._fresh(self._kept):
-                self._kept = await self._refreshed(self._kept)
+                self._kept = await self._asked_for(self._kept)
             return self._kept.access
+
+    async def keep_fresh(self, jitter: Callable[[], float]) -> None:
+        """Until cancelled: renew the access token ahead of need. `jitter` gives chance in [0, 1)."""
+        failures = 0
+        while True:
+            try:
+                wait, failures = await self._renewed(jitter()), 0
+            except TryLater as error:
+                wait, failures = max(retry.delay(failures, jitter()), grants.asked_for(error.after)), failures + 1
+            except ProxydError:
+                wait = grants.PROBE
+            await self._clock.sleep(wait)
+
+    async def _renewed(self, jitter: float) -> float:
+        """Seconds until the token is to be renewed; it has been now, where that was due."""
+        async with self._one_at_a_time:
+            await self._keep()
+            kept = await self._blocking(load, self._oauth, self._address)
+            if grants.renewal_due(kept.expires_at, kept.lifetime, self._now()):
+                kept = await self._asked_for(kept)
+            self._kept = kept
+            return grants.renew_after(kept.expires_at, kept.lifetime, self._now(), jitter)
+
+    def afresh(self) -> None:
+        """A person has mended something: ask, whatever was to be waited for."""
+        self._patience = None
+
+    @property
+    def renewed_at(self) -> float | None:
+        """When the access token in use was given, in seconds since the epoch; None before the first."""
+        return self._kept.expires_at - self._kept.lifetime if self._kept is not None and self._kept.access else None
 
     def refused(self, access: str) -> None:
         """The provider did not take this one, whatever it lasts: the next is to be another."""
         self._refused = access
 
     def _fresh(self, kept: Kept) -> bool:
-        return kept.access not in ("", self._refused) and fresh_enough(kept.expires_at, kept.lifetime, self._now())
+        if kept.access in ("", self._refused):
+            return False
+        return grants.fresh_enough(kept.expires_at, kept.lifetime, self._now())
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
+
+    async def _asked_for(self, kept: Kept) -> Kept:
+        """A fresh token, and what came of asking is told. A server that is only unwell is nobody's trouble while the
+        token that we have will do."""
+        if self._patience is not None and (left := self._patient_until - self._clock.monotonic()) > 0:
+            raise type(self._patience)(str(self._patience), left, self._patience.evidence)
+        try:
+            fresh = await self._refreshed(kept)
+        except TryLater as error:
+            if (wait := grants.asked_for(error.after)) > 0:
+                self._patience, self._patient_until = error, self._clock.monotonic() + wait
+            if not self._fresh(kept):
+                self._tell(error)
+            raise
+        except ProxydError as error:
+            self._tell(error)
+            raise
+        self._patience = None
+        self._on_health(HealthEvent(HealthCause.SIGNED_IN, SIGN_IN_SERVER))
+        return fresh
+
+    def _tell(self, error: ProxydError) -> None:
+        said = getattr(error, "evidence", "") or printable(str(error))
+        self._on_health(HealthEvent(cause_of(error), SIGN_IN_SERVER, said))
 
     async def _refreshed(self, kept: Kept) -> Kept:
         endpoint = await self._blocking(self._endpoint)

@@ -54,9 +54,9 @@ def not_handed_over(outcome: NotHandedOver, sentence: str) -> SmtpReply:
             if outcome.reply is not None and 400 <= outcome.reply.code < 500:
                 code = _fit(outcome.reply)
                 return reply(code, _words(code, outcome.reply))
-            return reply(451, one_line(f"4.3.2 {outcome.why}"))
+            return reply(451, one_line(f"4.3.2 {sentence or outcome.why}"))
         case _:
-            return reply(451, one_line(f"4.4.1 {outcome.why}"))
+            return reply(451, one_line(f"4.4.1 {sentence or outcome.why}"))
 
 
 def not_yours(address: str, accepted_addresses: Iterable[str], where: str) -> SmtpReply:

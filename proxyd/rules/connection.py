@@ -1,7 +1,8 @@
 """What does this failure mean, and what happens next? The one table of an account's health.
 
 IMAP and SMTP are judged each for itself: signing in to one says nothing of the other. The account is as well as the
-worse of the two, and the sentence names it.
+worse of the two, and the sentence names it. Beside them stands the sign-in server of OAuth2, while something is wrong
+there: connections may stand for hours after their grant is gone.
 
 One refused sign-in does not mean that the password is wrong: large providers refuse for minutes at a time. Three
 refusals over at least two minutes, and no success between them, do. Until then it is tried again once a minute; after
@@ -30,7 +31,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
 
 from proxyd.model import Health, HealthCause, HealthEvent
-from proxyd.rules import refusals, retry
+from proxyd.rules import grants, retry
+from proxyd.rules.remedies import remedy
+
+SIGN_IN_SERVER = "OAuth2"  # the protocol of events that are the sign-in server's
 
 REFUSALS = 3
 REFUSED_FOR = timedelta(seconds=120)
@@ -70,13 +74,6 @@ _WORST = (
 )
 NEEDS_A_PERSON = frozenset(_WORST[:3])
 
-# The one command by which a person heals it; what only time heals has none.
-_CURES = {
-    Health.PASSWORD_REFUSED: "proxyd reconnect {account}",
-    Health.ACCESS_REVOKED: "proxyd reconnect {account}",
-    Health.MISCONFIGURED: "proxyd reload",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Side:
@@ -95,11 +92,12 @@ class Side:
 @dataclass(frozen=True, slots=True)
 class Condition:
     """An account's health: `state` since `since`. A side is there once something has happened on it. `account` is its
-    address, for the cure."""
+    address, for the cure; `by_oauth`: it has no password, so that nobody is to be told of one."""
 
     since: datetime
     sides: tuple[Side, ...] = field(default=())
     account: str = "ADDRESS"
+    by_oauth: bool = False
 
     @property
     def worst(self) -> Side:
@@ -123,12 +121,14 @@ class Condition:
 
     @property
     def because(self) -> str:
-        return _because(self.worst)
+        return _because(self.worst, self.by_oauth)
 
     @property
     def cure(self) -> str:
         """The one command that heals it, "" where nothing but time does."""
-        return _CURES.get(self.state, "").format(account=self.account)
+        if self.state in _STUCK:
+            return f"proxyd reconnect {self.account}"
+        return remedy(self.worst.evidence).command if self.state is Health.MISCONFIGURED else ""
 
     @property
     def sentence(self) -> str:
@@ -145,8 +145,10 @@ def step(condition: Condition, event: HealthEvent, now: datetime) -> Condition:
     """The condition after `event`. The instant of a state is when it began, not when it was last confirmed."""
     before = condition.side(event.protocol)
     after = _step_side(before, event, now)
-    others = tuple(side for side in condition.sides if side.protocol != event.protocol)
-    changed = replace(condition, sides=tuple(sorted((*others, after), key=lambda side: side.protocol)))
+    sides = [side for side in condition.sides if side.protocol != event.protocol]
+    if not (event.protocol == SIGN_IN_SERVER and event.cause is HealthCause.SIGNED_IN):
+        sides.append(after)
+    changed = replace(condition, sides=tuple(sorted(sides, key=lambda side: side.protocol)))
     return replace(changed, since=changed.worst.since)
 
 
@@ -158,8 +160,13 @@ def differs(before: Condition, after: Condition) -> bool:
 
 
 def again(condition: Condition, now: datetime) -> Condition:
-    """After a new configuration, or when a person says so: everything is tried afresh."""
-    return Condition(since=now, account=condition.account)
+    """When a person says so: everything is tried afresh. That somebody once signed in there stays true."""
+    sides = tuple(
+        Side(side.protocol, Health.CONNECTING, now, now, proven=True)
+        for side in condition.sides
+        if side.proven and side.protocol != SIGN_IN_SERVER
+    )
+    return Condition(now, sides, condition.account, condition.by_oauth)
 
 
 def _step_side(side: Side, event: HealthEvent, now: datetime) -> Side:
@@ -186,12 +193,18 @@ def _judged(state: Health, refusals: int, first: datetime, now: datetime) -> Hea
     return state if state is Health.CONNECTED else Health.CONNECTING
 
 
-def retry_after(condition: Condition, attempt: int, jitter: float, protocol: str = "IMAP") -> float:
+def retry_after(
+    condition: Condition, attempt: int, jitter: float, protocol: str = "IMAP", asked: float | None = None
+) -> float:
     """Seconds until that protocol's next sign-in; `attempt` counts its failures in a row from 0, `jitter` is in [0, 1).
+    `asked`: for how long the other side asked to be left alone.
 
     A wrong password shows as password_refused after two to two and a half minutes.
     """
-    side = condition.side(protocol)
+    return max(_own_wait(condition.side(protocol), attempt, jitter), grants.asked_for(asked))
+
+
+def _own_wait(side: Side, attempt: int, jitter: float) -> float:
     if side.state in _STUCK:
         return PROBE * (1 + jitter / 10)
     if side.state is Health.MISCONFIGURED:
@@ -208,6 +221,11 @@ def may_sign_in(condition: Condition, protocol: str, now: datetime) -> bool:
     """May a client's mail cause a sign-in now? Not while the password counts as refused, but once an hour."""
     side = condition.side(protocol)
     return side.state not in _STUCK or now - side.at >= timedelta(seconds=PROBE)
+
+
+def worth_a_try(side: Side) -> bool:
+    """The network or the clock of this machine is another: may that have been what was wrong?"""
+    return side.state in (Health.UNREACHABLE, Health.MISCONFIGURED) and not side.refusals
 
 
 def refused(condition: Condition) -> bool:
@@ -281,44 +299,56 @@ def told(condition: Condition, zone: tzinfo | None = None) -> str:
     words = f": {side.evidence}" if side.evidence else ""
     ended = f"{words.rstrip('.')}." if words else "."
     run = f"Run: {condition.cure}"
+    mail = side.protocol != SIGN_IN_SERVER
+    who, by = ("Provider", f" by {side.protocol}") if mail else ("Sign-in server", "")
     match side.state:
         case Health.CONNECTED:
             refused = next((each for each in condition.sides if each.refusals), None)
-            return "Connected." if refused is None else f"Connected. {_because(refused)}: {refused.evidence}"
+            if refused is None:
+                return "Connected."
+            return f"Connected. {_because(refused, condition.by_oauth)}: {refused.evidence}"
         case Health.CONNECTING:
-            return "Connecting." if not side.refusals else f"Connecting. {_because(side)}{words}"
+            return "Connecting." if not side.refusals else f"Connecting. {condition.because}{words}"
         case Health.UNREACHABLE:
-            return f"Provider unreachable by {side.protocol} since {when}{words}"
+            return f"{who} unreachable{by} since {when}{words}"
         case Health.THROTTLED:
-            return f"Provider refuses {side.protocol} for now, since {when}; nothing is lost{words}"
+            return f"{who} refuses {side.protocol} for now, since {when}; nothing is lost{words}"
         case Health.PASSWORD_REFUSED:
-            return f"Signing in to {side.protocol} failed since {when}: password changed or wrong{ended} {run}"
+            return f"Signing in to {side.protocol} failed since {when}: {_refused(condition.by_oauth)}{ended} {run}"
         case Health.ACCESS_REVOKED:
-            return f"Access by {side.protocol} was withdrawn at the provider, since {when}{ended} {run}"
+            return f"Access{by} was withdrawn at the provider, since {when}{ended} {run}"
         case Health.MISCONFIGURED:
-            ask = refusals.policy(side.evidence) or "Correct what it names."
-            return f"The settings for {side.protocol} do not work, since {when}{ended} {ask} Then: {condition.cure}"
+            found = remedy(side.evidence)
+            what = found.what.format(protocol=side.protocol)
+            return f"{what}, since {when}{ended} {found.ask} {found.lead}: {found.command}"
 
 
-def _because(side: Side) -> str:
+def _refused(by_oauth: bool) -> str:
+    return "it takes no access token for this mailbox" if by_oauth else "password changed or wrong"
+
+
+def _because(side: Side, by_oauth: bool) -> str:
+    provider = "sign-in server" if side.protocol == SIGN_IN_SERVER else "provider"
     match side.state:
         case Health.CONNECTED | Health.CONNECTING if side.refusals:
             times = "once" if side.refusals == 1 else f"{side.refusals} times"
-            return f"{side.protocol} refused to sign in {times}; it is tried again before the password counts as wrong"
+            secret = "sign-in" if by_oauth else "password"
+            return f"{side.protocol} refused to sign in {times}; it is tried again before the {secret} counts as wrong"
         case Health.CONNECTED:
             return "signed in"
         case Health.CONNECTING:
             return "no outcome yet"
         case Health.UNREACHABLE:
-            return f"provider unreachable by {side.protocol}"
+            return f"{provider} unreachable by {side.protocol}"
         case Health.THROTTLED:
-            return f"provider refuses {side.protocol} for now"
+            return f"{provider} refuses {side.protocol} for now"
         case Health.PASSWORD_REFUSED:
-            return f"{side.protocol} sign-in failed: password changed or wrong"
+            return f"{side.protocol} sign-in failed: {_refused(by_oauth)}"
         case Health.ACCESS_REVOKED:
             return f"{side.protocol} access withdrawn at the provider"
         case Health.MISCONFIGURED:
-            return f"{side.protocol} settings do not work"
+            what = remedy(side.evidence).what.format(protocol=side.protocol)
+            return f"{what[0].lower()}{what[1:]}"
 
 
 def _when(since: datetime, at: datetime, zone: tzinfo | None) -> str:

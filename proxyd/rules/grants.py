@@ -2,7 +2,8 @@
 
     revoked    the grant is gone: the person has to agree anew
     settings   the client id, its secret or the scopes are not what the server knows: somebody has to edit
-    later      the server is unwell or asks for patience: nobody has to do anything
+    not now    the server asks for patience: nobody has to do anything
+    later      the server is unwell: nobody has to do anything
 
 A server that answers with something else than OAuth's JSON (RFC 6749 section 5.2) is not the one that was meant: a
 hotel's page, a proxy, a maintenance sign. That passes.
@@ -16,6 +17,7 @@ from enum import StrEnum
 class Meaning(StrEnum):
     REVOKED = "revoked"
     SETTINGS = "settings"
+    NOT_NOW = "not now"
     LATER = "later"
 
 
@@ -30,12 +32,19 @@ _REVOKED = frozenset(
         "expired_token",
     }
 )
-_LATER = frozenset({"temporarily_unavailable", "server_error", "slow_down", "authorization_pending"})
+_NOT_NOW = frozenset({"temporarily_unavailable", "slow_down"})
+_LATER = frozenset({"server_error", "authorization_pending"})
+
+PATIENCE = 3600.0  # seconds: who asks for more is asked once an hour all the same
+SOONEST = 5.0  # seconds between two renewals, however short the tokens live
+PROBE = 3600.0  # seconds until a grant that is gone is asked about again
 
 
 def meaning(status: int, error: str | None) -> Meaning:
     """`status` is HTTP's, `error` the code in the answer's JSON, None where there is none."""
-    if status >= 500 or status == 429 or error is None or error in _LATER:
+    if status in (429, 503) or (status < 500 and error in _NOT_NOW):
+        return Meaning.NOT_NOW
+    if status >= 500 or error is None or error in _LATER:
         return Meaning.LATER
     if error in _REVOKED:
         return Meaning.REVOKED
@@ -45,3 +54,22 @@ def meaning(status: int, error: str | None) -> Meaning:
 def fresh_enough(expires_at: float, lifetime: float, now: float) -> bool:
     """Whether an access token will do for a sign-in that begins now: not in its last tenth, of a minute at most."""
     return now < expires_at - min(60.0, lifetime / 10)
+
+
+def renew_after(expires_at: float, lifetime: float, now: float, jitter: float) -> float:
+    """Seconds until an access token is renewed ahead of need: in the last fifth of its life, before the last tenth.
+
+    Why at all: where every connection stands for hours, nobody would ask the sign-in server, and a grant that was
+    taken back would show only when a connection breaks. `jitter` in [0, 1) keeps accounts apart.
+    """
+    return max(SOONEST, expires_at - lifetime * (0.2 - 0.1 * jitter) - now)
+
+
+def renewal_due(expires_at: float, lifetime: float, now: float) -> bool:
+    """Whether it is in the last fifth of its life: nobody else has renewed it meanwhile."""
+    return now >= expires_at - lifetime * 0.2
+
+
+def asked_for(after: float | None) -> float:
+    """Seconds that the sign-in server is left alone, which asked for `after` (Retry-After), None = for nothing."""
+    return min(max(after or 0.0, 0.0), PATIENCE)

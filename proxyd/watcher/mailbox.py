@@ -24,11 +24,12 @@ import structlog
 from proxyd.config import Account
 from proxyd.errors import ProxydError, Refused, SignInRefused
 from proxyd.journal import Journal
-from proxyd.model import Health, HealthCause, HealthEvent
+from proxyd.model import HealthCause, HealthEvent
 from proxyd.provider.allowance import Allowance, Place
 from proxyd.provider.imap import Connection, Opened, Throttled, Unreachable
 from proxyd.provider.sign_in import SignIn
 from proxyd.provider.trace import Tap
+from proxyd.rules import connection as rules
 from proxyd.rules.allowance import WATCHER
 from proxyd.rules.watched_folders import INBOX, Role, WatchedFolder
 from proxyd.watcher.backfill import Backfilling
@@ -135,10 +136,9 @@ class Mailbox:
         self._stir()
 
     async def check(self) -> None:
-        """The machine has slept, or its network is another: what does not answer within ANSWER is dropped, and what
-        was only out of reach is tried at once. Refusals keep their waits."""
-        side = self._journal.condition(self._address).side("IMAP")
-        if side.state is Health.UNREACHABLE and not side.refusals:
+        """The machine has slept, or its network or its clock is another: what does not answer within ANSWER is dropped,
+        and what was only out of reach is tried at once. Refusals keep their waits."""
+        if rules.worth_a_try(self._journal.condition(self._address).side("IMAP")):
             self._door.hurry()
         before = {session: session.moved for session in self._sessions}
         self._stir()

@@ -167,7 +167,8 @@ class Door:
     async def failed(self, error: ProxydError) -> None:
         """A try, or a connection that stood, came to nothing: say so, and how long nobody tries."""
         condition = await self._journal.health(self._account.address, health_of(error))
-        self._hold(rules.retry_after(condition, self._failures, self._jitter()))
+        asked = getattr(error, "after", None)
+        self._hold(rules.retry_after(condition, self._failures, self._jitter(), asked=asked))
 
     def troubled(self) -> None:
         """It was our own side that failed, the store for one: the account's health is not touched, only time passes."""

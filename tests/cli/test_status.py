@@ -49,7 +49,7 @@ async def test_an_account_in_trouble_is_told_with_the_servers_words_and_the_cure
         s.event = HealthEvent(HealthCause.MISCONFIGURED, "IMAP", "certificate verify failed")
         seen = await typed_beside("status", folder=tmp_path)
         assert seen.code == 1
-        assert f"{ADA}: The settings for IMAP do not work" in seen.out
+        assert f"{ADA}: The server's certificate for IMAP is not to be trusted" in seen.out
         assert "certificate verify failed" in " ".join(seen.out.split())
         (account,) = (await typed_beside("status", "--json", folder=tmp_path)).json["accounts"]
         assert (account["state"], account["evidence"]) == ("misconfigured", "certificate verify failed")

@@ -6,7 +6,8 @@ import asyncio
 import functools
 import json
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ import pytest
 
 from proxyd.config import OAuth, SecretFile
 from proxyd.errors import ConfigError, TryLater
+from proxyd.model import HealthCause, HealthEvent
 from proxyd.provider import tokens
-from proxyd.provider.token_endpoint import AccessRevoked
+from proxyd.provider.token_endpoint import AccessRevoked, NotNow
 from proxyd.provider.tokens import Kept, Tokens
-from proxyd.workers import Workers
+from proxyd.workers import Workers, start
 from tests.clock import ManualClock
 from tests.looping import on_the_loop
 from tests.servers.mailprovider import PERSON
@@ -49,12 +51,28 @@ class Grant:
         self.given = server.grant()
         self.keep(Kept(self.given.refresh))
         self.workers = workers
+        self.told: list[HealthEvent] = []
         self.tokens = self.fresh()
 
     def fresh(self) -> Tokens:
         """As after a restart."""
         endpoint = functools.partial(tokens.endpoint_of, self.oauth, PERSON, self.server.ca.ca)
-        return Tokens(self.oauth, PERSON, endpoint, self.workers, self.clock)
+        return Tokens(self.oauth, PERSON, endpoint, self.workers, self.clock, self.told.append)
+
+    @property
+    def causes(self) -> list[HealthCause]:
+        """What was told of the sign-in server."""
+        assert all(each.protocol == "OAuth2" for each in self.told)
+        return [each.cause for each in self.told]
+
+    @asynccontextmanager
+    async def kept_fresh(self) -> AsyncIterator[None]:
+        renewing = start(self.tokens.keep_fresh(lambda: 0.5), "renewing")
+        try:
+            await self.clock.sleeper()
+            yield
+        finally:
+            renewing.cancel()
 
     def keep(self, kept: Kept) -> None:
         tokens.store(self.oauth, kept, PERSON)
@@ -180,10 +198,11 @@ async def test_who_agreed_anew_while_we_refreshed_is_not_overwritten(make_grant:
 @pytest.mark.parametrize(
     ("status", "body", "error", "said"),
     [
-        (503, "", TryLater, "HTTP 503"),
+        (503, "", NotNow, "HTTP 503"),
+        (500, "", TryLater, "HTTP 500"),
         (200, "<html>hotel wifi</html>", TryLater, "not now"),
-        (429, '{"error": "invalid_grant"}', TryLater, "invalid_grant"),
-        (400, '{"error": "temporarily_unavailable"}', TryLater, "not now"),
+        (429, '{"error": "invalid_grant"}', NotNow, "invalid_grant"),
+        (400, '{"error": "temporarily_unavailable"}', NotNow, "not now"),
         (200, '{"token_type": "Bearer"}', TryLater, "cannot be read"),
         (200, '{"access_token": "x", "expires_in": "soon"}', TryLater, "cannot be read"),
         (401, '{"error": "invalid_client", "error_description": "a\\r\\nb"}', ConfigError, "invalid_client: a b"),
@@ -218,6 +237,82 @@ async def test_a_server_that_is_down_or_slow_is_no_refusal(
     grant.server.stop()
     with pytest.raises(TryLater, match="cannot be reached"):
         await grant.tokens.access_token()
+
+
+@on_the_loop
+async def test_it_is_renewed_before_anybody_needs_it_and_a_grant_that_is_gone_shows(
+    make_grant: Callable[..., Grant],
+) -> None:
+    grant = make_grant(lifetime=600)
+    async with grant.kept_fresh():
+        first = await grant.tokens.access_token()
+        assert len(grant.server.token_requests) == 1, "one for both"
+        await grant.clock.advance(509)
+        assert len(grant.server.token_requests) == 1
+        await grant.clock.advance(1)
+        await grant.clock.sleeper()
+        assert await grant.tokens.access_token() != first
+        assert grant.causes == [HealthCause.SIGNED_IN, HealthCause.SIGNED_IN]
+        grant.server.revoke()
+        await grant.clock.advance(511)
+        await grant.clock.sleeper()
+        assert grant.causes[2:] == [HealthCause.ACCESS_REVOKED]
+        assert grant.told[-1].evidence.startswith("invalid_grant")
+        asked = len(grant.server.token_requests)
+        await grant.clock.advance(1800)
+        assert len(grant.server.token_requests) == asked, "once an hour is enough to ask for what is gone"
+
+
+@on_the_loop
+async def test_a_server_that_is_unwell_is_nobodys_trouble_while_the_token_will_do(
+    make_grant: Callable[..., Grant],
+) -> None:
+    grant = make_grant(lifetime=6000)
+    async with grant.kept_fresh():
+        grant.server.answers_with = (500, "")
+        await grant.clock.advance(5105)
+        await grant.clock.sleeper()
+        asked = len(grant.server.token_requests)
+        assert asked == 2
+        assert grant.causes == [HealthCause.SIGNED_IN]
+        await grant.clock.advance(2)
+        await grant.clock.sleeper()
+        assert len(grant.server.token_requests) == 3, "tried again soon"
+        await grant.clock.advance(895)
+        await grant.clock.sleeper()
+        with pytest.raises(TryLater):
+            await grant.tokens.access_token()
+        assert HealthCause.UNREACHABLE in grant.causes[1:]
+        grant.server.answers_with = None
+        assert await grant.tokens.access_token()
+        assert grant.causes[-1] is HealthCause.SIGNED_IN
+
+
+@on_the_loop
+async def test_a_server_that_asks_for_patience_is_not_asked(make_grant: Callable[..., Grant]) -> None:
+    grant = make_grant()
+    grant.server.answers_with, grant.server.retry_after = (429, '{"error": "slow_down"}'), "90"
+    for left in (90, 80):
+        with pytest.raises(NotNow, match="slow_down") as raised:
+            await grant.tokens.access_token()
+        assert raised.value.after == left
+        await grant.clock.advance(10)
+    assert len(grant.server.token_requests) == 1
+    assert grant.causes == [HealthCause.THROTTLED]
+    grant.server.answers_with = None
+    await grant.clock.advance(70)
+    assert await grant.tokens.access_token()
+
+
+@on_the_loop
+async def test_a_person_is_not_kept_waiting_by_it(make_grant: Callable[..., Grant]) -> None:
+    grant = make_grant()
+    grant.server.answers_with, grant.server.retry_after = (503, ""), "Mon, 23 Nov 2099 10:00:00 GMT"
+    with pytest.raises(NotNow):
+        await grant.tokens.access_token()
+    grant.server.answers_with = None
+    grant.tokens.afresh()
+    assert await grant.tokens.access_token()
 
 
 @pytest.mark.parametrize("text", ["", "{}", "hunter2", '{"refresh": 5}', "[1]"])

@@ -70,9 +70,9 @@ def test_not_accepted(outcome: NotAccepted, recipients: int, heard: str) -> None
 @pytest.mark.parametrize(
     ("cause", "reply", "heard"),
     [
-        (HealthCause.UNREACHABLE, None, "451 4.4.1 why"),
-        (HealthCause.UNREACHABLE, said(554, "go away"), "451 4.4.1 why"),
-        (HealthCause.THROTTLED, None, "451 4.3.2 why"),
+        (HealthCause.UNREACHABLE, None, "451 4.4.1 sentence"),
+        (HealthCause.UNREACHABLE, said(554, "go away"), "451 4.4.1 sentence"),
+        (HealthCause.THROTTLED, None, "451 4.3.2 sentence"),
         (HealthCause.THROTTLED, said(452, "4.3.1 Full"), "452 4.3.1 Full"),
         (HealthCause.THROTTLED, said(421, "Wait"), "451 4.3.2 The provider said: 421 Wait"),
         (HealthCause.SIGN_IN_REFUSED, said(535, "5.7.8 No"), "454 4.7.0 sentence"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -62,12 +63,12 @@ async def test_on_record_before_the_provider_sees_it_and_before_the_client_hears
     [
         pytest.param(
             NotHandedOver("provider.example: no route", HealthEvent(HealthCause.UNREACHABLE, "SMTP", "no route")),
-            "451 4.4.1 provider.example: no route",
+            r"451 4\.4\.1 Provider unreachable by SMTP since \d\d:\d\d: no route",  # as `status` says it
             id="unreachable",
         ),
         pytest.param(
             NotHandedOver("busy", HealthEvent(HealthCause.THROTTLED, "SMTP"), SmtpReply(421, ("4.7.0 Try again",))),
-            "451 4.3.2 The provider said: 421 4.7.0 Try again",
+            r"451 4\.3\.2 The provider said: 421 4\.7\.0 Try again",
             id="throttled",
         ),
     ],
@@ -77,7 +78,7 @@ async def test_not_handed_over_is_said_and_may_be_tried_again(outcome: Outcome, 
     async with house(tmp_path) as here:
         here.provider.script.append(outcome)
         client = await here.signed_in()
-        assert await client.send() == answer
+        assert re.fullmatch(answer, await client.send())
         assert await client.send() == QUEUED
         assert [state for _, state in rows(here)] == [State.REFUSED, State.SENT]
         client.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from proxyd.model import Health, HealthCause, HealthEvent
 from proxyd.rules.connection import (
     NEXT_SIGN_IN,
     PROBE,
+    SIGN_IN_SERVER,
     TABLE,
     Condition,
     Side,
@@ -23,6 +25,7 @@ from proxyd.rules.connection import (
     retry_after,
     step,
     told,
+    worth_a_try,
 )
 
 START = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
@@ -34,6 +37,7 @@ REFUSED = HealthCause.SIGN_IN_REFUSED
 MISCONFIGURED = HealthCause.MISCONFIGURED
 REVOKED = HealthCause.ACCESS_REVOKED
 NO_SUCH_NAME = HealthCause.NO_SUCH_NAME
+OAUTH = SIGN_IN_SERVER
 
 
 def after(*events: tuple[float, HealthCause] | tuple[float, HealthCause, str]) -> Condition:
@@ -209,7 +213,7 @@ def test_sentences(events: list[tuple[float, HealthCause]], sentence: str) -> No
         pytest.param([(0, SIGNED_IN)], "signed in", id="connected"),
         pytest.param([(0, UNREACHABLE)], "provider unreachable by IMAP", id="unreachable"),
         pytest.param([(0, THROTTLED, "SMTP")], "provider refuses SMTP for now", id="throttled"),
-        pytest.param([(0, MISCONFIGURED, "SMTP")], "SMTP settings do not work", id="misconfigured"),
+        pytest.param([(0, MISCONFIGURED, "SMTP")], "the settings for SMTP do not work", id="misconfigured"),
         pytest.param(
             [(0, REFUSED), (60, REFUSED), (120, REFUSED)],
             "IMAP sign-in failed: password changed or wrong",
@@ -226,6 +230,63 @@ def test_because(events: list[tuple[float, HealthCause]], because: str) -> None:
     condition = after(*events)
     assert condition.because == because
     assert condition.sentence, "and in local time there is a sentence too"
+
+
+@pytest.mark.parametrize(
+    ("events", "sentence", "because"),
+    [
+        pytest.param(
+            [(0, REFUSED), (60, REFUSED), (120, REFUSED)],
+            "Signing in to IMAP failed since 10:00: it takes no access token for this mailbox: words of "
+            "sign_in_refused. Run: proxyd reconnect ADDRESS",
+            "IMAP sign-in failed: it takes no access token for this mailbox",
+            id="nobody is told of a password",
+        ),
+        pytest.param(
+            [(0, REFUSED, "SMTP")],
+            "Connecting. SMTP refused to sign in once; it is tried again before the sign-in counts as wrong: "
+            "words of sign_in_refused",
+            "SMTP refused to sign in once; it is tried again before the sign-in counts as wrong",
+            id="refused once",
+        ),
+        pytest.param(
+            [(0, SIGNED_IN), (60, REVOKED, OAUTH)],
+            "Access was withdrawn at the provider, since 10:01: words of access_revoked. Run: proxyd reconnect ADDRESS",
+            "OAuth2 access withdrawn at the provider",
+            id="the grant is gone, and a connection stands all the same",
+        ),
+        pytest.param(
+            [(0, SIGNED_IN), (60, UNREACHABLE, OAUTH)],
+            "Sign-in server unreachable since 10:01: words of unreachable",
+            "sign-in server unreachable by OAuth2",
+            id="the sign-in server is down",
+        ),
+        pytest.param(
+            [(0, SIGNED_IN), (60, THROTTLED, OAUTH)],
+            "Sign-in server refuses OAuth2 for now, since 10:01; nothing is lost: words of throttled",
+            "sign-in server refuses OAuth2 for now",
+            id="the sign-in server asks for patience",
+        ),
+        pytest.param(
+            [(0, SIGNED_IN), (60, REVOKED, OAUTH), (90, SIGNED_IN, OAUTH)], "Connected.", "signed in", id="well"
+        ),
+        pytest.param([(0, SIGNED_IN, OAUTH)], "Connecting.", "no outcome yet", id="a token is no connection"),
+    ],
+)
+def test_who_signs_in_by_oauth(events: list[tuple[float, HealthCause]], sentence: str, because: str) -> None:
+    condition = replace(after(*events), by_oauth=True)
+    assert (told(condition, UTC), condition.because) == (sentence, because)
+
+
+@pytest.mark.parametrize(
+    ("cause", "tried"), [(UNREACHABLE, True), (MISCONFIGURED, True), (REFUSED, False), (THROTTLED, False)]
+)
+def test_another_network_or_clock_is_a_reason_to_try(cause: HealthCause, tried: bool) -> None:
+    assert worth_a_try(after((0, cause)).side("IMAP")) is tried
+
+
+def test_nothing_is_a_reason_to_try_a_password_that_was_refused() -> None:
+    assert not worth_a_try(after((0, REFUSED), (1, UNREACHABLE)).side("IMAP"))
 
 
 def test_withdrawn_access_stays_until_a_success() -> None:
@@ -273,6 +334,12 @@ def test_next_try(events: list[tuple[float, HealthCause]], least: float, most: f
     assert retry_after(after(*events), 0, 0.999) <= most
 
 
+def test_who_asks_for_patience_is_left_alone() -> None:
+    assert retry_after(after((0, THROTTLED)), 0, 0.0, asked=300) == 300
+    assert retry_after(after((0, THROTTLED)), 0, 0.0, asked=1) == 30
+    assert retry_after(after((0, UNREACHABLE)), 0, 0.0, asked=1e9) == 3600, "once an hour, whatever it asks for"
+
+
 def test_while_the_password_is_refused_mail_causes_one_sign_in_an_hour() -> None:
     refused = after((0, REFUSED), (60, REFUSED), (120, REFUSED))
     assert not may_sign_in(refused, "IMAP", START + timedelta(seconds=121))
@@ -284,6 +351,12 @@ def test_a_new_configuration_starts_afresh() -> None:
     fresh = again(after((0, REFUSED), (60, REFUSED), (120, REFUSED)), START)
     assert fresh.state is Health.CONNECTING
     assert fresh.side("IMAP").refusals == 0
+
+
+def test_trying_afresh_does_not_make_a_typing_error_of_a_name_that_was_known() -> None:
+    fresh = again(after((0, SIGNED_IN), (0, SIGNED_IN, OAUTH), (9, NO_SUCH_NAME)), START)
+    assert (fresh.state, len(fresh.sides)) == (Health.CONNECTING, 1)
+    assert step(fresh, HealthEvent(NO_SUCH_NAME, "IMAP", "no"), START).state is Health.UNREACHABLE
 
 
 ILL = [(0, REFUSED), (60, REFUSED), (120, REFUSED)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxyd.rules.grants import Meaning, fresh_enough, meaning
+from proxyd.rules.grants import Meaning, asked_for, fresh_enough, meaning, renew_after, renewal_due
 
 
 @pytest.mark.parametrize(
@@ -19,10 +19,10 @@ from proxyd.rules.grants import Meaning, fresh_enough, meaning
         (400, "invalid_scope", Meaning.SETTINGS),
         (400, "something new", Meaning.SETTINGS),
         (500, "invalid_grant", Meaning.LATER),  # a server that is unwell is not believed
-        (503, None, Meaning.LATER),
-        (429, "invalid_grant", Meaning.LATER),
-        (400, "temporarily_unavailable", Meaning.LATER),
-        (400, "slow_down", Meaning.LATER),
+        (503, None, Meaning.NOT_NOW),
+        (429, "invalid_grant", Meaning.NOT_NOW),
+        (400, "temporarily_unavailable", Meaning.NOT_NOW),
+        (400, "slow_down", Meaning.NOT_NOW),
         (404, None, Meaning.LATER),  # no OAuth server: a proxy, a hotel's page
         (200, None, Meaning.LATER),
     ],
@@ -45,3 +45,26 @@ def test_a_refusal(status: int, error: str | None, means: Meaning) -> None:
 )
 def test_an_access_token_in_its_last_moments_is_replaced(left: float, lifetime: float, enough: bool) -> None:
     assert fresh_enough(1000.0 + left, lifetime, 1000.0) is enough
+
+
+@pytest.mark.parametrize(
+    ("left", "lifetime", "jitter", "wait"),
+    [
+        pytest.param(3600, 3600, 0.0, 2880, id="an hour's, from twelve minutes before its end"),
+        pytest.param(3600, 3600, 0.999, 3239.64, id="to six minutes before it"),
+        pytest.param(600, 3600, 0.0, 5, id="due"),
+        pytest.param(-9, 3600, 0.5, 5, id="ended"),
+        pytest.param(1, 1, 0.5, 5, id="nobody is asked every second"),
+    ],
+)
+def test_an_access_token_is_renewed_ahead_of_need(left: float, lifetime: float, jitter: float, wait: float) -> None:
+    assert renew_after(1000.0 + left, lifetime, 1000.0, jitter) == pytest.approx(wait)
+    then = 1000.0 + renew_after(1000.0 + left, lifetime, 1000.0, jitter)
+    assert renewal_due(1000.0 + left, lifetime, then), "when that time has come it is due"
+    if left > lifetime / 5 and wait > 5:
+        assert fresh_enough(1000.0 + left, lifetime, then), "and it is still good for a sign-in"
+
+
+@pytest.mark.parametrize(("after", "seconds"), [(None, 0), (120, 120), (-5, 0), (86400, 3600)])
+def test_who_asks_for_patience(after: float | None, seconds: float) -> None:
+    assert asked_for(after) == seconds

@@ -139,6 +139,7 @@ class OAuthServer(Server):
         self.devices: list[Device] = []
         self.token_requests: list[dict[str, str]] = []
         self.answers_with: tuple[int, str] | None = None  # in the place of a token
+        self.retry_after: str | None = None  # told with it (RFC 9110 section 10.2.3)
         self.may_answer = threading.Event()
         self.may_answer.set()
         self.asked = threading.Event()
@@ -219,7 +220,8 @@ class OAuthServer(Server):
             self.may_answer.wait(30)
             if self.answers_with is not None:
                 status, body = self.answers_with
-                return flask.Response(body, status, content_type="application/json")
+                headers = {"Retry-After": self.retry_after} if self.retry_after else {}
+                return flask.Response(body, status, headers, content_type="application/json")
             return server.create_token_response()
 
         @app.route("/device", methods=["POST"])

@@ -1,0 +1,58 @@
+"""What is somebody to do about a connection that cannot work as things are, going by the words of its failure?
+
+Why by the words: the state says that a person is needed, not whom. A certificate that has ended is the provider's to
+renew, one that is "not valid yet" nearly always tells of a clock that went back to its factory's date, and a tenant's
+policy is for whoever administers it (`rules.refusals`). The words are ours (`provider.tls`, `provider.token_endpoint`)
+or the provider's. The first row that fits speaks.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from proxyd.rules import refusals
+
+TRY_AGAIN = "proxyd reload"
+SET_THE_CLOCK = "timedatectl set-ntp true"
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """`what` is wrong with {protocol}, what to `ask` or do, and the one `command` to type."""
+
+    what: str = "The settings for {protocol} do not work"
+    ask: str = "Correct what it names."
+    command: str = TRY_AGAIN
+    lead: str = "Then"
+
+
+_UNTRUSTED = "The server's certificate for {protocol} is not to be trusted"
+_ROWS: tuple[tuple[re.Pattern[str], Remedy], ...] = tuple(
+    (re.compile(pattern), remedy)
+    for pattern, remedy in (
+        (
+            r"certificate is not valid yet",
+            Remedy(_UNTRUSTED, "This machine's clock is behind; once it is right, all goes on.", SET_THE_CLOCK, "Run"),
+        ),
+        (
+            r"certificate has expired",
+            Remedy(
+                _UNTRUSTED,
+                "It is the provider's to renew, unless this machine's clock is wrong; it is tried every five minutes.",
+            ),
+        ),
+        (r"certificate", Remedy(_UNTRUSTED)),
+        (r"the name was not found", Remedy(ask="Correct the server's name in the account's file.")),
+        (
+            r"does not accept sign_in\.oauth",
+            Remedy(ask="Correct sign_in.oauth in the account's file: client_id, client_secret (they end), scopes."),
+        ),
+    )
+)
+
+
+def remedy(said: str) -> Remedy:
+    if ask := refusals.policy(said):
+        return Remedy(ask=ask)
+    return next((found for pattern, found in _ROWS if pattern.search(said)), Remedy())
