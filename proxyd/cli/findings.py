@@ -195,10 +195,12 @@ def daemon(status: dict[str, Any], settings: Settings | None) -> Iterator[Findin
     if settings is not None:
         for name in LISTENERS:
             endpoint = getattr(settings.daemon.listen, name)
-            if endpoint is not None and name not in status["daemon"]["listening"]:
-                yield Finding(
-                    "ports", f"listen.{name}: {endpoint} is not open; the daemon's log says why.", "proxyd reload"
-                )
+            if endpoint is None or name in status["daemon"]["listening"]:
+                continue
+            if why := status["daemon"].get("not_listening", {}).get(name):
+                yield Finding("ports", f"{why}; it is tried again.", f"ss -tlnp sport = :{endpoint.port}")
+            else:
+                yield Finding("ports", f"listen.{name}: {endpoint} is not open.", "proxyd reload")
     for account in status["accounts"]:
         if account["state"] not in ("connected", "connecting") or account["evidence"]:
             grave = account["state"] not in ("connected", "connecting")

@@ -9,7 +9,8 @@ from proxyd.config import Places
 
 EPILOG = """\b
 SIGTERM and Ctrl-C stop it, SIGHUP (or proxyd reload) reads the configuration anew.
-Exit status: 0 stopped, 78 the configuration is wrong, 69 nothing could be listened on.
+Exit status: 0 stopped, 78 the configuration is wrong, 69 nothing could be listened on, or another daemon runs with
+these records already.
 
 \b
 Examples:

@@ -57,7 +57,8 @@ def all_well(document: dict[str, Any]) -> bool:
     accounts = document["accounts"]
     fine = all(each["state"] in WELL and not each.get("unknown") for each in accounts)
     fine = fine and not any(crm["cure"] for each in accounts for crm in each.get("crm", ()))
-    return fine and not document["daemon"].get("config_problem")
+    daemon = document["daemon"]
+    return fine and not daemon.get("config_problem") and not daemon.get("not_listening")
 
 
 def _show(document: dict[str, Any]) -> None:
@@ -65,6 +66,8 @@ def _show(document: dict[str, Any]) -> None:
     daemon = document["daemon"]
     places = ", ".join(f"{name} on {address}" for name, address in daemon["listening"].items())
     out.print(f"proxyd {daemon['version']}, up for {since(daemon['uptime'])}, listening: {plain(places) or 'nowhere'}")
+    for why in daemon.get("not_listening", {}).values():
+        out.print(f"[bold red]{plain(why)}[/]")
     if problem := daemon.get("config_problem"):
         out.print("[bold red]Not all of the configuration is in force:[/]")
         out.print(plain(problem))

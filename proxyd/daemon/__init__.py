@@ -17,8 +17,9 @@ from typing import Any
 import structlog
 
 from proxyd.config import ConfigErrors, Places, load_what_is_well
+from proxyd.daemon import alone
 from proxyd.daemon.event_log import Priority, is_journal
-from proxyd.daemon.exit_codes import EX_CONFIG
+from proxyd.daemon.exit_codes import EX_CONFIG, EX_UNAVAILABLE
 from proxyd.daemon.listeners import handed_over
 from proxyd.errors import ConfigError
 from proxyd.store.opening import opened
@@ -31,7 +32,8 @@ M_ARENA_MAX = -8  # mallopt(3)
 
 
 def run(places: Places) -> int:
-    """Run until told to stop; returns the exit code: 0, 69 = no listener could be opened, 78 = bad configuration."""
+    """Run until told to stop; returns the exit code: 0, 78 = bad configuration, 69 = no listener could be opened, or
+    another daemon has these records."""
     _log_to_stderr()
     _allow_many_sockets()
     _share_one_arena()
@@ -39,10 +41,14 @@ def run(places: Places) -> int:
     try:
         settings, problems = load_what_is_well(places.config)
         places.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        alone.hold(places.data)  # as long as this process lives
         database = opened(places.data)
     except ConfigErrors as errors:
         print(*errors.problems, sep="\n", file=sys.stderr)  # noqa: T201
         return EX_CONFIG
+    except alone.AlreadyRuns as error:
+        print(f"proxyd: {error}", file=sys.stderr)  # noqa: T201
+        return EX_UNAVAILABLE
     except ConfigError as error:
         print(f"proxyd: {error}", file=sys.stderr)  # noqa: T201
         return EX_CONFIG

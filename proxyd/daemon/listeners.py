@@ -135,6 +135,63 @@ class Listener:
                 await server.closed()
 
 
+class Listeners:
+    """All that are open, by name, and why the others are not. `opener` opens one, and raises CannotListen."""
+
+    def __init__(self, opener: Callable[[str, Endpoint, list[socket.socket] | None], Awaitable[Listener]]) -> None:
+        self._opener = opener
+        self._wanted: Mapping[str, Endpoint | None] = {}
+        self._open: dict[str, Listener] = {}
+        self._why_not: dict[str, str] = {}
+        self._one_at_a_time = asyncio.Lock()
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        return {name: listener.address for name, listener in self._open.items()}
+
+    @property
+    def why_not(self) -> dict[str, str]:
+        """One sentence for each that is wanted and not open."""
+        return dict(self._why_not)
+
+    async def want(
+        self, wanted: Mapping[str, Endpoint | None], given: Mapping[str, list[socket.socket]] | None = None
+    ) -> None:
+        """Open what is wanted and not open, close what is open and not wanted. What fails is logged, once."""
+        async with self._one_at_a_time:
+            self._wanted = wanted
+            await self._settle(given or {})
+
+    async def try_again(self) -> None:
+        """Those that could not be opened: whoever had the port may have gone."""
+        if self._why_not:
+            async with self._one_at_a_time:
+                await self._settle({})
+
+    async def _settle(self, given: Mapping[str, list[socket.socket]]) -> None:
+        for name, endpoint in self._wanted.items():
+            there = self._open.get(name)
+            if there is not None and there.endpoint != endpoint:
+                there.close()
+                await there.closed()
+                del self._open[name]
+            if endpoint is None or name in self._open:
+                self._why_not.pop(name, None)
+                continue
+            try:
+                self._open[name] = await self._opener(name, endpoint, given.get(name))
+            except CannotListen as error:
+                if self._why_not.get(name) != str(error):
+                    log.error("cannot listen", why=str(error))
+                self._why_not[name] = str(error)
+            else:
+                self._why_not.pop(name, None)
+
+    def close(self) -> None:
+        for listener in self._open.values():
+            listener.close()
+
+
 async def listen(
     name: str,
     endpoint: Endpoint,

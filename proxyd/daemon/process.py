@@ -36,7 +36,7 @@ from proxyd.daemon.alerts import Alerts
 from proxyd.daemon.awake import Awake
 from proxyd.daemon.exit_codes import EX_CONFIG, EX_OK, EX_UNAVAILABLE
 from proxyd.daemon.imap_doors import imap_door
-from proxyd.daemon.listeners import CannotListen, Listener, listen, listen_for_web
+from proxyd.daemon.listeners import Listener, Listeners, listen, listen_for_web
 from proxyd.daemon.metrics import Metrics
 from proxyd.daemon.notify import Notify
 from proxyd.daemon.people import People
@@ -66,6 +66,7 @@ log = structlog.get_logger()
 
 THREADS = 24
 DAY = 86400.0  # seconds
+LISTEN_AGAIN = 10.0  # seconds between two tries of what could not be opened
 SERVED = ("smtp", "smtps", "imap", "imaps")  # the listeners for mail clients
 
 
@@ -92,7 +93,7 @@ class Daemon:
         self._workers = Workers(THREADS)
         self._database = database
         self._started_at = datetime.now(UTC)
-        self._listeners: dict[str, Listener] = {}
+        self._listeners = Listeners(self._open)
         self._config_problem: str | None = None
         self._not_in_force(problems)
         self._notify = Notify()
@@ -187,9 +188,9 @@ class Daemon:
             tls=self._tls,
             uploads=lambda account: SentUploads(account, self._journal, self._clock),
         )
-        await self._listen(self._settings.daemon.listen, self._given)
-        wanted = [name for name in SERVED if getattr(self._settings.daemon.listen, name)]
-        if wanted and not any(name in self._listeners for name in wanted):
+        wanted = _endpoints(self._settings.daemon.listen)
+        await self._listeners.want(wanted, self._given)
+        if any(wanted[name] for name in SERVED) and not self._listeners.addresses.keys() & SERVED:
             self.exit_code = EX_UNAVAILABLE
             self._reactor.stop()
             return
@@ -199,6 +200,7 @@ class Daemon:
         self._tasks.append(start(Awake(self._clock, self._people.awake).watch(), "awake"))
         self._tasks.append(start(self._notify.feed(self._commits, self._status_line, self._clock), "watchdog"))
         self._tasks.append(start(self._every_day(), "every day"))
+        self._tasks.append(start(self._listen_again(), "listen again"))
         alerts = Alerts(self._people.accounts, self._journal, self._workers, self._clock, self._people.mailbox)
         self._tasks.append(start(alerts.run(), "alerts"))
         gc.freeze()  # what was built until now lives as long as the process: the collector need not walk it again
@@ -210,8 +212,7 @@ class Daemon:
 
     async def _stop(self) -> None:
         self._notify.stopping()
-        for listener in self._listeners.values():
-            listener.close()
+        self._listeners.close()
         if self._imap_relay is not None:
             await self._imap_relay.close()
         if self._relay is not None:
@@ -231,22 +232,6 @@ class Daemon:
 
     # --- listeners -------------------------------------------------------------------------------------------
 
-    async def _listen(self, wanted: Listen, given: dict[str, Any] | None = None) -> None:
-        """Open what is wanted and not open, close what is open and not wanted. What fails is logged and in `status`."""
-        for name in (*SERVED, "web"):
-            endpoint: Endpoint | None = getattr(wanted, name)
-            there = self._listeners.get(name)
-            if there is not None and there.endpoint != endpoint:
-                there.close()
-                await there.closed()
-                del self._listeners[name]
-            if endpoint is None or name in self._listeners:
-                continue
-            try:
-                self._listeners[name] = await self._open(name, endpoint, (given or {}).get(name))
-            except CannotListen as error:
-                log.error("cannot listen", why=str(error))
-
     async def _open(self, name: str, endpoint: Endpoint, given: list[Any] | None) -> Listener:
         if name == "web":
             return await listen_for_web(endpoint, self._public.site(), self._reactor, given)
@@ -255,6 +240,11 @@ class Daemon:
         implicit = name in ("smtps", "imaps")
         protocol = functools.partial(relay.protocol, implicit)
         return await listen(name, endpoint, protocol, self._tls if implicit else None, given)
+
+    async def _listen_again(self) -> None:
+        while True:
+            await self._clock.sleep(LISTEN_AGAIN)
+            await self._listeners.try_again()
 
     async def _every_day(self) -> None:
         """The local certificate ends after a year, what was never settled is not kept for ever: the daemon runs on."""
@@ -302,7 +292,7 @@ class Daemon:
         await self._delivery.serve()
         if self._imap_relay is not None:
             self._imap_relay.reloaded()
-        await self._listen(settings.daemon.listen)
+        await self._listeners.want(_endpoints(settings.daemon.listen))
         self._notify.ready(self._status_line())
         log.info("configuration read again", accounts=len(settings.accounts))
         return [str(each) for each in problems]
@@ -333,8 +323,8 @@ class Daemon:
             )
             for address in self._people.accounts()
         ]
-        listening = {name: listener.address for name, listener in self._listeners.items()}
-        return DaemonState(__version__, self._started_at, listening, accounts, self._config_problem)
+        open_, closed = self._listeners.addresses, self._listeners.why_not
+        return DaemonState(__version__, self._started_at, open_, accounts, self._config_problem, closed)
 
     def _certificate(self) -> dict[str, str] | None:
         """What mail clients are to trust; None where the configuration names a certificate of the person's own."""
@@ -345,15 +335,19 @@ class Daemon:
 
     def _login_link(self, person: str | None) -> str:
         """The page's one-time link for a person, None = the owner. Raises Problem where there is nobody or no page."""
-        web = self._listeners.get("web")
+        web = self._listeners.addresses.get("web")
         if web is None:
             raise Problem(HTTPStatus.CONFLICT, "the page is off; see listen.web in proxyd.yaml, and proxyd status")
         if person is not None and person.lower() not in self._people.accounts():
             raise Problem(HTTPStatus.NOT_FOUND, f"there is no account {person!r}; proxyd status names them")
         link = self._sessions.link(None if person is None else person.lower())
-        return f"http://localhost:{web.address.rpartition(':')[2]}/login?link={link}"
+        return f"http://localhost:{web.rpartition(':')[2]}/login?link={link}"
 
     def _status_line(self) -> str:
         bad = [a.address for a in self.state().accounts if a.condition.state is not Health.CONNECTED]
         healthy = len(self._people.accounts()) - len(bad)
         return f"{healthy} accounts connected" + (f", {len(bad)} not: {', '.join(bad[:3])}" if bad else "")
+
+
+def _endpoints(listen: Listen) -> dict[str, Endpoint | None]:
+    return {name: getattr(listen, name) for name in (*SERVED, "web")}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -288,13 +288,15 @@ class AccountState:
 @dataclass(frozen=True, slots=True)
 class DaemonState:
     """What only the running daemon knows. `listening` maps a listener's name to host:port; `config_problem` is why
-    the newest configuration was not taken, None where it was."""
+    the newest configuration was not taken, None where it was; `not_listening` says of each listener that is wanted and
+    not open why."""
 
     version: str
     started_at: datetime
     listening: Mapping[str, str]
     accounts: Sequence[AccountState]
     config_problem: str | None = None
+    not_listening: Mapping[str, str] = field(default_factory=dict)
 
 
 def status(database: Database, state: DaemonState, now: datetime) -> Document:
@@ -316,6 +318,7 @@ def status(database: Database, state: DaemonState, now: datetime) -> Document:
             "started_at": timestamp(state.started_at),
             "uptime": round((now - state.started_at).total_seconds()),
             "listening": dict(state.listening),
+            "not_listening": dict(state.not_listening),
             "config_problem": state.config_problem,
         },
         "accounts": [

@@ -97,6 +97,14 @@ async def test_an_account_in_trouble_what_is_unknown_and_what_was_given_up(tmp_p
             assert words in sentences
 
 
+@on_the_loop
+async def test_a_port_that_the_daemon_did_not_get(tmp_path: Path) -> None:
+    async with served(tmp_path) as s:
+        s.not_listening = {"web": "listen.web: cannot listen on 127.0.0.1:1780: Address already in use"}
+        seen = await typed_beside("doctor", "--json", folder=tmp_path)
+        assert ("ports", "ss -tlnp sport = :1780") in found(seen)
+
+
 def refused_copy() -> dict[str, Any]:
     from ulid import ULID
 

@@ -75,6 +75,18 @@ async def test_a_configuration_that_was_not_taken_is_told(tmp_path: Path) -> Non
         assert "proxyd.yaml:1:1: [no]" in seen.out
 
 
+@on_the_loop
+async def test_a_port_that_somebody_else_has_is_told(tmp_path: Path) -> None:
+    why = "listen.smtps: cannot listen on 127.0.0.1:1465: Address already in use"
+    async with served(tmp_path) as s:
+        s.not_listening = {"smtps": why}
+        seen = await typed_beside("status", folder=tmp_path)
+        assert seen.code == 1
+        assert why in " ".join(seen.out.split())
+        seen = await typed_beside("status", "--json", folder=tmp_path)
+        assert seen.json["daemon"]["not_listening"] == {"smtps": why}
+
+
 @pytest.mark.parametrize(
     ("state", "well"),
     [

@@ -14,7 +14,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from proxyd.config import Endpoint
-from proxyd.daemon.listeners import CannotListen, Listener, listen_for_web, open_sockets
+from proxyd.daemon.listeners import CannotListen, Listener, Listeners, listen_for_web, open_sockets
 from tests.looping import on_the_loop
 
 ANY_PORT = Endpoint("127.0.0.1", 0)
@@ -72,3 +72,36 @@ async def test_an_address_that_is_taken_is_told_with_its_key() -> None:
         taken = Endpoint("127.0.0.1", port_of(listener))
         with pytest.raises(CannotListen, match=rf"listen\.web: cannot listen on {taken}: Address already in use"):
             await listen_for_web(taken, Site(Hello()), reactor)
+
+
+@on_the_loop
+async def test_what_cannot_be_opened_is_said_and_is_opened_when_the_port_is_free() -> None:
+    async def opener(name: str, endpoint: Endpoint, given: list[socket.socket] | None) -> Listener:
+        assert name == "web"
+        return await listen_for_web(endpoint, Site(Hello()), reactor, given)
+
+    listeners = Listeners(opener)
+    async with listening(ANY_PORT) as other:
+        taken = Endpoint("127.0.0.1", port_of(other))
+        await listeners.want({"web": taken, "smtp": None})
+        assert listeners.addresses == {}
+        why = {"web": f"listen.web: cannot listen on {taken}: Address already in use"}
+        assert listeners.why_not == why
+        await listeners.try_again()
+        assert listeners.why_not == why
+    await listeners.try_again()
+    assert (listeners.addresses, listeners.why_not) == ({"web": str(taken)}, {})
+    await listeners.want({"web": None})
+    assert (listeners.addresses, listeners.why_not) == ({}, {})
+
+
+@on_the_loop
+async def test_what_is_not_wanted_any_more_is_not_missed() -> None:
+    async def opener(name: str, endpoint: Endpoint, given: list[socket.socket] | None) -> Listener:
+        raise CannotListen(f"listen.{name}: no")
+
+    listeners = Listeners(opener)
+    await listeners.want({"web": ANY_PORT})
+    assert listeners.why_not == {"web": "listen.web: no"}
+    await listeners.want({"web": None})
+    assert listeners.why_not == {}

@@ -187,6 +187,10 @@ def test_a_second_person_is_added_without_a_restart(rig: Rig) -> None:
 
 def test_nothing_listens_and_nothing_answers_when_it_is_off(make_rig) -> None:
     rig = make_rig()
+    second = rig.run("run")
+    assert second.returncode == 69, "one daemon for these records is enough"
+    assert f"process {rig.pid}" in second.stderr
+    assert rig.status()["daemon"]["listening"], "the first still answers"
     rig.stop()
     done = rig.run("status", "--json")
     assert done.returncode == 69

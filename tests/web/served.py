@@ -39,6 +39,7 @@ class Served:
     client: httpx.AsyncClient
     problems: list[str] = field(default_factory=list)
     config_problem: str | None = None
+    not_listening: dict[str, str] = field(default_factory=dict)
     broken: bool = False
     event: HealthEvent = SIGNED_IN
     web: str = ""
@@ -52,7 +53,7 @@ class Served:
         now = self.desk.clock.now()
         condition = connection.step(connection.Condition(since=now), self.event, now)
         account = AccountState(ADA, condition, now)
-        return DaemonState("0.1.0", now, self.listening, [account], self.config_problem)
+        return DaemonState("0.1.0", now, self.listening, [account], self.config_problem, self.not_listening)
 
     async def reconnect(self, address: str) -> None:
         self.reconnected.append(address)
