@@ -8,9 +8,10 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from proxyd.store.prepared import Prepared
 from proxyd.store.tables import contacts, messages, participants
 
-_KNOWN = sa.select(contacts.c.key).where(contacts.c.key.in_(sa.bindparam("keys", expanding=True)))
+_KNOWN = Prepared(sa.select(contacts.c.key).where(contacts.c.key == sa.bindparam("is")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ def add(connection: sa.Connection, contact: Contact, at: datetime) -> bool:
 
 def known(connection: sa.Connection, keys: Iterable[str]) -> frozenset[str]:
     """Those of `keys` that are contacts."""
-    return frozenset(connection.scalars(_KNOWN, {"keys": list(keys)}))
+    return frozenset(key for key in keys if _KNOWN.value(connection, {"is": key}) is not None)
 
 
 def every(connection: sa.Connection) -> list[Contact]:

@@ -10,20 +10,22 @@ from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 
+from proxyd.store import prepared
+from proxyd.store.prepared import Prepared
 from proxyd.store.tables import chunks, messages, submissions
 
 CHUNK = 256 * 1024  # octets
 
-_INSERT = chunks.insert()
-_CHUNK = sa.select(chunks.c.data).where(chunks.c.owner == sa.bindparam("owner"), chunks.c.seq == sa.bindparam("seq"))
-_DROP = chunks.delete().where(chunks.c.owner == sa.bindparam("of"))
+_INSERT = prepared.insert(chunks, "owner", "seq", "data")
+_CHUNK = Prepared(
+    sa.select(chunks.c.data).where(chunks.c.owner == sa.bindparam("owner"), chunks.c.seq == sa.bindparam("seq"))
+)
+_DROP = Prepared(chunks.delete().where(chunks.c.owner == sa.bindparam("of")))
 
 
 def put(connection: sa.Connection, owner: str, first: int, parts: Sequence[bytes]) -> None:
     """Keep `parts` as the chunks `first`, `first` + 1, … of `owner`."""
-    if parts:
-        rows = [{"owner": owner, "seq": first + n, "data": part} for n, part in enumerate(parts)]
-        connection.execute(_INSERT, rows)
+    _INSERT.run_each(connection, ({"owner": owner, "seq": first + n, "data": part} for n, part in enumerate(parts)))
 
 
 def replace(connection: sa.Connection, owner: str, seq: int, data: bytes) -> None:
@@ -35,7 +37,7 @@ def count(connection: sa.Connection, owner: str) -> int:
 
 
 def chunk(connection: sa.Connection, owner: str, seq: int) -> bytes | None:
-    value: bytes | None = connection.scalar(_CHUNK, {"owner": owner, "seq": seq})
+    value: bytes | None = _CHUNK.value(connection, {"owner": owner, "seq": seq})
     return value
 
 
@@ -52,7 +54,7 @@ def size(connection: sa.Connection, owner: str) -> int:
 
 
 def drop(connection: sa.Connection, owner: str) -> None:
-    connection.execute(_DROP, {"of": owner})
+    _DROP.run(connection, {"of": owner})
 
 
 def drop_orphans(connection: sa.Connection) -> int:

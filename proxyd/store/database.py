@@ -256,7 +256,8 @@ class Writer:
 
 
 def _begin(connection: sa.Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+    raw: Any = connection.connection.driver_connection
+    raw.execute(connection.get_execution_options().get("begin", "BEGIN"))
 
 
 def _deliver(done: list[_Asked]) -> None:
@@ -273,6 +274,8 @@ def _as_ours(error: Exception) -> Exception:
     """A disk that takes no more is nobody's fault here and may pass; everything else stays what it is."""
     if isinstance(error, sa.exc.OperationalError):
         return TryLater(f"the store cannot be written: {error.orig}")
+    if isinstance(error, sqlcipher.OperationalError):
+        return TryLater(f"the store cannot be written: {error}")
     return error
 
 

@@ -14,13 +14,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from proxyd.store import mailboxes
+from proxyd.store import mailboxes, prepared
+from proxyd.store.prepared import Prepared
 from proxyd.store.tables import crm_attachments, crm_entries, crm_erasures, messages
 
 LOCAL = "local"  # the CRM that this store is
 
-_THERE = sa.select(crm_entries.c.crm).where(crm_entries.c.message == sa.bindparam("message"))
-_INSERT = crm_entries.insert()
+_THERE = Prepared(sa.select(crm_entries.c.crm).where(crm_entries.c.message == sa.bindparam("message")))
+_INSERT = prepared.insert(crm_entries, "message", "crm", "state", "remote_id", "due")
 _OF = sa.and_(crm_entries.c.message == sa.bindparam("of"), crm_entries.c.crm == sa.bindparam("by"))
 
 
@@ -73,15 +74,15 @@ def owe(connection: sa.Connection, message: str, crms: Iterable[str], at: dateti
 
     `local` is this store, and has it by the same commit. What is owed already is not owed twice.
     """
-    there = set(connection.scalars(_THERE, {"message": message}))
+    there = set(_THERE.column(connection, {"message": message}))
     waits = False
     for crm in dict.fromkeys(crms):
         if crm in there:
             continue
         ours = crm == LOCAL
         waits = waits or not ours
-        connection.execute(
-            _INSERT,
+        _INSERT.run(
+            connection,
             {
                 "message": message,
                 "crm": crm,

@@ -8,7 +8,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from proxyd.model import MailboxPosition
+from proxyd.store.prepared import Prepared
 from proxyd.store.tables import facts, positions
+
+_FACT = Prepared(
+    sa.select(facts.c.value).where(facts.c.account == sa.bindparam("of"), facts.c.key == sa.bindparam("is"))
+)
 
 
 def position(connection: sa.Connection, account: str, folder: str) -> MailboxPosition | None:
@@ -50,9 +55,7 @@ def set_position(connection: sa.Connection, account: str, folder: str, position:
 
 
 def fact(connection: sa.Connection, account: str, key: str) -> str | None:
-    value: str | None = connection.scalar(
-        sa.select(facts.c.value).where(facts.c.account == account, facts.c.key == key)
-    )
+    value: str | None = _FACT.value(connection, {"of": account, "is": key})
     return value
 
 

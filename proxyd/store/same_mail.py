@@ -12,13 +12,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from proxyd.model import mailbox_key
+from proxyd.store.prepared import Prepared
 from proxyd.store.tables import message_ids, messages
 
 NEAR = timedelta(minutes=10)
 
 _FACTS = (messages.c.id, messages.c.account, messages.c.mail, messages.c.heading, messages.c.date)
-_ONE = sa.select(*_FACTS).where(messages.c.id == sa.bindparam("of"))
-_OTHERS = (
+_ONE = Prepared(sa.select(*_FACTS).where(messages.c.id == sa.bindparam("of")))
+_OTHERS = Prepared(
     sa.select(*_FACTS)
     .join(message_ids, message_ids.c.message == messages.c.id)
     .where(
@@ -29,19 +30,24 @@ _OTHERS = (
     )
     .distinct()
 )
+_RENAME = Prepared(messages.update().where(messages.c.mail == sa.bindparam("of")).values(mail=sa.bindparam("key")))
+_SET_KEY = Prepared(messages.update().where(messages.c.id == sa.bindparam("of")).values(mail=sa.bindparam("key")))
 
 
 def share(connection: sa.Connection, message: str) -> str:
     """Give the record `message` the key that its mail has in other accounts, its own id where it is in none; call it
     when a record is new, and when it got more Message-IDs. Returns the key."""
-    row = connection.execute(_ONE, {"of": message}).one()
-    same = [each for each in connection.execute(_OTHERS, {"of": message, "account": row.account}) if _same(row, each)]
+    row = _ONE.one(connection, {"of": message})
+    if row is None:
+        raise LookupError(f"no record {message}")
+    others = _OTHERS.all(connection, {"of": message, "account": row.account})
+    same = [each for each in others if _same(row, each)]
     keys = {each.mail for each in same} | {row.mail or row.id}
     key: str = min(keys)
     if len(keys) > 1 or row.mail != key:
-        connection.execute(
-            messages.update().where(sa.or_(messages.c.mail.in_(keys - {""}), messages.c.id == message)).values(mail=key)
-        )
+        for old in keys - {key}:
+            _RENAME.run(connection, {"of": old, "key": key})
+        _SET_KEY.run(connection, {"of": message, "key": key})
     return key
 
 

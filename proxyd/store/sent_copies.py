@@ -10,9 +10,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from proxyd.model import CopyState, FiledBy, Found
+from proxyd.store import prepared
 from proxyd.store.tables import sent_copies
 
-_INSERT = sent_copies.insert()
+_INSERT = prepared.insert(sent_copies, "id", "account", "state", "accepted_at", "due")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,7 @@ def _sent_copy(row: sa.Row[Any]) -> SentCopy:
 def insert(
     connection: sa.Connection, id: str, account: str, state: CopyState, accepted_at: datetime, due: datetime
 ) -> None:
-    connection.execute(
-        _INSERT,
-        {"id": id, "account": account, "state": state, "accepted_at": accepted_at, "due": due},
-    )
+    _INSERT.run(connection, {"id": id, "account": account, "state": state, "accepted_at": accepted_at, "due": due})
 
 
 def waiting(connection: sa.Connection, account: str) -> list[SentCopy]:

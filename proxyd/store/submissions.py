@@ -10,7 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from proxyd.model import CopyState, Envelope, Recipient, SmtpReply, State
-from proxyd.store import content
+from proxyd.store import content, prepared
+from proxyd.store.prepared import Prepared
 from proxyd.store.tables import hashed_ids, sent_copies, steps, submissions
 
 
@@ -33,38 +34,43 @@ class Submitted:
     looked_at: datetime | None
 
 
-# Statements are built once: building one costs five times what running it does.
-_INSERT = submissions.insert()
-_BY_ID = sa.select(submissions).where(submissions.c.id == sa.bindparam("of"))
-_SAME_AGAIN = (
+_ROW = (
+    *("id", "account", "state", "fingerprint", "message_id", "copy_fingerprint", "envelope", "tracked", "because"),
+    "begun_at",
+)
+_INSERT = prepared.insert(submissions, *_ROW)
+_BY_ID = Prepared(sa.select(submissions).where(submissions.c.id == sa.bindparam("of")))
+_OPEN = (State.SUBMITTING, State.SENT, State.UNKNOWN)
+_SAME_AGAIN = Prepared(
     sa.select(submissions)
     .where(
         submissions.c.account == sa.bindparam("account"),
         submissions.c.fingerprint == sa.bindparam("fingerprint"),
         submissions.c.begun_at >= sa.bindparam("since"),
-        submissions.c.state.in_([State.SUBMITTING, State.SENT, State.UNKNOWN]),
+        sa.or_(*(submissions.c.state == state for state in _OPEN)),
     )
     .order_by(submissions.c.begun_at.desc())
     .limit(1)
 )
-_ENDED = (
+_ENDED = Prepared(
     submissions.update()
     .where(submissions.c.id == sa.bindparam("of"))
     .values({name: sa.bindparam(name) for name in ("state", "ended_at", "reply_code", "reply_text", "why")})
 )
-_TOLD = submissions.update().where(submissions.c.id == sa.bindparam("of")).values(told_code=sa.bindparam("told_code"))
+_TELL = submissions.update().where(submissions.c.id == sa.bindparam("of")).values(told_code=sa.bindparam("told_code"))
+_TOLD = Prepared(_TELL)
 # Heard: the same mail again is a new mail, there is nothing left to recognise.
-_HEARD = _TOLD.values(fingerprint=None)
-_INSERT_HASH = hashed_ids.insert()
-_HASHES_OF = sa.select(hashed_ids.c.id_hash).where(hashed_ids.c.owner == sa.bindparam("owner"))
-_INSERT_STEP = steps.insert()
-_EMPTIED = (
+_HEARD = Prepared(_TELL.values(fingerprint=None))
+_INSERT_HASH = prepared.insert(hashed_ids, "account", "id_hash", "owner")
+_HASHES_OF = Prepared(sa.select(hashed_ids.c.id_hash).where(hashed_ids.c.owner == sa.bindparam("owner")))
+_INSERT_STEP = prepared.insert(steps, "owner", "at", "what", "detail")
+_EMPTIED = Prepared(
     submissions.update()
     .where(submissions.c.id == sa.bindparam("of"))
     .values(emptied=True, message_id=None, copy_fingerprint=None, envelope=None, reply_text=None, why=None)
 )
-_BARE_STEPS = steps.update().where(steps.c.owner == sa.bindparam("of")).values(detail="")
-_NO_ERROR = sent_copies.update().where(sent_copies.c.id == sa.bindparam("of")).values(error=None)
+_BARE_STEPS = Prepared(steps.update().where(steps.c.owner == sa.bindparam("of")).values(detail=""))
+_NO_ERROR = Prepared(sent_copies.update().where(sent_copies.c.id == sa.bindparam("of")).values(error=None))
 
 
 def envelope_document(envelope: Envelope) -> dict[str, Any]:
@@ -84,7 +90,7 @@ def _envelope(document: dict[str, Any] | None) -> Envelope:
     return Envelope(document["sender"], recipients, tuple(document["parameters"]))
 
 
-def _submitted(row: sa.Row[Any]) -> Submitted:
+def _submitted(row: Any) -> Submitted:
     reply = None if row.reply_code is None else SmtpReply(row.reply_code, tuple((row.reply_text or "").split("\n")))
     return Submitted(
         id=row.id,
@@ -104,8 +110,8 @@ def _submitted(row: sa.Row[Any]) -> Submitted:
 
 
 def insert(connection: sa.Connection, row: Submitted) -> None:
-    connection.execute(
-        _INSERT,
+    _INSERT.run(
+        connection,
         {
             "id": row.id,
             "account": row.account,
@@ -117,20 +123,19 @@ def insert(connection: sa.Connection, row: Submitted) -> None:
             "tracked": row.tracked,
             "because": row.because,
             "begun_at": row.begun_at,
-            "emptied": False,
         },
     )
 
 
 def get(connection: sa.Connection, id: str) -> Submitted | None:
-    row = connection.execute(_BY_ID, {"of": id}).one_or_none()
+    row = _BY_ID.one(connection, {"of": id})
     return None if row is None else _submitted(row)
 
 
 def same_again(connection: sa.Connection, account: str, fingerprint: str, since: datetime) -> Submitted | None:
     """The newest submission of these octets and envelope that the client heard no 250 of."""
     wanted = {"account": account, "fingerprint": fingerprint, "since": since}
-    row = connection.execute(_SAME_AGAIN, wanted).one_or_none()
+    row = _SAME_AGAIN.one(connection, wanted)
     return None if row is None else _submitted(row)
 
 
@@ -145,12 +150,12 @@ def ended(
         "reply_text": None if reply is None else "\n".join(reply.lines),
         "why": why or None,
     }
-    connection.execute(_ENDED, values)
+    _ENDED.run(connection, values)
 
 
 def told(connection: sa.Connection, id: str, code: int) -> None:
     """The client heard `code`. Until it has heard 250, the same mail again must find its first outcome."""
-    connection.execute(_HEARD if code < 300 else _TOLD, {"of": id, "told_code": code})
+    (_HEARD if code < 300 else _TOLD).run(connection, {"of": id, "told_code": code})
 
 
 def looked(connection: sa.Connection, id: str, at: datetime) -> None:
@@ -180,9 +185,8 @@ def never_settled(connection: sa.Connection, begun_before: datetime, sent_before
 
 def add_hashes(connection: sa.Connection, account: str, hashes: Iterable[str], owner: str) -> None:
     """Remember that `owner` answers to these keyed hashes of Message-IDs."""
-    there = set(connection.scalars(_HASHES_OF, {"owner": owner}))
-    if new := sorted(set(hashes) - there):
-        connection.execute(_INSERT_HASH, [{"account": account, "id_hash": each, "owner": owner} for each in new])
+    new = sorted(set(hashes) - set(hashes_of(connection, owner)))
+    _INSERT_HASH.run_each(connection, [{"account": account, "id_hash": each, "owner": owner} for each in new])
 
 
 def owners(connection: sa.Connection, hashes: Sequence[str], account: str | None = None) -> dict[str, str]:
@@ -194,16 +198,16 @@ def owners(connection: sa.Connection, hashes: Sequence[str], account: str | None
 
 
 def hashes_of(connection: sa.Connection, owner: str) -> tuple[str, ...]:
-    return tuple(connection.scalars(_HASHES_OF, {"owner": owner}))
+    return tuple(_HASHES_OF.column(connection, {"owner": owner}))
 
 
 def step(connection: sa.Connection, owner: str, at: datetime, what: str, detail: str = "") -> None:
     """One line of what `proxyd explain` tells."""
-    connection.execute(_INSERT_STEP, {"owner": owner, "at": at, "what": what, "detail": detail})
+    _INSERT_STEP.run(connection, {"owner": owner, "at": at, "what": what, "detail": detail})
 
 
 def empty(connection: sa.Connection, id: str) -> None:
     """Nothing is owed of this untracked message any more: what stays is its hashed id, the reason and bare steps."""
     content.drop(connection, id)
     for statement in (_EMPTIED, _BARE_STEPS, _NO_ERROR):
-        connection.execute(statement, {"of": id})
+        statement.run(connection, {"of": id})

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from proxyd.model import Body, Direction, Kind, MailAddress, Source, State
 from proxyd.rules.threads import id_key
 from proxyd.store import deliveries as delivery_rows
-from proxyd.store import same_mail
+from proxyd.store import prepared, same_mail
+from proxyd.store.prepared import Prepared
 from proxyd.store.tables import (
     crm_entries,
     deliveries,
@@ -26,7 +27,7 @@ from proxyd.store.tables import (
     sent_copies,
 )
 
-_KNOWN = (
+_KNOWN = Prepared(
     sa.select(
         message_ids.c.message_id,
         messages.c.id,
@@ -38,23 +39,29 @@ _KNOWN = (
     .join(messages, messages.c.id == message_ids.c.message)
     .where(
         message_ids.c.account == sa.bindparam("account"),
-        message_ids.c.message_id.in_(sa.bindparam("ids", expanding=True)),
+        message_ids.c.message_id == sa.bindparam("is"),
     )
 )
-_ANSWERS = (
+_ANSWERS = Prepared(
     sa.select(messages.c.thread)
     .where(
         messages.c.account == sa.bindparam("account"),
-        messages.c.in_reply_to.in_(sa.bindparam("ids", expanding=True)),
+        messages.c.in_reply_to == sa.bindparam("id"),
     )
     .distinct()
 )
-_INSERT = messages.insert()
-_INSERT_ID = message_ids.insert()
-_INSERT_PARTICIPANT = participants.insert()
-_OF_SUBMISSION = sa.select(messages.c.id).where(messages.c.submission == sa.bindparam("submission"))
-_SET_STATE = messages.update().where(messages.c.id == sa.bindparam("of")).values(state=sa.bindparam("state"))
-_SET_SENT = _SET_STATE.where(messages.c.state != State.BOUNCED)
+_INSERT = prepared.insert(
+    messages,
+    *("id", "account", "message_id", "direction", "kind", "state", "source", "thread", "in_reply_to", "date", "at"),
+    *("heading", "subject", "contacts", "because", "submission", "content", "notice", "participant"),
+)
+_INSERT_ID = prepared.insert(message_ids, "account", "message_id", "message", "written")
+_INSERT_PARTICIPANT = prepared.insert(participants, "message", "key")
+_OF_SUBMISSION = Prepared(sa.select(messages.c.id).where(messages.c.submission == sa.bindparam("submission")))
+_THREAD = Prepared(sa.select(messages.c.thread).where(messages.c.id == sa.bindparam("of")))
+_CHANGE = messages.update().where(messages.c.id == sa.bindparam("of")).values(state=sa.bindparam("state"))
+_SET_STATE = Prepared(_CHANGE)
+_SET_SENT = Prepared(_CHANGE.where(messages.c.state != State.BOUNCED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +111,19 @@ def known(connection: sa.Connection, account: str, ids: Iterable[str]) -> dict[s
     for id in ids:
         wanted.setdefault(id_key(id), []).append(id)
     found = {}
-    for row in connection.execute(_KNOWN, {"account": account, "ids": list(wanted)}):
-        logged = Logged(row[1], row[2], State(row[3]), row[4], row[5] == Direction.OUTGOING)
-        found.update(dict.fromkeys(wanted[row[0]], logged))
+    for key, written in wanted.items():
+        row = _KNOWN.one(connection, {"account": account, "is": key})
+        if row is not None:
+            logged = Logged(row[1], row[2], State(row[3]), row[4], row[5] == Direction.OUTGOING)
+            found.update(dict.fromkeys(written, logged))
     return found
 
 
 def insert(connection: sa.Connection, entry: Entry) -> None:
     people = [asdict(each) for each in (*entry.to, *entry.cc, *entry.bcc)]
     to, cc = len(entry.to), len(entry.cc)
-    connection.execute(
-        _INSERT,
+    _INSERT.run(
+        connection,
         {
             "id": entry.id,
             "account": entry.account,
@@ -144,7 +153,7 @@ def insert(connection: sa.Connection, entry: Entry) -> None:
     )
     add_ids(connection, entry.account, entry.id, (entry.message_id, *entry.ids))
     if entry.people:
-        connection.execute(_INSERT_PARTICIPANT, [{"message": entry.id, "key": key} for key in sorted(entry.people)])
+        _INSERT_PARTICIPANT.run_each(connection, [{"message": entry.id, "key": key} for key in sorted(entry.people)])
     same_mail.share(connection, entry.id)
 
 
@@ -160,8 +169,7 @@ def add_ids(connection: sa.Connection, account: str, message: str, ids: Iterable
         for key, id in wanted.items()
         if key not in taken
     ]
-    if rows:
-        connection.execute(_INSERT_ID, rows)
+    _INSERT_ID.run_each(connection, rows)
 
 
 def name(connection: sa.Connection, account: str, message: str, ids: Iterable[str]) -> None:
@@ -169,15 +177,18 @@ def name(connection: sa.Connection, account: str, message: str, ids: Iterable[st
     added = [each for each in ids if each]
     add_ids(connection, account, message, added)
     same_mail.share(connection, message)
-    thread: str = connection.execute(sa.select(messages.c.thread).where(messages.c.id == message)).scalar_one()
-    join_threads(connection, account, thread, added)
+    thread = _THREAD.value(connection, {"of": message})
+    if thread is not None:
+        join_threads(connection, account, thread, added)
 
 
 def join_threads(connection: sa.Connection, account: str, thread: str, ids: Iterable[str]) -> None:
     """What is logged already and answers one of `ids` was found before the message that has them, which is in
     `thread`: its conversation is the same."""
-    wanted = list({form for each in ids for form in (each, id_key(each))})
-    others = set(connection.scalars(_ANSWERS, {"account": account, "ids": wanted})) - {thread}
+    wanted = {form for each in ids for form in (each, id_key(each))}
+    others = {answer for id in wanted for answer in _ANSWERS.column(connection, {"account": account, "id": id})} - {
+        thread
+    }
     if others:
         of = (messages.c.account == account, messages.c.thread.in_(others))
         connection.execute(messages.update().where(*of).values(thread=thread))
@@ -198,13 +209,13 @@ def set_state(connection: sa.Connection, submission: str, state: State) -> str |
     is no news of a message that has bounced."""
     row = of_submission(connection, submission)
     if row is not None:
-        connection.execute(_SET_SENT if state is State.SENT else _SET_STATE, {"of": row, "state": state})
+        (_SET_SENT if state is State.SENT else _SET_STATE).run(connection, {"of": row, "state": state})
     return row
 
 
 def bounced(connection: sa.Connection, message: str) -> None:
     """A report says that somebody does not get it."""
-    connection.execute(_SET_STATE, {"of": message, "state": State.BOUNCED})
+    _SET_STATE.run(connection, {"of": message, "state": State.BOUNCED})
 
 
 def recipients_of(connection: sa.Connection, message: str) -> list[str]:
@@ -224,7 +235,7 @@ def people_of_thread(connection: sa.Connection, account: str, thread: str) -> fr
 
 
 def of_submission(connection: sa.Connection, submission: str) -> str | None:
-    row: str | None = connection.scalar(_OF_SUBMISSION, {"submission": submission})
+    row: str | None = _OF_SUBMISSION.value(connection, {"submission": submission})
     return row
 
 
