@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
-import os
 import random
 import signal
 import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -30,16 +28,15 @@ from proxyd.config import (
 from proxyd.config import Problem as ConfigProblem
 from proxyd.crm.delivery import Delivery
 from proxyd.crm.dropbox import DropboxCopies
-from proxyd.crm.sending import Sending
 from proxyd.daemon import event_log
 from proxyd.daemon.alerts import Alerts
 from proxyd.daemon.awake import Awake
 from proxyd.daemon.exit_codes import EX_CONFIG, EX_OK, EX_UNAVAILABLE
 from proxyd.daemon.imap_doors import imap_door
 from proxyd.daemon.listeners import Listener, Listeners, listen, listen_for_web
-from proxyd.daemon.metrics import Metrics
 from proxyd.daemon.notify import Notify
 from proxyd.daemon.people import People
+from proxyd.daemon.web_side import WebSide
 from proxyd.errors import ConfigError, TryLater
 from proxyd.journal import Journal
 from proxyd.journal.retention import let_go
@@ -49,17 +46,9 @@ from proxyd.relay.imap import ImapRelay
 from proxyd.relay.imap_upload import SentUploads
 from proxyd.relay.login import Logins
 from proxyd.relay.peer import Admission
-from proxyd.relay.reception import new_message_id
 from proxyd.relay.smtp import SmtpRelay
 from proxyd.store.database import Database
 from proxyd.web.answers import AccountState, DaemonState
-from proxyd.web.answers_tokens import Tokens
-from proxyd.web.api import Api
-from proxyd.web.control import Control
-from proxyd.web.earlier import EarlierMail
-from proxyd.web.page import Page, Sessions
-from proxyd.web.problems import Problem
-from proxyd.web.public import Public
 from proxyd.workers import SystemClock, Workers, start
 
 log = structlog.get_logger()
@@ -104,52 +93,21 @@ class Daemon:
         self._imap_relay: ImapRelay | None = None
         self._dropboxes = DropboxCopies(self._journal, self._people.submitter, self._clock, random.random)
         self._delivery = Delivery(self._journal, self._people.accounts, self._workers, self._clock, random.random)
-        self._tokens = Tokens(database, self._people.accounts)
-        sending = Sending(
-            self._people.accounts, self._journal, database, self._workers, self._clock, self._smtp, new_message_id
-        )
-        api = Api(
-            self._journal,
+        self._admission = Admission(everyone=is_system_service())
+        self._web = WebSide(
             database,
+            self._journal,
+            self._people,
             self._workers,
             self._clock,
-            self.state,
-            self._people.reconnect,
-            self._people.accounts,
-            sending,
+            self._admission,
+            relay=self._smtp,
+            certificate=self._certificate,
+            state=self.state,
+            reload=self.reload,
         )
-        earlier = EarlierMail(self._journal.backfills, self.state)
-        self._sessions = Sessions(self._clock.now, database)
         self._journal.on_event.append(event_log.on_event)
         self._journal.on_health.append(event_log.on_health)
-        figures = Metrics(self._journal, database, self.state).exposition
-        self._control = Control(
-            api,
-            earlier,
-            self._tokens,
-            database,
-            self._workers,
-            self.state,
-            self.reload,
-            self._login_link,
-            figures,
-            self._people.taps,
-        )
-        self._control_port: Any = None
-        accounts = self._people.accounts
-        page = Page(
-            self._sessions,
-            self._journal,
-            accounts,
-            database,
-            self._workers,
-            self.state,
-            self._clock,
-            sending,
-            self._certificate,
-            self._people.reconnect,
-        )
-        self._public = Public(api, self._tokens, page, accounts, database, self._workers, self.state, figures)
         self._tasks: list[asyncio.Task[Any]] = []
 
     def run(self, reactor: Any) -> None:
@@ -170,11 +128,9 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, lambda: start(self.reload(), "reload"))
         self._database.start_writing(loop)
         await self._journal.open()
-        await self._workers.run(self._tokens.load)
-        await self._workers.run(self._sessions.load)
+        await self._workers.run(self._web.load)
         await self._people.serve(self._settings)
-        admission = Admission(everyone=is_system_service())
-        logins = Logins(self._people.accounts, self._workers, self._clock, admission=admission)
+        logins = Logins(self._people.accounts, self._workers, self._clock, admission=self._admission)
         self._tls = await self._workers.run(self._server_context)
         self._relay = SmtpRelay(
             self._people.accounts, self._journal, self._people.provider, self._clock, logins=logins, tls=self._tls
@@ -194,7 +150,7 @@ class Daemon:
             self.exit_code = EX_UNAVAILABLE
             self._reactor.stop()
             return
-        self._open_control_socket()
+        self._web.open_control_socket(self._places.control_socket, self._reactor)
         self._dropboxes.start()
         await self._delivery.start()
         self._tasks.append(start(Awake(self._clock, self._people.awake).watch(), "awake"))
@@ -222,8 +178,7 @@ class Daemon:
         for task in self._tasks:
             task.cancel()
         await self._people.stop()
-        if self._control_port is not None:
-            await self._control_port.stopListening().asFuture(asyncio.get_running_loop())
+        await self._web.close()
         self._journal.close()
         await self._workers.run(self._database.close)
         self._workers.close()
@@ -234,7 +189,7 @@ class Daemon:
 
     async def _open(self, name: str, endpoint: Endpoint, given: list[Any] | None) -> Listener:
         if name == "web":
-            return await listen_for_web(endpoint, self._public.site(), self._reactor, given)
+            return await listen_for_web(endpoint, self._web.site(), self._reactor, given)
         relay = self._imap_relay if name.startswith("imap") else self._relay
         assert relay is not None
         implicit = name in ("smtps", "imaps")
@@ -263,16 +218,6 @@ class Daemon:
             ours = local_ca.ensure(self._places.data, self._clock.now())
             return local_ca.server_context(ours.chain, ours.key)
         return local_ca.server_context(certificate.chain, certificate.key)
-
-    def _open_control_socket(self) -> None:
-        path = self._places.control_socket
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        before = os.umask(0o177)  # the socket is ours alone from its first moment, not from the chmod that follows
-        try:
-            self._control_port = self._reactor.listenUNIX(str(path), self._control.site(), mode=0o600)
-        finally:
-            os.umask(before)
 
     # --- while it runs ------------------------------------------------------------------------------------------
 
@@ -332,16 +277,6 @@ class Daemon:
             return None
         ours = local_ca.ensure(self._places.data)
         return {"file": str(ours.ca), "sha256": ours.fingerprint}
-
-    def _login_link(self, person: str | None) -> str:
-        """The page's one-time link for a person, None = the owner. Raises Problem where there is nobody or no page."""
-        web = self._listeners.addresses.get("web")
-        if web is None:
-            raise Problem(HTTPStatus.CONFLICT, "the page is off; see listen.web in proxyd.yaml, and proxyd status")
-        if person is not None and person.lower() not in self._people.accounts():
-            raise Problem(HTTPStatus.NOT_FOUND, f"there is no account {person!r}; proxyd status names them")
-        link = self._sessions.link(None if person is None else person.lower())
-        return f"http://localhost:{web.rpartition(':')[2]}/login?link={link}"
 
     def _status_line(self) -> str:
         bad = [a.address for a in self.state().accounts if a.condition.state is not Health.CONNECTED]

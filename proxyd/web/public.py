@@ -5,6 +5,8 @@ Any program on this machine can ask, and so can any web page that a browser on i
 (no CORS header allows it), unless its own host name was made to mean 127.0.0.1 (DNS rebinding): so the Host field must
 name this machine. A token travels in a header that no page can make a browser send to us, so that nothing can be done
 in another's name. What is posted without a token or a session is not kept.
+
+"Anybody" are those users of this machine to whom the daemon says anything at all: it knows them (`is_stranger`).
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -50,6 +52,11 @@ def answered(handler: Callable[..., Coroutine[Any, Any, Document | bytes]]) -> C
     return respond
 
 
+async def nobody(transport: Any) -> bool:
+    """Whether it is a stranger: it never is."""
+    return False
+
+
 def argument(request: Request, name: str) -> str | None:
     values = request.args.get(name.encode())
     return values[0].decode("utf-8", "replace") if values else None
@@ -57,7 +64,8 @@ def argument(request: Request, name: str) -> str | None:
 
 class Public:
     """The routes for anybody, and the way to the others. `accounts` gives the accounts as they are configured now, by
-    address in lower case."""
+    address in lower case; `is_stranger` whether a user of this machine who may use none of them is at the other end of
+    a connection's transport."""
 
     app = Klein()
 
@@ -71,8 +79,10 @@ class Public:
         workers: Workers,
         state: Callable[[], DaemonState],
         figures: Callable[[], bytes] = bytes,
+        is_stranger: Callable[[Any], Awaitable[bool]] = nobody,
     ) -> None:
         self._figures = figures
+        self._is_stranger = is_stranger
         self._tokens = tokens
         self._page = page
         self._accounts = accounts
@@ -102,6 +112,10 @@ class Public:
             raise Problem(HTTPStatus.UNAUTHORIZED, "a token is needed; `proxyd token` makes one")
         return viewer
 
+    async def _no_stranger(self, request: Request) -> None:
+        if self._viewer(request) is None and await self._is_stranger(request.channel.transport):
+            raise Problem(HTTPStatus.FORBIDDEN, "this is another user's proxyd, and none of its accounts is yours")
+
     def _room(self, request: Request) -> int:
         """How much of a body is kept: nothing of a stranger's, but what the page needs for signing in."""
         return MOST_POSTED if self._viewer(request) is not None else self._page.most_posted(request)
@@ -110,6 +124,7 @@ class Public:
     @answered
     async def healthz(self, request: Request) -> Document:
         """Well where the loop turns and the store answers."""
+        await self._no_stranger(request)
         await self._workers.run(store_answers, self._database)
         return {"status": "ok", "version": self._state().version}
 
@@ -117,6 +132,7 @@ class Public:
     @answered
     async def metrics(self, request: Request) -> bytes:
         """Figures for Prometheus; none of them names anybody."""
+        await self._no_stranger(request)
         request.setHeader("content-type", METRICS_TYPE)
         return await self._workers.run(self._figures)
 
@@ -124,6 +140,7 @@ class Public:
     @app.route("/mail/config-v1.1.xml", methods=["GET"])
     @answered
     async def mail_settings(self, request: Request) -> bytes:
+        await self._no_stranger(request)
         address = argument(request, "emailaddress")
         if not address:
             raise unacceptable("emailaddress is missing; accepted: config-v1.1.xml?emailaddress=ADDRESS")

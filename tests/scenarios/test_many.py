@@ -19,7 +19,7 @@ from tests.servers.mailprovider import CUSTOMER, PASSWORD, PERSON
 from tests.servers.waiting import eventually
 
 WELL = [f"person{n}@example.test" for n in range(9)]
-OTHER_USER = "65534"
+OTHER_USER, THIRD_USER = 65534, 65533
 
 AWAY = """
 address: {address}
@@ -101,51 +101,52 @@ def hand_in(rig: Rig, address: str, message: Any) -> None:
         smtp.send_message(message, address, [CUSTOMER])
 
 
-TRYING = """
-import imaplib, smtplib, socket, ssl, sys
-control, smtps, imaps, user, password = sys.argv[1:]
-trust = ssl._create_unverified_context()
-try:
-    asking = socket.socket(socket.AF_UNIX)
-    asking.connect(control)
-    asking.sendall(b"GET /api/v1/status HTTP/1.0\\r\\nHost: proxyd\\r\\n\\r\\n")
-    print("control", asking.recv(100).split()[1].decode())
-except OSError as error:
-    print("control", error.strerror)
-if not int(smtps):
-    sys.exit()
-try:
-    with smtplib.SMTP_SSL("localhost", int(smtps), context=trust) as smtp:
-        smtp.login(user, password)
-except smtplib.SMTPAuthenticationError:
-    print("smtp refused")
-try:
-    imaplib.IMAP4_SSL("localhost", int(imaps), ssl_context=trust).login(user, password)
-except imaplib.IMAP4.error:
-    print("imap refused")
-"""
+SECOND_USER = Path(__file__).with_name("second_user.py")
+DOORS = ("smtp", "smtps", "imap", "imaps", "web")
+REFUSED = [
+    "control Permission denied",
+    *("smtp starttls 535", "smtp none 535", "smtps 535"),
+    *("imap starttls NO", "imap none NO", "imaps NO"),
+    *("web / 403", "web /api/v1/accounts 401", "web /metrics 403"),
+]
+ADMITTED = [
+    "control Permission denied",
+    *("smtp starttls 235", "smtp none 235", "smtps 235"),
+    *("imap starttls OK", "imap none OK", "imaps OK"),
+    *("web / 403", "web /api/v1/accounts 401", "web /metrics 200"),
+]
+
+
+def tried(rig: Rig, user: int, *doors: str) -> list[str]:
+    """What each door answers to this user of the machine, who knows the right password."""
+    open_at = rig.status()["daemon"]["listening"]
+    ports = [f"{name}={open_at[name].rpartition(':')[2]}" for name in doors]
+    became = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+    done = subprocess.run(
+        [*became, "/usr/bin/python3", "-I", "-", str(rig.data / "control.sock"), PERSON, CLIENT_PASSWORD, *ports],
+        input=SECOND_USER.read_text(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
 
 
 def test_a_second_user_of_this_machine_is_refused_everywhere(make_rig, server_folder: Path) -> None:
+    """At a person's own daemon; then where `allow_uids` names another user, who may, and nobody else."""
     rig: Rig = make_rig(start=False)
     rig.data = shutil.copytree(rig.data, server_folder / "data")  # where others may enter
-    listen = ", ".join(f'{name}: "127.0.0.1:0"' for name in ("smtps", "imaps"))
-    (rig.config / "proxyd.yaml").write_text(f"listen: {{smtp: off, imap: off, web: off, {listen}}}\n")
+    listen = ", ".join(f'{name}: "127.0.0.1:0"' for name in DOORS)
+    (rig.config / "proxyd.yaml").write_text(f"listen: {{{listen}}}\n")
     rig.start()
     rig.connected()
-    control = rig.data / "control.sock"
     rig.data.chmod(0o711)  # so that it is the socket itself that refuses
-
-    def tried(smtps: int = 0, imaps: int = 0) -> list[str]:
-        arguments = [str(control), str(smtps), str(imaps), PERSON, CLIENT_PASSWORD]
-        became = ["setpriv", f"--reuid={OTHER_USER}", f"--regid={OTHER_USER}", "--clear-groups"]
-        done = subprocess.run(
-            [*became, "/usr/bin/python3", "-c", TRYING, *arguments], capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()
-
-    refused = ["control Permission denied", "smtp refused", "imap refused"]
-    assert tried(rig.port("smtps"), rig.port("imaps")) == refused
-    control.chmod(0o666)
-    assert tried() == ["control 403"], "and where somebody opened it, the user's number does"
+    assert tried(rig, OTHER_USER, *DOORS) == REFUSED
+    named = f"allow_uids: [{OTHER_USER}]\n"
+    rig.write_account(rig.provider.account_yaml(client_password=rig.client_password, more=named))
+    assert rig.run("reload").returncode == 0
+    assert tried(rig, OTHER_USER, *DOORS) == ADMITTED
+    assert tried(rig, THIRD_USER, *DOORS) == REFUSED
+    (rig.data / "control.sock").chmod(0o666)
+    assert tried(rig, OTHER_USER) == ["control 403"], "and where somebody opened it, the user's number does"
