@@ -6,7 +6,9 @@ imports what it needs, at its top, when it is the one that was typed.
 
 from __future__ import annotations
 
+import codecs
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -19,6 +21,9 @@ from proxyd.errors import ConfigError, ProxydError
 
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
 EXIT_FAULT = 70  # EX_SOFTWARE
+EXIT_USAGE = 2  # as click has it
+
+IN_ASCII = {"→": "->", "←": "<-", "…": "...", "✓": "*", "✗": "x", "·": "-", "–": "-"}
 
 COMMANDS = {
     "demo": "Show all of it on this machine: a provider, a sent message, the reply, the record.",
@@ -105,6 +110,15 @@ class Commands(click.Group):
         except ProxydError as error:
             click.echo(f"proxyd: {error}", err=True)
             ctx.exit(EXIT_CONFIG if isinstance(error, ConfigError) else 1)
+        except UnicodeEncodeError as error:
+            click.echo(f"proxyd: {error.object!r} is not text in UTF-8", err=True)
+            ctx.exit(EXIT_USAGE)
+        except OSError as error:
+            if os.environ.get("PROXYD_TRACEBACK") or not error.strerror:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            click.echo(f"proxyd: {where}{error.strerror}", err=True)
+            ctx.exit(1)
         except Exception as error:
             if os.environ.get("PROXYD_TRACEBACK"):
                 raise
@@ -124,4 +138,23 @@ def proxyd(ctx: click.Context, config: str | None, data: str | None) -> None:
 
 
 def main() -> None:
-    proxyd(prog_name="proxyd")
+    codecs.register_error("proxyd", _in_ascii)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None where it is closed
+            stream.reconfigure(errors="proxyd")
+    proxyd([_as_utf8(word) for word in sys.argv[1:]], prog_name="proxyd")
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
+    """What a terminal cannot show must not end a command: the nearest that it can, else a question mark."""
+    assert isinstance(error, UnicodeEncodeError)
+    lost = error.object[error.start : error.end]
+    return "".join(IN_ASCII.get(each, "?") for each in lost), error.end
+
+
+def _as_utf8(word: str) -> str:
+    """What was typed in a terminal that says UTF-8 and a program that was told `LC_ALL=C` reads as octets."""
+    try:
+        return os.fsencode(word).decode() if not word.isascii() else word
+    except UnicodeError:
+        return word

@@ -64,13 +64,16 @@ def _day(ctx: click.Context, param: click.Parameter, value: str) -> date:
 @click.pass_context
 def backfill(ctx: click.Context, places: Places, account: str, since_day: date, dry_run: bool, as_json: bool) -> None:
     """Log earlier mail with known contacts: of ACCOUNT, received and sent, each message once."""
+    begun = False
     try:
         with daemon_link(places) as link:
             link.ask_backfill(account, since_day.isoformat(), dry_run)
+            begun = True
             ended = _watch(link, account, dry_run)
     except (NotRunning, TryLater) as error:
         note(f"proxyd: {error}")
-        note("Nothing is lost: it goes on where it was when the daemon runs again.")
+        if begun:
+            note("Nothing is lost: it goes on where it was when the daemon runs again.")
         ctx.exit(EXIT_NOT_RUNNING)
     if as_json:
         print_json(ended)

@@ -34,7 +34,10 @@ def explain(ctx: click.Context, places: Places, message_id: str, as_json: bool) 
     with records(places) as known:
         found = known.explain(message_id)
     if found is None:
-        note(f"proxyd: nothing is known of {message_id!r}: it did not go through proxyd, and answers nothing logged")
+        because = f"nothing is known of {message_id!r}: it did not go through proxyd, and answers nothing logged"
+        if as_json:
+            print_json({"message_id": message_id, "logged": False, "because": because, "at": None, "steps": []})
+        note(f"proxyd: {because}")
         ctx.exit(EXIT_UNKNOWN)
     if as_json:
         print_json(found)

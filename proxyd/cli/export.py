@@ -33,9 +33,12 @@ def export(places: Places, contact: str, kind: str, output: Path | None) -> None
     with records(places) as known:
         chunks = known.export(contact, kind)
         if output is None:
+            written = 0
             for chunk in chunks:
-                sys.stdout.buffer.write(chunk)
+                written += sys.stdout.buffer.write(chunk)
             sys.stdout.flush()
+            if not written:
+                note(f"Nothing is logged with {contact}.")
             return
         with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             for chunk in chunks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from datetime import datetime
 from typing import Any
@@ -13,10 +14,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+UNBROKEN = 1000  # columns
+
 
 def console(*, error: bool = False) -> Console:
-    """rich leaves colours out where the output is no terminal or NO_COLOR is set; `:AB:` stays what it is."""
-    return Console(stderr=error, highlight=False, emoji=False)
+    """rich leaves colours out where the output is no terminal or NO_COLOR is set; `:AB:` stays what it is.
+
+    Where it is no terminal nothing is broken into lines either: whoever looks for an address there finds it whole.
+    """
+    made = Console(stderr=error, highlight=False, emoji=False)
+    if not made.is_terminal and not os.environ.get("COLUMNS"):
+        made.width = UNBROKEN
+    return made
 
 
 def table(*columns: str, **more: Any) -> Table:

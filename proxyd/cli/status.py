@@ -42,6 +42,8 @@ def status(ctx: click.Context, places: Places, as_json: bool) -> None:
         with daemon_link(places) as link:
             document = link.status()
     except NotRunning as error:
+        if as_json:
+            print_json({"daemon": None, "accounts": []})
         note(f"proxyd: {error}")
         ctx.exit(EXIT_NOT_RUNNING)
     if as_json:

@@ -15,7 +15,7 @@ from proxyd.cli.showing import console, local, person, plain, print_json, table
 from proxyd.config import Places
 
 EXCERPT = 160  # characters of a text that the table shows
-NARROW = 70  # columns; with fewer a table would break every word
+NARROW = 100  # columns; with fewer a table would break every address
 _MESSAGE_ID = re.compile(r"<[^<>]+@[^<>]+>")  # long, and `explain` has them
 
 EPILOG = """\b

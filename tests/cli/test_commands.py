@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -76,9 +77,11 @@ def test_folders_are_taken_from_the_environment(tmp_path: Path) -> None:
     [
         (ConfigError("the key is missing; bring it back"), 78, "proxyd: the key is missing; bring it back"),
         (TryLater("the disk is full"), 1, "proxyd: the disk is full"),
+        (UnicodeEncodeError("utf-8", "J\udcf6rg", 1, 2, ""), 2, r"'J\udcf6rg' is not text in UTF-8"),
+        (FileNotFoundError(2, "No such file", "/x"), 1, "proxyd: /x: No such file"),
         (KeyError("x"), 70, "a fault of proxyd itself (KeyError: 'x')"),
     ],
-    ids=["config", "later", "our fault"],
+    ids=["config", "later", "no text", "a place", "our fault"],
 )
 def test_what_a_command_raises_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, code: int, words: str
@@ -106,3 +109,40 @@ def test_a_reader_that_has_seen_enough_is_no_fault(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "proxyd", "contact", "list", "--json", *folders]
         ended = subprocess.run(command, stdout=gone, stderr=subprocess.PIPE, check=False)
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def in_a_process(
+    folder: Path, *words: str, output: Any = subprocess.PIPE, **environment: str
+) -> subprocess.CompletedProcess[bytes]:
+    """What `typed` cannot show: the encodings and the output of a real process."""
+    folders = ["--config", str(folder / "config"), "--data", str(folder / "data")]
+    command = [sys.executable, "-m", "proxyd", *words, *folders]
+    plain = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "PYTHONIOENCODING")}
+    return subprocess.run(command, stdout=output, stderr=subprocess.PIPE, env=plain | environment, check=False)
+
+
+def test_a_terminal_that_knows_ascii_alone_ends_no_command(tmp_path: Path) -> None:
+    typed("contact", "add", "grace@customer.example", folder=tmp_path)
+    in_c = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    added = in_a_process(tmp_path, "contact", "add", "jörg@customer.example", "--name", "Jörg → 日本", **in_c)
+    assert (added.returncode, added.stderr) == (0, b"")
+    assert typed("contact", "list", "--json", folder=tmp_path).json["contacts"][1]["name"] == "Jörg → 日本"
+    listed = in_a_process(tmp_path, "contact", "list", **in_c)
+    assert (listed.returncode, listed.stderr) == (0, b"")
+    assert b"J?rg -> ??" in listed.stdout
+
+
+def test_where_no_more_can_be_written_it_is_the_place_that_is_told(tmp_path: Path) -> None:
+    typed("contact", "list", folder=tmp_path)
+    with Path("/dev/full").open("wb") as full:
+        ended = in_a_process(tmp_path, "contact", "list", output=full)
+    assert (ended.returncode, ended.stderr) == (1, b"proxyd: No space left on device\n")
+    nowhere = tmp_path / "nowhere" / "grace.mbox"
+    seen = typed("export", "grace@customer.example", "--format", "mbox", "--output", str(nowhere), folder=tmp_path)
+    assert (seen.code, seen.err) == (1, f"proxyd: {nowhere}: No such file or directory\n")
+
+
+def test_in_a_pipe_no_line_is_broken(tmp_path: Path) -> None:
+    long = "a.very.long.name.of.somebody@a.very.long.name.of.a.customer.example"
+    typed("contact", "add", long, "--name", "N" * 60, "--company", "C" * 60, folder=tmp_path)
+    assert long.encode() in in_a_process(tmp_path, "contact", "list").stdout

@@ -10,7 +10,14 @@ from tests.web.served import served
 
 def test_an_id_of_which_nothing_is_known(tmp_path: Path) -> None:
     seen = typed("explain", "x@y", "--json", folder=tmp_path)
-    assert (seen.code, seen.out) == (1, "")
+    assert seen.code == 1
+    assert seen.json == {
+        "message_id": "x@y",
+        "logged": False,
+        "because": "nothing is known of 'x@y': it did not go through proxyd, and answers nothing logged",
+        "at": None,
+        "steps": [],
+    }
     assert "nothing is known of 'x@y'" in seen.err
 
 

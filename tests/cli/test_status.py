@@ -16,7 +16,7 @@ from tests.web.served import served
 
 def test_without_a_daemon(tmp_path: Path) -> None:
     seen = typed("status", "--json", folder=tmp_path)
-    assert (seen.code, seen.out) == (69, "")
+    assert (seen.code, seen.json) == (69, {"daemon": None, "accounts": []})
     assert seen.err.startswith("proxyd: the daemon is not running")
 
 
