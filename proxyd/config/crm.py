@@ -115,6 +115,7 @@ class OnTheNet(CrmOptions):
     """What every adapter takes that speaks HTTPS."""
 
     ca: FilePath | None = Field(default=None, description="PEM file of a private CA to trust besides the system's.")
+    url: Url = Field(description="The CRM's address.")
 
 
 class Webhook(OnTheNet):

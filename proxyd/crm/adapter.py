@@ -24,27 +24,33 @@ Names are never changed in a CRM: a contact that is there is left as it is.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from proxyd.config import CrmOptions as Options
-from proxyd.config import FilePath, SourceSetting, Url
+from proxyd.config import FilePath, OnTheNet, SourceSetting, Url
 from proxyd.crm.http import Http
+from proxyd.crm.streamed import HERE, Streamed, form_body, json_body
 from proxyd.errors import Refused, SignInRefused, TryLater
 from proxyd.model import Direction, Kind, MailAddress, State
 from proxyd.workers import Workers
 
+O = TypeVar("O", bound="OnTheNet")  # noqa: E741 an adapter's options
+
 __all__ = [
+    "HERE",
     "VERSION",
     "Adapter",
     "Attachment",
     "Direction",
     "FilePath",
+    "HttpAdapter",
     "Kind",
     "Limits",
     "MailAddress",
+    "OnTheNet",
     "Options",
     "Person",
     "Record",
@@ -52,6 +58,7 @@ __all__ = [
     "SignInRefused",
     "SourceSetting",
     "State",
+    "Streamed",
     "Tools",
     "TryLater",
     "Url",
@@ -70,6 +77,7 @@ class Limits:
     per_second: float = 5.0  # requests, of all accounts together that log to the same place
     subject: int | None = None
     text: int | None = None
+    html: int | None = None
     attachment: int | None = 25_000_000
     once_per_mail: bool = True  # a mail that is in several accounts' logs is one there; False: one for each account
     attachments: bool = True  # False: `log_message` takes the message whole, add_attachment is never called
@@ -87,18 +95,26 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """`n` is its place in the message, `octets` reads it, decoded."""
+    """`n` is its place in the message, `octets` reads it, decoded: `async for chunk in attachment.octets()`."""
 
     n: int
     name: str
     type: str  # media type, lower case
     size: int
     sha256: str  # hex
-    octets: Callable[[], Any] = field(repr=False)
+    octets: Callable[[], AsyncIterator[bytes]] = field(repr=False)
 
     async def read(self) -> bytes:
-        """The whole of it: at most `Limits.attachment` octets."""
-        return bytes(await self.octets())
+        """The whole of it, in memory: at most `Limits.attachment` octets. Rather send it as it is read."""
+        return b"".join([chunk async for chunk in self.octets()])
+
+    def in_json(self, document: Any) -> Streamed:
+        """The body of a request: `document`, in which the text HERE stands for the octets in base64."""
+        return json_body(document, self.size, self.octets)
+
+    def in_form(self, name: str, **fields: str) -> Streamed:
+        """The body of a request: a form with `fields`, and with this as `file` under a name without quotes."""
+        return form_body(fields, name, self.type, self.size, self.octets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +142,22 @@ class Record:
     owner: str | None  # the CRM's id of the user whose mail it is, where `owners` says so
     people: tuple[Person, ...]  # those of the conversation who are contacts in the CRM
     attachments: tuple[Attachment, ...]
+    size: int  # octets of the whole message
     octets: Callable[[], AsyncIterator[bytes]] = field(repr=False)  # the whole message as it was filed
+    read_html: Callable[[], Awaitable[str]] = field(repr=False)
 
     async def whole(self) -> bytes:
+        """In memory; rather write or send `octets()` as they come."""
         return b"".join([chunk async for chunk in self.octets()])
+
+    def in_json(self, document: Any) -> Streamed:
+        """The body of a request: `document`, in which the text HERE stands for the whole message in base64."""
+        return json_body(document, self.size, self.octets)
+
+    async def html(self) -> str:
+        """The message's HTML, safe to show: no script, no form, and no picture, which would tell its sender that it is
+        read. "" where it has none, or one that is longer than `Limits.html`."""
+        return await self.read_html()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +195,13 @@ class Adapter(ABC):
     async def create_contact(self, person: Person) -> str:
         """Make one that was not found. One that is there after all is returned as it is."""
 
+    async def find_theirs(self, record: Record) -> str | None:
+        """The remote id of the message where the CRM has it without us: its own mailer sent it, or it fetched it.
+
+        Asked before the first try. What is found is left as it is, and counts as logged, with its attachments.
+        """
+        return None
+
     @abstractmethod
     async def log_message(self, record: Record) -> str:
         """The remote id under which the message is there now."""
@@ -195,3 +230,19 @@ class Adapter(ABC):
 
     async def close(self) -> None:  # noqa: B027 there may be nothing to close
         """Nothing is called after this."""
+
+
+class HttpAdapter(Adapter, Generic[O]):
+    """One that is spoken to by HTTP, at the `url` of its options."""
+
+    def __init__(self, options: O, tools: Tools) -> None:
+        self._options = options
+        self._tools = tools
+        self._http: Http = tools.http(options.url, ca=options.ca, per_second=self.limits.per_second)
+
+    @property
+    def place(self) -> str:
+        return self._options.url
+
+    async def close(self) -> None:
+        await self._http.close()

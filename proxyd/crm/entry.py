@@ -53,6 +53,12 @@ class Entry:
             await self.ledger.logged(self.owed, twin.remote_id, record.state, self.now())
             await self.ledger.delivered(self.owed)
             return True
+        if remote_id is None and self.owed.trying is None:
+            theirs = await self.adapter.find_theirs(record)
+            if theirs is not None:
+                await self.ledger.logged(self.owed, theirs, record.state, self.now())
+                await self.ledger.delivered(self.owed)
+                return True
         if remote_id is None:
             record = await with_people(record, logged, self.account, self.adapter)
             remote_id = await self._message(record)

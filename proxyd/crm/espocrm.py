@@ -6,33 +6,23 @@ A message is uploaded as a file and imported (`Email/importEml`). Whatever is th
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 from proxyd.config import Espocrm as Settings
-from proxyd.crm.adapter import Adapter, Limits, Person, Record, Tools, TryLater
-from proxyd.crm.http import Answer, Http
+from proxyd.crm.adapter import HERE, HttpAdapter, Limits, Person, Record, Tools, TryLater
+from proxyd.crm.http import Answer
 from proxyd.crm.note import state_note
 
 API = "/api/v1"
 
 
-class Espocrm(Adapter):
+class Espocrm(HttpAdapter[Settings]):
     Options = Settings
     limits = Limits(per_second=10, attachments=False, attachment=None)
 
     def __init__(self, options: Settings, tools: Tools) -> None:
-        self._options = options
-        self._tools = tools
-        self._http: Http = tools.http(options.url, ca=options.ca, per_second=self.limits.per_second)
+        super().__init__(options, tools)
         self._key = ""
-
-    @property
-    def place(self) -> str:
-        return self._options.url
-
-    async def close(self) -> None:
-        await self._http.close()
 
     async def find_contact(self, address: str) -> str | None:
         where = {"where[0][type]": "equals", "where[0][attribute]": "emailAddress", "where[0][value]": address.lower()}
@@ -47,24 +37,27 @@ class Espocrm(Adapter):
         return str(made.json()["id"])
 
     async def log_message(self, record: Record) -> str:
-        content = base64.b64encode(await record.whole()).decode()
         upload = {
             "name": f"{record.id}.eml",
             "type": "message/rfc822",
             "role": "Attachment",
             "relatedType": "ImportEml",
             "field": "file",
-            "file": f"data:message/rfc822;base64,{content}",
+            "file": f"data:message/rfc822;base64,{HERE}",
         }
-        file = (await self._call("POST", "Attachment", json=upload)).json()["id"]
+        file = (await self._call("POST", "Attachment", body=record.in_json(upload))).json()["id"]
         answer = await self._call("POST", "Email/importEml", expect=(409,), json={"fileId": file})
         if answer.status == 409:
             id = _already(answer)
             await self._call("DELETE", f"Attachment/{file}", expect=(403, 404))
+            there = (await self._call("GET", f"Email/{id}")).json()
         else:
-            id = str(answer.json()["id"])
-        changes = {"parentType": "Contact", "parentId": record.people[0].remote_id} if record.people else {}
-        if record.owner:
+            id, there = str(answer.json()["id"]), {}
+        # One that EspoCRM sent or fetched itself may hang at a case, and be somebody's: that stays.
+        changes: dict[str, Any] = {}
+        if record.people and not there.get("parentId"):
+            changes = {"parentType": "Contact", "parentId": record.people[0].remote_id}
+        if record.owner and not there.get("assignedUserId"):
             changes["assignedUserId"] = record.owner
         if changes:
             await self._call("PUT", f"Email/{id}", json=changes)

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from proxyd.crm.streamed import Streamed
 from proxyd.errors import ConfigError, Refused, SignInRefused, TryLater
 from proxyd.provider.tls import client_context, failure
 from proxyd.workers import Clock
@@ -95,24 +96,30 @@ class Http:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def request(self, method: str, path: str, *, expect: Collection[int] = (), **options: Any) -> Answer:
-        """An answer of 2xx, or with a status that is expected. `options` are httpx's: json, content, files, params …
+    async def request(
+        self, method: str, path: str, *, expect: Collection[int] = (), body: Streamed | None = None, **options: Any
+    ) -> Answer:
+        """An answer of 2xx, or with a status that is expected. `options` are httpx's: json, content, params …; a `body`
+        is sent as it is read.
 
         Raises TryLater, Refused, SignInRefused. After TryLater nobody knows whether the server did what was asked.
         """
         await self._pace.turn()
+        if body is not None:
+            told = {"Content-Length": str(body.length), "Content-Type": body.type}
+            options = {**options, "content": body.chunks(), "headers": {**options.get("headers", {}), **told}}
         try:
             async with self._client.stream(method, path, **options) as response:
-                body = await _bounded(response, self.host)
+                answer = await _bounded(response, self.host)
         except httpx.InvalidURL as error:
             raise Refused(f"{self.host}: {error}") from None
         except (httpx.TransportError, ssl.SSLError, OSError) as error:
             raise TryLater(self._failure(error)) from None
-        if response.is_success and is_web_page(body):  # what stands in a CRM's place while it is being maintained
+        if response.is_success and is_web_page(answer):  # what stands in a CRM's place while it is being maintained
             raise TryLater(f"{self.host}: answered with a web page (is the address right? is it being maintained?)")
         if response.is_success or response.status_code in expect:
-            return Answer(self.host, response.status_code, response.headers, body)
-        raise self._refusal(response, body)
+            return Answer(self.host, response.status_code, response.headers, answer)
+        raise self._refusal(response, answer)
 
     def _failure(self, error: BaseException) -> str:
         if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):

@@ -15,9 +15,9 @@ from urllib.parse import quote
 
 from proxyd.config import Hubspot as Settings
 from proxyd.crm.adapter import (
-    Adapter,
     Attachment,
     Direction,
+    HttpAdapter,
     Limits,
     MailAddress,
     Person,
@@ -26,30 +26,21 @@ from proxyd.crm.adapter import (
     State,
     Tools,
 )
-from proxyd.crm.http import Answer, Http
+from proxyd.crm.http import Answer
 
 EMAIL_TO_CONTACT = 198  # HUBSPOT_DEFINED, of the vendor's client's AssociationTypes
 FOUND = ["hs_timestamp", "hs_email_subject", "hs_email_direction", "hs_email_headers", "hs_attachment_ids"]
 
 
-class Hubspot(Adapter):
+class Hubspot(HttpAdapter[Settings]):
     Options = Settings
     # 100 requests in 10 s are every plan's; a text property takes 65,536 characters.
-    limits = Limits(per_second=9, subject=1000, text=65_000, attachment=20_000_000, found_after=60)
+    limits = Limits(per_second=9, subject=1000, text=65_000, html=65_000, attachment=20_000_000, found_after=60)
 
     def __init__(self, options: Settings, tools: Tools) -> None:
-        self._options = options
-        self._tools = tools
-        self._http: Http = tools.http(options.url, ca=options.ca, per_second=self.limits.per_second)
+        super().__init__(options, tools)
         self._objects = "/crm/v3/objects" if options.api == "v3" else f"/crm/objects/{options.api}"
         self._token = ""
-
-    @property
-    def place(self) -> str:
-        return self._options.url
-
-    async def close(self) -> None:
-        await self._http.close()
 
     # --- contacts --------------------------------------------------------------------------------------------
 
@@ -81,6 +72,8 @@ class Hubspot(Adapter):
             "hs_email_text": record.text,
             "hs_email_headers": headers(record),
         }
+        if html := await record.html():
+            properties["hs_email_html"] = html
         if record.owner:
             properties["hubspot_owner_id"] = record.owner
         kind = {"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": EMAIL_TO_CONTACT}
@@ -108,17 +101,17 @@ class Hubspot(Adapter):
     # --- files -----------------------------------------------------------------------------------------------
 
     async def add_attachment(self, record: Record, remote_id: str, attachment: Attachment) -> str:
-        form = {
-            "folderPath": f"/proxyd/{record.id}",
-            "fileName": file_name(attachment),
-            "options": json.dumps({"access": "PRIVATE", "overwrite": True}),
-        }
-        files = {"file": (file_name(attachment), await attachment.read(), attachment.type)}
-        file = str((await self._call("POST", "/files/v3/files", data=form, files=files)).json()["id"])
+        body = attachment.in_form(
+            file_name(attachment),
+            folderPath=f"/proxyd/{record.id}",
+            fileName=file_name(attachment),
+            options=json.dumps({"access": "PRIVATE", "overwrite": True}),
+        )
+        file = str((await self._call("POST", "/files/v3/files", body=body)).json()["id"])
         ids = await self._attached(remote_id)
         if file not in ids:
-            body = {"properties": {"hs_attachment_ids": ";".join([*ids, file])}}
-            await self._call("PATCH", f"{self._objects}/emails/{remote_id}", json=body)
+            changes = {"properties": {"hs_attachment_ids": ";".join([*ids, file])}}
+            await self._call("PATCH", f"{self._objects}/emails/{remote_id}", json=changes)
         return file
 
     async def _attached(self, remote_id: str) -> list[str]:

@@ -11,7 +11,7 @@ import os
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from proxyd.config import Jsonl as Settings
 from proxyd.crm.adapter import Adapter, Attachment, Limits, Person, Record, Tools, TryLater
@@ -39,7 +39,7 @@ class Jsonl(Adapter):
         return person.address.lower()
 
     async def log_message(self, record: Record) -> str:
-        await self._run(_append, self._file, {"kind": "message", **document(record)})
+        await self._run(_append, self._file, {"kind": "message", **document(record, await record.html())})
         return record.id
 
     async def find_logged(self, record: Record) -> str | None:
@@ -47,8 +47,18 @@ class Jsonl(Adapter):
 
     async def add_attachment(self, record: Record, remote_id: str, attachment: Attachment) -> str:
         path = self._folder / remote_id / f"{attachment.n}-{_plain(attachment.name)}"
-        await self._run(_write, path, await attachment.read())
+        await self._keep(path, attachment)
         return str(path.relative_to(self._folder))
+
+    async def _keep(self, path: Path, attachment: Attachment) -> None:
+        """As it is read; whole and on the disk when this returns, or not there."""
+        file = await self._run(_begun, path)
+        try:
+            async for chunk in attachment.octets():
+                await self._run(_written, file, chunk)
+            await self._run(_ended, file, path)
+        finally:
+            file.close()
 
     async def find_attachment(self, record: Record, remote_id: str, attachment: Attachment) -> str | None:
         return None  # writing it again replaces it
@@ -60,8 +70,8 @@ class Jsonl(Adapter):
         return await self._run(_erase, self._file, self._folder, remote_ids)
 
 
-def document(record: Record) -> dict[str, Any]:
-    """A record as JSON; its attachments without their octets."""
+def document(record: Record, html: str = "") -> dict[str, Any]:
+    """A record as JSON; its attachments without their octets, its HTML as `Record.html` gives it."""
     return {
         "id": record.id,
         "account": record.account,
@@ -81,6 +91,7 @@ def document(record: Record) -> dict[str, Any]:
         "subject": record.subject,
         "text": record.text,
         "new_text": record.new_text,
+        "html": html or None,
         "people": [asdict(each) for each in record.people],
         "attachments": [
             {"n": each.n, "name": each.name, "type": each.type, "size": each.size, "sha256": each.sha256}
@@ -124,14 +135,27 @@ def _find(file: Path, id: str) -> str | None:
     return next((id for each in _lines(file) if each.get("kind") == "message" and each.get("id") == id), None)
 
 
-def _write(path: Path, octets: bytes) -> None:
+def _begun(path: Path) -> BinaryIO:
+    """A new file, which takes the place of `path` when it is complete."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}.new")
-        new.write_bytes(octets)
-        with new.open("rb") as written:
-            os.fsync(written.fileno())
-        new.replace(path)
+        return path.with_name(f".{path.name}.new").open("wb")
+    except OSError as error:
+        raise TryLater(f"{path.parent} cannot be written: {error.strerror}") from None
+
+
+def _written(file: BinaryIO, octets: bytes) -> None:
+    try:
+        file.write(octets)
+    except OSError as error:
+        raise TryLater(f"{file.name} cannot be written: {error.strerror}") from None
+
+
+def _ended(file: BinaryIO, path: Path) -> None:
+    try:
+        file.flush()
+        os.fsync(file.fileno())
+        Path(file.name).replace(path)
     except OSError as error:
         raise TryLater(f"{path.parent} cannot be written: {error.strerror}") from None
 
@@ -149,7 +173,9 @@ def _erase(file: Path, folder: Path, remote_ids: tuple[str, ...]) -> str:
         gone += theirs
         if not theirs:
             kept.append(json.dumps(line, ensure_ascii=False))
-    _write(file, "".join(f"{line}\n" for line in kept).encode())
+    with _begun(file) as new:
+        _written(new, "".join(f"{line}\n" for line in kept).encode())
+        _ended(new, file)
     for id in remote_ids:
         if "/" in id or id in ("", ".", ".."):
             continue

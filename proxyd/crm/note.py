@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from html import escape
 
 from proxyd.crm.adapter import Direction, MailAddress, Record
 
@@ -25,6 +26,22 @@ def heading(record: Record) -> list[str]:
 def note(record: Record) -> str:
     text = record.text.rstrip()
     return "\n".join([*heading(record), "", text, "", f"Message-ID: <{record.message_id}>", reference(record.id)])
+
+
+def note_html(record: Record, html: str) -> str:
+    """The same for a CRM whose notes are HTML; without `html`, of the text."""
+    body = html or in_html(record.text.rstrip())
+    foot = [f"Message-ID: <{record.message_id}>", reference(record.id)]
+    return f"<p>{_lines(heading(record))}</p>{body}<p>{_lines(foot)}</p>"
+
+
+def in_html(text: str) -> str:
+    """Plain text, its spaces and line ends kept."""
+    return f'<pre style="white-space: pre-wrap">{escape(text)}</pre>'
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "<br>".join(escape(each) for each in lines)
 
 
 def state_note(record: Record) -> str:

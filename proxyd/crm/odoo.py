@@ -6,14 +6,12 @@ would get the mail a second time from Odoo. Spoken to by JSON-RPC, as Odoo's ext
 
 from __future__ import annotations
 
-import base64
 import html
 from typing import Any
 
 from proxyd.config import Odoo as Settings
-from proxyd.crm.adapter import Adapter, Attachment, Limits, Person, Record, Refused, SignInRefused, Tools
-from proxyd.crm.http import Http
-from proxyd.crm.note import note, reference, state_note
+from proxyd.crm.adapter import HERE, Attachment, HttpAdapter, Limits, Person, Record, Refused, SignInRefused, Tools
+from proxyd.crm.note import in_html, note_html, reference, state_note
 from proxyd.errors import ProxydError, TryLater
 
 _OWNER_MUST_ACT = ("AccessDenied", "AccessError")
@@ -21,23 +19,18 @@ _FOR_GOOD = ("UserError", "ValidationError", "MissingError", "RedirectWarning")
 PARTNER = "res.partner"
 
 
-class Odoo(Adapter):
+class Odoo(HttpAdapter[Settings]):
     Options = Settings
     limits = Limits(per_second=10, found_after=10)
 
     def __init__(self, options: Settings, tools: Tools) -> None:
-        self._options = options
-        self._tools = tools
-        self._http: Http = tools.http(options.url, ca=options.ca, per_second=self.limits.per_second)
+        super().__init__(options, tools)
         self._key = ""
         self._user = 0
 
     @property
     def place(self) -> str:
         return f"{self._options.url}/{self._options.database}"
-
-    async def close(self) -> None:
-        await self._http.close()
 
     async def find_contact(self, address: str) -> str | None:
         domain = [["email_normalized", "=", address.lower()]]
@@ -50,11 +43,15 @@ class Odoo(Adapter):
         )
 
     async def log_message(self, record: Record) -> str:
-        return await self._post_note(_partner(record), record.subject, note(record))
+        return await self._post_note(_partner(record), record.subject, note_html(record, await record.html()))
 
-    async def _post_note(self, partner: str, subject: str, text: str) -> str:
-        body = f'<pre style="white-space: pre-wrap">{html.escape(text)}</pre>'
-        values = {"body": body, "subject": subject, "message_type": "comment", "subtype_xmlid": "mail.mt_note"}
+    async def _post_note(self, partner: str, subject: str, body: str) -> str:
+        values: dict[str, Any] = {
+            "body": body,
+            "subject": subject,
+            "message_type": "comment",
+            "subtype_xmlid": "mail.mt_note",
+        }
         try:
             made = await self._call(PARTNER, "message_post", [int(partner)], **values, body_is_html=True)
         except (TryLater, Refused) as error:
@@ -66,6 +63,12 @@ class Odoo(Adapter):
     async def find_logged(self, record: Record) -> str | None:
         return await self._note(record.id)
 
+    async def find_theirs(self, record: Record) -> str | None:
+        """What Odoo sends or fetches itself it keeps under the mail's Message-ID, at whatever record it belongs to."""
+        domain = [["message_id", "=", f"<{record.message_id}>"]]
+        found = await self._call("mail.message", "search_read", domain, fields=["res_id"], limit=1, order="id")
+        return f"{found[0]['res_id']}/{found[0]['id']}" if found else None
+
     async def _note(self, id: str) -> str | None:
         domain = [["model", "=", PARTNER], ["body", "ilike", html.escape(reference(id))]]
         found = await self._call("mail.message", "search_read", domain, fields=["res_id"], limit=1, order="id")
@@ -75,13 +78,13 @@ class Odoo(Adapter):
         partner, _, message = remote_id.partition("/")
         values = {
             "name": attachment.name or f"attachment {attachment.n + 1}",
-            "datas": base64.b64encode(await attachment.read()).decode(),
+            "datas": HERE,
             "mimetype": attachment.type,
             "res_model": PARTNER,
             "res_id": int(partner),
             "description": reference(f"{record.id} {attachment.n}"),
         }
-        made = await self._call("ir.attachment", "create", values)
+        made = await self._call("ir.attachment", "create", values, file=attachment)
         await self._call("mail.message", "write", [int(message)], {"attachment_ids": [[4, made]]})
         return str(made)
 
@@ -96,7 +99,7 @@ class Odoo(Adapter):
 
     async def update_state(self, record: Record, remote_id: str) -> None:
         if await self._note(f"{record.id} {record.state}") is None:
-            await self._post_note(remote_id.partition("/")[0], record.subject, state_note(record))
+            await self._post_note(remote_id.partition("/")[0], record.subject, in_html(state_note(record)))
 
     async def erase(self, address: str, remote_ids: tuple[str, ...]) -> str:
         partner = await self.find_contact(address)
@@ -114,7 +117,9 @@ class Odoo(Adapter):
 
     # --- JSON-RPC ----------------------------------------------------------------------------------------------
 
-    async def _call(self, model: str, method: str, *arguments: Any, **keywords: Any) -> Any:
+    async def _call(
+        self, model: str, method: str, *arguments: Any, file: Attachment | None = None, **keywords: Any
+    ) -> Any:
         options = self._options
         if not self._user:
             self._key = await self._tools.secret(options.key, "Odoo's API key")
@@ -123,12 +128,13 @@ class Odoo(Adapter):
                 raise SignInRefused(f"{self._http.host}: Odoo refused the API key of {options.user}")
             self._user = int(user)
         who = [options.database, self._user, self._key]
-        return await self._rpc("object", "execute_kw", [*who, model, method, list(arguments), keywords])
+        return await self._rpc("object", "execute_kw", [*who, model, method, list(arguments), keywords], file)
 
-    async def _rpc(self, service: str, method: str, arguments: list[Any]) -> Any:
+    async def _rpc(self, service: str, method: str, arguments: list[Any], file: Attachment | None = None) -> Any:
         params = {"service": service, "method": method, "args": arguments}
         body = {"jsonrpc": "2.0", "method": "call", "id": 1, "params": params}
-        document = (await self._http.request("POST", "/jsonrpc", json=body)).json()
+        sent = {"body": file.in_json(body)} if file is not None else {"json": body}
+        document = (await self._http.request("POST", "/jsonrpc", **sent)).json()
         if not isinstance(document, dict):
             raise TryLater(f"{self._http.host}: answered with something that is not JSON-RPC")
         if "error" in document:

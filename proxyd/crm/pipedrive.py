@@ -9,32 +9,27 @@ from __future__ import annotations
 import html
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from ulid import ULID
+
 from proxyd.config import Pipedrive as Settings
-from proxyd.crm.adapter import Adapter, Attachment, Limits, Person, Record, Refused, State, Tools
-from proxyd.crm.http import Answer, Http
-from proxyd.crm.note import note, reference
+from proxyd.crm.adapter import Attachment, HttpAdapter, Limits, Person, Record, Refused, State, Tools
+from proxyd.crm.http import Answer
+from proxyd.crm.note import note_html, reference
 
-MOST_PAGES = 20  # of a hundred activities that are looked through for one
+MOST_PAGES = 20  # of 500 activities, or a hundred files, that are looked through for one
+CLOCKS_APART = timedelta(hours=1)  # Pipedrive's and ours
 
 
-class Pipedrive(Adapter):
+class Pipedrive(HttpAdapter[Settings]):
     Options = Settings
-    limits = Limits(per_second=5, subject=200, text=60_000, attachment=20_000_000)
+    limits = Limits(per_second=5, subject=200, text=60_000, html=60_000, attachment=20_000_000)
 
     def __init__(self, options: Settings, tools: Tools) -> None:
-        self._options = options
-        self._tools = tools
-        self._http: Http = tools.http(options.url, ca=options.ca, per_second=self.limits.per_second)
+        super().__init__(options, tools)
         self._token = ""
-
-    @property
-    def place(self) -> str:
-        return self._options.url
-
-    async def close(self) -> None:
-        await self._http.close()
 
     async def find_contact(self, address: str) -> str | None:
         query = {"term": address, "fields": "email", "exact_match": "true", "limit": "1"}
@@ -57,7 +52,7 @@ class Pipedrive(Adapter):
             "due_date": f"{record.date:%Y-%m-%d}",
             "due_time": f"{record.date:%H:%M}",
             "participants": people,
-            "note": html.escape(note(record)).replace("\n", "<br>"),
+            "note": note_html(record, await record.html()),
         }
         if record.owner and record.owner.isdigit():
             body["owner_id"] = int(record.owner)
@@ -71,7 +66,8 @@ class Pipedrive(Adapter):
                 "person_id": str(person.remote_id),
                 "sort_by": "add_time",
                 "sort_direction": "desc",
-                "limit": "100",
+                "updated_since": f"{_logged_at(record) - CLOCKS_APART:%Y-%m-%dT%H:%M:%SZ}",
+                "limit": "500",
             }
             for _ in range(MOST_PAGES):
                 page = (await self._call("GET", "/api/v2/activities", params=query)).json()
@@ -87,9 +83,8 @@ class Pipedrive(Adapter):
     async def add_attachment(self, record: Record, remote_id: str, attachment: Attachment) -> str:
         person, _, activity = remote_id.partition("/")
         name = file_name(record, attachment)
-        files = {"file": (name, await attachment.read(), attachment.type)}
-        form = {"person_id": person, "activity_id": activity}
-        return str((await self._call("POST", "/v1/files", data=form, files=files)).json()["data"]["id"])
+        body = attachment.in_form(name, person_id=person, activity_id=activity)
+        return str((await self._call("POST", "/v1/files", body=body)).json()["data"]["id"])
 
     async def find_attachment(self, record: Record, remote_id: str, attachment: Attachment) -> str | None:
         wanted = file_name(record, attachment)
@@ -129,6 +124,11 @@ class Pipedrive(Adapter):
         if not self._token:
             self._token = await self._tools.secret(self._options.token, "Pipedrive's API token")
         return await self._http.request(method, path, headers={"x-api-token": self._token}, **options)
+
+
+def _logged_at(record: Record) -> datetime:
+    """When it came into our records, which its id says: no activity before that can be it."""
+    return datetime.fromtimestamp(ULID.from_str(record.id).timestamp, UTC)
 
 
 def _number(id: str | None) -> int:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from html import escape
 
 from proxyd.config import Account, CrmOptions
 from proxyd.crm.adapter import Adapter, Attachment, Limits, Person, Record
@@ -50,10 +49,19 @@ def record_of(logged: LoggedMessage, account: Account, options: CrmOptions, limi
         owner=crm_entry.owner(options.owners, from_.address, (each.address for each in (*to, *cc)), account.address),
         people=(),
         attachments=tuple(
-            Attachment(n, plain(each.name), each.type, each.size, each.sha256, _reading(ledger, logged.owner, n))
+            Attachment(
+                n,
+                plain(each.name),
+                each.type,
+                each.size,
+                each.sha256,
+                functools.partial(ledger.attachment, logged.owner, n),
+            )
             for n, each in fitting
         ),
-        octets=functools.partial(_octets, ledger, logged.owner),
+        size=logged.size,
+        octets=functools.partial(ledger.octets, logged.owner),
+        read_html=functools.partial(_html, logged, limits, note, ledger),
     )
 
 
@@ -65,13 +73,13 @@ def _bare(message_id: str) -> str:
     return message_id.removeprefix("<").removesuffix(">")
 
 
-def _reading(ledger: Ledger, owner: str, n: int) -> Any:
-    return functools.partial(ledger.attachment, owner, n)
-
-
-async def _octets(ledger: Ledger, owner: str) -> AsyncIterator[bytes]:
-    async for chunk in ledger.octets(owner):
-        yield chunk
+async def _html(logged: LoggedMessage, limits: Limits, note: str, ledger: Ledger) -> str:
+    """`note`, what was left out, is said at the end of it too."""
+    if not logged.body.has_html or not logged.owner:
+        return ""
+    html = plain(await ledger.html(logged.owner))
+    html += f"<p>{escape(note.strip())}</p>" if note else ""
+    return "" if limits.html is not None and len(html) > limits.html else html
 
 
 async def with_people(record: Record, logged: LoggedMessage, account: Account, adapter: Adapter) -> Record:

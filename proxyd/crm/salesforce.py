@@ -7,14 +7,14 @@ OAuth 2's client credentials, for a user whom the connected app runs as.
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 from proxyd.config import Salesforce as Settings
 from proxyd.crm.adapter import (
-    Adapter,
+    HERE,
     Attachment,
     Direction,
+    HttpAdapter,
     Limits,
     MailAddress,
     Person,
@@ -23,30 +23,21 @@ from proxyd.crm.adapter import (
     State,
     Tools,
 )
-from proxyd.crm.http import Answer, Http
+from proxyd.crm.http import Answer
 from proxyd.crm.note import note, reference
 
 SENT, NEW = "3", "0"  # of EmailMessage.Status
 
 
-class Salesforce(Adapter):
+class Salesforce(HttpAdapter[Settings]):
     Options = Settings
     # Salesforce's field reference: Subject 3000 (255 of a Task), TextBody and Description 32,000.
-    limits = Limits(per_second=10, subject=3000, text=30_000, attachment=20_000_000)
+    limits = Limits(per_second=10, subject=3000, text=30_000, html=32_000, attachment=20_000_000)
 
     def __init__(self, options: Settings, tools: Tools) -> None:
-        self._options = options
-        self._tools = tools
-        self._http: Http = tools.http(options.url, ca=options.ca, per_second=self.limits.per_second)
+        super().__init__(options, tools)
         self._data = f"/services/data/v{options.api}"
         self._token = ""
-
-    @property
-    def place(self) -> str:
-        return self._options.url
-
-    async def close(self) -> None:
-        await self._http.close()
 
     async def find_contact(self, address: str) -> str | None:
         return await self._first(f"SELECT Id FROM Contact WHERE Email = {quoted(address)} ORDER BY CreatedDate LIMIT 1")
@@ -62,6 +53,7 @@ class Salesforce(Adapter):
         values: dict[str, Any] = {
             "Subject": record.subject,
             "TextBody": record.text,
+            "HtmlBody": await record.html(),
             "FromAddress": record.from_.address,
             "FromName": record.from_.name,
             "ToAddress": _addresses(record.to),
@@ -106,13 +98,20 @@ class Salesforce(Adapter):
     async def find_logged(self, record: Record) -> str | None:
         if self._options.log_as == "task":
             return await self._find_task(record.id)
-        identifier = quoted(f"<{record.message_id}>"[:255])
-        incoming = "true" if record.direction is Direction.INCOMING else "false"
-        where = f"MessageIdentifier = {identifier} AND Incoming = {incoming}"
-        id = await self._first(f"SELECT Id FROM EmailMessage WHERE {where} ORDER BY CreatedDate LIMIT 1")
+        id = await self._find_email(record)
         if id is not None:
             await self._relate_sender(record, id)
         return id
+
+    async def _find_email(self, record: Record) -> str | None:
+        identifier = quoted(f"<{record.message_id}>"[:255])
+        incoming = "true" if record.direction is Direction.INCOMING else "false"
+        where = f"MessageIdentifier = {identifier} AND Incoming = {incoming}"
+        return await self._first(f"SELECT Id FROM EmailMessage WHERE {where} ORDER BY CreatedDate LIMIT 1")
+
+    async def find_theirs(self, record: Record) -> str | None:
+        """Salesforce keeps what it sends itself, and what its own add-ins log, under the mail's Message-ID."""
+        return None if self._options.log_as == "task" else await self._find_email(record)
 
     async def _find_task(self, id: str) -> str | None:
         return await self._first(f"SELECT Id FROM Task WHERE Subject LIKE {quoted('%' + reference(id))} LIMIT 1")
@@ -122,10 +121,11 @@ class Salesforce(Adapter):
         values = {
             "Title": _title(attachment),
             "PathOnClient": f"/{name}",
-            "VersionData": base64.b64encode(await attachment.read()).decode(),
+            "VersionData": HERE,
             "FirstPublishLocationId": remote_id,
         }
-        return await self._create("ContentVersion", values)
+        answer = await self._call("POST", "sobjects/ContentVersion", file=(attachment, values))
+        return str(answer.json()["id"])
 
     async def find_attachment(self, record: Record, remote_id: str, attachment: Attachment) -> str | None:
         for each in await self._documents(remote_id):
@@ -171,15 +171,23 @@ class Salesforce(Adapter):
         found = await self._query(soql)
         return str(found[0]["Id"]) if found else None
 
-    async def _call(self, method: str, path: str, expect: tuple[int, ...] = (), **options: Any) -> Answer:
-        """A token ends at some time: then once with a new one."""
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        expect: tuple[int, ...] = (),
+        file: tuple[Attachment, dict[str, Any]] | None = None,
+        **options: Any,
+    ) -> Answer:
+        """A token ends at some time: then once with a new one, and `file` is read again."""
         for fresh in (False, True):
             if not self._token:
                 self._token = await self._sign_in()
                 fresh = True
             headers = {"Authorization": f"Bearer {self._token}"}
+            body = file[0].in_json(file[1]) if file is not None else None
             answer = await self._http.request(
-                method, f"{self._data}/{path}", expect=(401, *expect), headers=headers, **options
+                method, f"{self._data}/{path}", expect=(401, *expect), body=body, headers=headers, **options
             )
             if answer.status != 401:
                 return answer

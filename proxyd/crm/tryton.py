@@ -11,8 +11,7 @@ import base64
 from typing import Any
 
 from proxyd.config import Tryton as Settings
-from proxyd.crm.adapter import Adapter, Attachment, Limits, Person, Record, Refused, SignInRefused, Tools
-from proxyd.crm.http import Http
+from proxyd.crm.adapter import HERE, Attachment, HttpAdapter, Limits, Person, Record, Refused, SignInRefused, Tools
 from proxyd.crm.note import note, reference, state_note
 from proxyd.errors import TryLater
 
@@ -20,23 +19,18 @@ _FOR_GOOD = ("UserError", "UserWarning", "DomainValidationError", "SelectionVali
 PARTY = "party.party"
 
 
-class Tryton(Adapter):
+class Tryton(HttpAdapter[Settings]):
     Options = Settings
     limits = Limits(per_second=20, found_after=5)
 
     def __init__(self, options: Settings, tools: Tools) -> None:
-        self._options = options
-        self._tools = tools
-        self._http: Http = tools.http(options.url, ca=options.ca, per_second=self.limits.per_second)
+        super().__init__(options, tools)
         self._path = f"/{options.database}/rpc/"
         self._session: str | None = None
 
     @property
     def place(self) -> str:
         return f"{self._options.url}/{self._options.database}"
-
-    async def close(self) -> None:
-        await self._http.close()
 
     # --- contacts --------------------------------------------------------------------------------------------
 
@@ -70,15 +64,14 @@ class Tryton(Adapter):
         return f"{rows[0]['resource'].rpartition(',')[2]}/{rows[0]['id']}" if rows else None
 
     async def add_attachment(self, record: Record, remote_id: str, attachment: Attachment) -> str:
-        content = base64.b64encode(await attachment.read()).decode()
         values = {
             "resource": f"{PARTY},{remote_id.partition('/')[0]}",
             "name": attachment.name or f"attachment {attachment.n + 1}",
             "type": "data",
-            "data": {"__class__": "bytes", "base64": content},
+            "data": {"__class__": "bytes", "base64": HERE},
             "description": f"{record.subject}\n{reference(f'{record.id} {attachment.n}')}",
         }
-        (made,) = await self._call("ir.attachment.create", [values])
+        (made,) = await self._call("ir.attachment.create", [values], file=attachment)
         return str(made)
 
     async def find_attachment(self, record: Record, remote_id: str, attachment: Attachment) -> str | None:
@@ -107,13 +100,13 @@ class Tryton(Adapter):
 
     # --- JSON-RPC ----------------------------------------------------------------------------------------------
 
-    async def _call(self, method: str, *params: Any) -> Any:
+    async def _call(self, method: str, *params: Any, file: Attachment | None = None) -> Any:
         """Raises Refused for what Tryton's own rules forbid, TryLater for every other failure of its server."""
         for fresh in (False, True):
             if self._session is None:
                 self._session = await self._sign_in()
                 fresh = True
-            answer = await self._post(f"model.{method}", [*params, {}], self._session)
+            answer = await self._post(f"model.{method}", [*params, {}], self._session, file)
             if answer is not None:
                 return answer
             self._session = None
@@ -130,11 +123,12 @@ class Tryton(Adapter):
         token = f"{user}:{answer[0]}:{answer[1]}"
         return f"Session {base64.b64encode(token.encode()).decode()}"
 
-    async def _post(self, method: str, params: list[Any], session: str | None) -> Any:
+    async def _post(self, method: str, params: list[Any], session: str | None, file: Attachment | None = None) -> Any:
         """The result; None where the credentials were refused."""
         headers = {"Authorization": session} if session else {}
         body = {"id": 1, "method": method, "params": params}
-        answer = await self._http.request("POST", self._path, expect=(401,), json=body, headers=headers)
+        sent = {"body": file.in_json(body)} if file is not None else {"json": body}
+        answer = await self._http.request("POST", self._path, expect=(401,), headers=headers, **sent)
         if answer.status == 401:
             return None
         document = answer.json()

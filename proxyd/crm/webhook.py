@@ -13,25 +13,28 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import json
+import hmac
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from standardwebhooks import Webhook as Standard
-
 from proxyd.config import Webhook as Settings
-from proxyd.crm.adapter import Adapter, Attachment, Limits, Person, Record, SignInRefused, Tools, TryLater
-from proxyd.crm.http import Http, said
+from proxyd.crm.adapter import HERE, Attachment, HttpAdapter, Limits, Person, Record, SignInRefused, Tools, TryLater
+from proxyd.crm.http import said
 from proxyd.crm.jsonl import document
+from proxyd.crm.streamed import Streamed, whole_body
 
 # The specification has these tried again; 410 alone means "never again".
 _NO = tuple(status for status in range(400, 500) if status not in (401, 403, 408, 410, 423, 425, 429))
 
 
-def signature(secrets: Sequence[Standard], id: str, at: datetime, body: str) -> str:
-    """The value of `webhook-signature`."""
-    return " ".join(each.sign(id, at, body) for each in secrets)
+async def signature(keys: Sequence[bytes], id: str, at: datetime, body: Streamed) -> str:
+    """The value of `webhook-signature`. The body is read for it, and once more when it is sent: it may be large."""
+    signing = [hmac.new(key, f"{id}.{int(at.timestamp())}.".encode(), hashlib.sha256) for key in keys]
+    async for chunk in body.chunks():
+        for each in signing:
+            each.update(chunk)
+    return " ".join(f"v1,{base64.b64encode(each.digest()).decode()}" for each in signing)
 
 
 def key_of(secret: str) -> bytes:
@@ -45,19 +48,13 @@ def key_of(secret: str) -> bytes:
     return key
 
 
-class Webhook(Adapter):
+class Webhook(HttpAdapter[Settings]):
     Options = Settings
     limits = Limits(per_second=50, found_after=0, once_per_mail=False)  # nobody is asked
 
     def __init__(self, options: Settings, tools: Tools) -> None:
-        self._options = options
-        self._tools = tools
-        self._http: Http = tools.http(options.url, ca=options.ca, per_second=self.limits.per_second)
-        self._secrets: list[Standard] = []
-
-    @property
-    def place(self) -> str:
-        return self._options.url
+        super().__init__(options, tools)
+        self._keys: list[bytes] = []
 
     async def find_contact(self, address: str) -> str | None:
         return address.lower()  # the receiver's own affair: the message names its people
@@ -66,7 +63,7 @@ class Webhook(Adapter):
         return person.address.lower()
 
     async def log_message(self, record: Record) -> str:
-        await self._post(record.id, "message.logged", document(record))
+        await self._post(record.id, "message.logged", document(record, await record.html()))
         return record.id
 
     async def find_logged(self, record: Record) -> str | None:
@@ -74,9 +71,8 @@ class Webhook(Adapter):
 
     async def add_attachment(self, record: Record, remote_id: str, attachment: Attachment) -> str:
         id = f"{record.id}.attachment.{attachment.n}"
-        content = base64.b64encode(await attachment.read()).decode()
         told = next(each for each in document(record)["attachments"] if each["n"] == attachment.n)
-        await self._post(id, "message.attachment", {"message": record.id, **told, "content": content})
+        await self._post(id, "message.attachment", {"message": record.id, **told, "content": HERE}, attachment)
         return id
 
     async def update_state(self, record: Record, remote_id: str) -> None:
@@ -88,22 +84,18 @@ class Webhook(Adapter):
         await self._post(id, "contact.erased", {"address": address, "messages": list(remote_ids)})
         return "the receiver was told to erase the contact and its messages"
 
-    async def close(self) -> None:
-        await self._http.close()
-
-    async def _post(self, id: str, kind: str, data: dict[str, Any]) -> None:
-        if not self._secrets:
+    async def _post(self, id: str, kind: str, data: dict[str, Any], file: Attachment | None = None) -> None:
+        if not self._keys:
             sources = (self._options.secret, *self._options.older_secrets)
-            keys = [key_of(await self._tools.secret(each, "the webhook's secret")) for each in sources]
-            self._secrets = [Standard(key) for key in keys]
+            self._keys = [key_of(await self._tools.secret(each, "the webhook's secret")) for each in sources]
         at = self._tools.now()
-        body = json.dumps({"type": kind, "timestamp": at.isoformat(), "data": data})
+        document = {"type": kind, "timestamp": at.isoformat(), "data": data}
+        body = file.in_json(document) if file is not None else whole_body(document)
         headers = {
-            "content-type": "application/json",
             "webhook-id": id,
             "webhook-timestamp": str(int(at.timestamp())),
-            "webhook-signature": signature(self._secrets, id, at, body),
+            "webhook-signature": await signature(self._keys, id, at, body),
         }
-        answer = await self._http.request("POST", self._options.url, expect=_NO, content=body, headers=headers)
+        answer = await self._http.request("POST", self._options.url, expect=_NO, body=body, headers=headers)
         if answer.status in _NO:
             raise TryLater(f"{self._http.host} answered {answer.status}", evidence=said(answer.body))

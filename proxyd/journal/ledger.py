@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from proxyd.formats.message_html import message_html
 from proxyd.formats.mime import attachment as decoded
+from proxyd.formats.safe_html import safe_html
 from proxyd.journal.bodies import read_body
 from proxyd.model import Attachment, Body, mailbox_key
 from proxyd.store import content, history, ledger, submissions, timeline
@@ -26,13 +28,14 @@ __all__ = ["Erasure", "Ledger", "LoggedMessage", "Owed", "Standing", "Twin", "re
 @dataclass(frozen=True, slots=True)
 class LoggedMessage:
     """A logged message as the tables have it. `document` is CONTRACT section 3's; `parent` the remote id of what it
-    answers; `owner` has its octets, "" where nothing of them is kept; `names` are those of our contacts in it, by
-    address."""
+    answers; `owner` has its octets, `size` of them, "" where nothing of them is kept; `names` are those of our contacts
+    in it, by address."""
 
     document: dict[str, Any]
     body: Body
     parent: str | None
     owner: str
+    size: int
     names: dict[str, str]
 
 
@@ -74,6 +77,7 @@ class Ledger:
             document = found[0]
             unread = history.unread(connection, [owed.message]).get(owed.message)
             owner = history.contents(connection, [owed.message]).get(owed.message, ("", ""))[0]
+            size = content.size(connection, owner)
             answered = (document["in_reply_to"] or "").strip("<>")
             known = timeline.known(connection, owed.account, [answered] if answered else [])
             parent = next((ledger.remote_of(connection, each.message, owed.crm) for each in known.values()), None)
@@ -84,7 +88,7 @@ class Ledger:
         else:
             attachments = tuple(Attachment(**each) for each in document["attachments"])
             body = Body(document["text"], document["new_text"], document["has_html"], attachments)
-        return LoggedMessage(document, body, parent, owner, names)
+        return LoggedMessage(document, body, parent, owner, size, names)
 
     async def octets(self, owner: str) -> AsyncIterator[bytes]:
         """The message as it was filed, a chunk at a time."""
@@ -93,13 +97,29 @@ class Ledger:
             yield data
             seq += 1
 
-    async def attachment(self, owner: str, n: int) -> bytes:
-        """Attachment `n`, decoded; the whole of it in memory."""
-        return await self._workers.run(self._attachment, owner, n)
+    async def attachment(self, owner: str, n: int) -> AsyncIterator[bytes]:
+        """Attachment `n`, decoded, a piece at a time."""
+        pieces = decoded(self._chunks(owner), n)
+        while (piece := await self._workers.run(next, pieces, None)) is not None:
+            yield piece
 
-    def _attachment(self, owner: str, n: int) -> bytes:
-        with self._database.reading() as connection:
-            return b"".join(decoded(content.octets(connection, owner), n))
+    async def html(self, owner: str) -> str:
+        """The message's HTML, made safe to show; no picture is in it. "" where it has none."""
+        return await self._workers.run(self._html, owner)
+
+    def _html(self, owner: str) -> str:
+        return safe_html(message_html(self._chunks(owner)).source, {}).html
+
+    def _chunks(self, owner: str) -> Iterator[bytes]:
+        """No connection is held between two of them: whoever takes them may be slow."""
+        seq = 0
+        while True:
+            with self._database.reading() as connection:
+                data = content.chunk(connection, owner, seq)
+            if data is None:
+                return
+            yield data
+            seq += 1
 
     # --- what the CRM has ----------------------------------------------------------------------------------------
 

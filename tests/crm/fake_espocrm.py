@@ -90,6 +90,9 @@ class FakeEspocrm(FakeCrm):
         del self.uploads[request.json()["fileId"]]
         return Reply(200, {"id": id})
 
+    def _get_email(self, request: Request, id: str) -> Reply:
+        return Reply(200, {"id": id, **self.emails[id]}) if id in self.emails else Reply(404)
+
     def _put_email(self, request: Request, id: str) -> Reply:
         if id not in self.emails:
             return Reply(404)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tests.crm.fake import FakeCrm, Reply, Request
@@ -32,11 +33,12 @@ ACTIVITY_FIELDS = [
 
 
 class FakePipedrive(FakeCrm):
-    PAGE = 7  # of activities and files, so that there are several
+    """`page` activities and files at most on one page: few, so that there are several pages."""
 
-    def __init__(self, token: str = "a token") -> None:
+    def __init__(self, token: str = "a token", page: int = 7) -> None:
         super().__init__()
         self.token = token
+        self.page = page
         self.persons: dict[int, dict[str, Any]] = {}
         self.activities: dict[int, dict[str, Any]] = {}
         self.files: dict[int, dict[str, Any]] = {}
@@ -100,9 +102,11 @@ class FakePipedrive(FakeCrm):
             for id, each in sorted(self.activities.items(), reverse=request.one("sort_direction") == "desc")
             if str(each["person_id"]) == request.one("person_id")
         ]
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", request.one("updated_since"))
+        page = min(int(request.one("limit", "100")), 500, self.page)
         start = int(request.one("cursor", "0"))
-        more = {"next_cursor": str(start + self.PAGE) if len(rows) > start + self.PAGE else None}
-        return Reply(200, {"success": True, "data": rows[start : start + self.PAGE], "additional_data": more})
+        more = {"next_cursor": str(start + page) if len(rows) > start + page else None}
+        return Reply(200, {"success": True, "data": rows[start : start + page], "additional_data": more})
 
     def _files(self, person: int, start: int) -> Reply:
         rows = [
@@ -110,9 +114,10 @@ class FakePipedrive(FakeCrm):
             for id, each in sorted(self.files.items(), reverse=True)
             if each["person_id"] == person
         ]
-        more = len(rows) > start + self.PAGE
-        paging = {"start": start, "more_items_in_collection": more, "next_start": start + self.PAGE}
-        page = rows[start : start + self.PAGE] or None  # Pipedrive says null for none
+        size = min(self.page, 100)
+        more = len(rows) > start + size
+        paging = {"start": start, "more_items_in_collection": more, "next_start": start + size}
+        page = rows[start : start + size] or None  # Pipedrive says null for none
         return Reply(200, {"success": True, "data": page, "additional_data": {"pagination": paging}})
 
 

@@ -8,7 +8,14 @@ from urllib.parse import parse_qs
 
 from tests.crm.fake import FakeCrm, Reply, Request
 
-LENGTHS = {"Subject": 3000, "TextBody": 32_000, "Description": 32_000, "ToAddress": 4000, "MessageIdentifier": 255}
+LENGTHS = {
+    "Subject": 3000,
+    "TextBody": 32_000,
+    "HtmlBody": 32_000,
+    "Description": 32_000,
+    "ToAddress": 4000,
+    "MessageIdentifier": 255,
+}
 
 
 class FakeSalesforce(FakeCrm):

@@ -59,7 +59,8 @@ async def test_a_whole_message_its_contact_its_owner_and_its_bounce(tmp_path, es
 
 @on_the_loop
 async def test_a_message_that_espocrm_fetched_by_itself_is_that_one(tmp_path, espo):
-    espo.emails["e1"] = {"messageId": "m1@example.test", "name": "Offer 1", "files": []}
+    theirs = {"messageId": "m1@example.test", "name": "Offer 1", "files": [], "parentType": "Case", "parentId": "c1"}
+    espo.emails["e1"] = dict(theirs)
     async with scene(tmp_path, entry(tmp_path, espo)) as s:
         await s.log(letter(1))
         await s.drained()

@@ -55,6 +55,18 @@ async def test_what_is_written_is_what_odoorpc_reads(tmp_path, odoo):
 
 
 @on_the_loop
+async def test_what_odoo_sent_or_fetched_itself_is_that_one(tmp_path, odoo):
+    theirs = {"model": "crm.lead", "res_id": 7, "message_id": "<m1@example.test>", "attachment_ids": [4]}
+    odoo.tables["mail.message"][5] = dict(theirs)
+    async with scene(tmp_path, entry(tmp_path, odoo)) as s:
+        await s.log(letter(1, attach=[b"%PDF offer"]))
+        await s.drained()
+        assert odoo.tables["mail.message"] == {5: theirs}
+        assert odoo.tables["ir.attachment"] == odoo.tables["res.partner"] == {}
+        assert s.timeline()[0]["crm"][0]["remote_id"] == "7/5"
+
+
+@on_the_loop
 async def test_an_odoo_that_does_not_know_body_is_html(tmp_path, odoo):
     odoo.knows_body_is_html = False
     async with scene(tmp_path, entry(tmp_path, odoo)) as s:

@@ -37,6 +37,17 @@ def files_of(salesforce: FakeSalesforce, id: str) -> list[bytes]:
     return [base64.b64decode(versions[each["version"]]["VersionData"]) for each in links]
 
 
+@on_the_loop
+async def test_what_salesforce_has_already_is_that_one(tmp_path, salesforce):
+    theirs = {"Id": "02s1", "MessageIdentifier": "<m1@example.test>", "Incoming": False}
+    salesforce.tables["EmailMessage"] = {"02s1": dict(theirs)}
+    async with scene(tmp_path, entry(tmp_path, salesforce)) as s:
+        await s.log(letter(1, attach=[b"%PDF offer"]))
+        await s.drained()
+        assert salesforce.rows("EmailMessage") == [theirs]
+        assert salesforce.rows("ContentVersion") == []
+
+
 @on_the_loop(timeout=200)
 async def test_what_is_written_is_what_simple_salesforce_reads(tmp_path, salesforce):
     async with scene(tmp_path, entry(tmp_path, salesforce)) as s:
