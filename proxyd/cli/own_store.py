@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from proxyd.config import Places
-from proxyd.errors import ConfigError
 from proxyd.store.database import Database
 from proxyd.store.opening import opened
 from proxyd.web import answers, answers_crm, answers_erasing, answers_search, answers_suggestions, answers_tokens
@@ -93,10 +92,7 @@ def _there(decided: Document | None) -> Document:
 @contextmanager
 def open_store(places: Places) -> Iterator[Database]:
     """Raises ConfigError where the folder or the key cannot be had."""
-    try:
-        places.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"the data folder {places.data} cannot be made: {error.strerror}") from None
+    places.make_data()
     database = opened(places.data)
     try:
         yield database

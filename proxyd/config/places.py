@@ -34,6 +34,15 @@ class Places:
     def control_socket(self) -> Path:
         return self.runtime / "control.sock"
 
+    def make_data(self) -> None:
+        """The data folder, closed to others. Raises ConfigError where it cannot be made or written."""
+        try:
+            self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"the data folder {self.data} cannot be made: {error.strerror}") from None
+        if not os.access(self.data, os.W_OK | os.X_OK):
+            raise ConfigError(f"the data folder {self.data} cannot be written by this user")
+
 
 SERVICE = Places(Path("/etc/proxyd"), Path("/var/lib/proxyd"), Path("/run/proxyd"))
 

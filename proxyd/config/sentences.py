@@ -26,6 +26,7 @@ _SECRETS = ("password", "secret", "client_secret")  # keys whose value says wher
 _EXPECTED = {
     "string_type": "text",
     "int_type": "a whole number",
+    "bool_type": "true or false",
     "tuple_type": "a list such as [a, b]",
     "too_short": "a list that is not empty",
     "string_pattern_mismatch": "a plain name",
@@ -33,17 +34,26 @@ _EXPECTED = {
 
 _SOURCE_KEYS = [key for source in (Env, SecretFile, Command, Credential) for key in source.model_fields]
 
+EXAMPLES = {"address": " (e.g. address: ada@example.com)", "provider": " (e.g. provider: gmail)"}
+
 Loc = Sequence[int | str]
 
 
 def sentences(error: ValidationError, root: Node, model: type[Section]) -> list[tuple[Mark, str]]:
     """One (place, sentence) for each thing that is wrong; what was reported as broken YAML is left out."""
     found = []
-    for details in error.errors(include_url=False, include_input=False):
+    every = error.errors(include_url=False, include_input=False)
+    for details in every:
+        if details["type"] == "too_short" and any(_below(other["loc"], details["loc"]) for other in every):
+            continue  # it has entries; what is wrong with each of them is said
         spoken = _sentence(details, root, model)
         if spoken is not None and spoken not in found:
             found.append(spoken)
     return found
+
+
+def _below(loc: Loc, above: Loc) -> bool:
+    return len(loc) > len(above) and tuple(loc[: len(above)]) == tuple(above)
 
 
 def _sentence(details: ErrorDetails, root: Node, model: type[Section]) -> tuple[Mark, str] | None:
@@ -55,8 +65,7 @@ def _sentence(details: ErrorDetails, root: Node, model: type[Section]) -> tuple[
         node, reached = _walk(root, loc[:-1])
         if isinstance(node, Broken) or not reached:
             return None
-        example = " (e.g. provider: gmail)" if loc == ["provider"] else ""
-        return key_mark(root, loc[:-1]), f"the key {dotted(loc)} is missing{example}"
+        return key_mark(root, loc[:-1]), f"the key {dotted(loc)} is missing{EXAMPLES.get(dotted(loc), '')}"
     node, reached = _walk(root, loc)
     if isinstance(node, Broken) or not reached:
         return None

@@ -40,7 +40,7 @@ def run(places: Places) -> int:
     given = handed_over(os.environ)  # now: Twisted takes these variables out of the environment when it is imported
     try:
         settings, problems = load_what_is_well(places.config)
-        places.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        places.make_data()
         alone.hold(places.data)  # as long as this process lives
         database = opened(places.data)
     except ConfigErrors as errors:

@@ -87,3 +87,13 @@ def test_who_administers_the_service_finds_its_folders(tmp_path: Path, monkeypat
     assert find_places(tmp_path, env=env).config == tmp_path, "what is named wins"
     (tmp_path / "home/.config/proxyd").mkdir(parents=True)
     assert find_places(env=env).config == tmp_path / "home/.config/proxyd", "and so does one's own"
+
+
+def test_a_data_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"the data folder .*file/data cannot be made: Not a directory"):
+        find_places(tmp_path, tmp_path / "file/data", env={}).make_data()
+    there = find_places(tmp_path, tmp_path / "data", env={})
+    there.make_data()
+    assert there.data.stat().st_mode & 0o777 == 0o700
+    there.make_data()
