@@ -212,8 +212,12 @@ class People:
 
     async def _note(self, address: str, event: HealthEvent) -> None:
         await self._journal.health(address, event)
-        if event.protocol == "SMTP" and event.cause is not HealthCause.SIGNED_IN:
+        if event.protocol != "SMTP":
+            return
+        if event.cause is not HealthCause.SIGNED_IN:
             self._attend_soon(address)
+        elif attending := self._attending.pop(address, None):
+            attending.cancel()  # its wait was for this trouble: the next one is not to sit it out
 
     def _attend_soon(self, address: str) -> None:
         if address not in self._attending:

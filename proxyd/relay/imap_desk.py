@@ -68,6 +68,7 @@ class ImapDesk:
         self._strangers: set[Connection] = set()
         self._guests: set[Guest] = set()
         self._attending: dict[str, asyncio.Task[None]] = {}
+        journal.on_health.append(self._on_health)
 
     # --- who is there
 
@@ -147,7 +148,16 @@ class ImapDesk:
         await self.journal.health(address, event)
         if address not in self._attending:
             self._attending[address] = task = start(self._attend(address), f"imap of {address}")
-            task.add_done_callback(lambda _: self._attending.pop(address, None))
+            task.add_done_callback(lambda ended: self._attended(address, ended))
+
+    def _attended(self, address: str, task: asyncio.Task[None]) -> None:
+        if self._attending.get(address) is task:
+            del self._attending[address]
+
+    def _on_health(self, address: str, event: HealthEvent, condition: rules.Condition) -> None:
+        well = event.protocol == "IMAP" and event.cause is HealthCause.SIGNED_IN
+        if well and (attending := self._attending.pop(address, None)):
+            attending.cancel()  # its wait was for this trouble: the next one is not to sit it out
 
     async def _attend(self, address: str) -> None:
         """The watcher's own connection may stand all the time, and then nobody else would say that all is well."""

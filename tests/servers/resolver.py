@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,13 +16,20 @@ from tests.servers.processes import Server, ServerProcess, free_port, need_progr
 
 class Resolver(Server):
     """`srv`: (service, domain, target, port), e.g. ("_imaps._tcp", "example.test", "localhost", 993); a target of ""
-    says that there is no such service. `mx`: (domain, host, preference)."""
+    says that there is no such service. `mx`: (domain, host, preference). `hosts`: names of 127.0.0.1."""
 
     def __init__(
-        self, folder: Path, *, srv: Sequence[tuple[str, str, str, int]] = (), mx: Sequence[tuple[str, str, int]] = ()
+        self,
+        folder: Path,
+        *,
+        srv: Sequence[tuple[str, str, str, int]] = (),
+        mx: Sequence[tuple[str, str, int]] = (),
+        hosts: Sequence[str] = (),
     ) -> None:
         self.folder = folder
+        self.address = "127.0.0.1"
         self.port = free_port()
+        self._hosts = hosts
         self._records = [f"--srv-host={service}.{domain},{target},{port}" for service, domain, target, port in srv]
         self._records += [f"--mx-host={domain},{host},{preference}" for domain, host, preference in mx]
         self._process: ServerProcess | None = None
@@ -28,13 +37,40 @@ class Resolver(Server):
     @property
     def place(self) -> str:
         """As `--nameserver` takes it."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.address}:{self.port}"
+
+    def for_the_system(self) -> Path:
+        """Before the start: at the port that resolv.conf(5) knows, on an address that is nobody else's. Returns such a
+        file; where nobody answers, a name costs a second."""
+        self.address, self.port = f"127.{random.randint(1, 254)}.{random.randint(1, 254)}.53", 53
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = self.folder / "resolv.conf"
+        file.write_text(f"nameserver {self.address}\noptions timeout:1 attempts:1\n")
+        return file
 
     def start(self) -> None:
+        self._start("--local=/#/", *(f"--address=/{each}/127.0.0.1" for each in self._hosts))
+
+    def forget(self) -> None:
+        """From now on there is no such name (NXDOMAIN)."""
+        self.stop()
+        self._start("--local=/#/")
+
+    def fail(self) -> None:
+        """From now on it knows nobody whom to ask, and says so (REFUSED)."""
+        self.stop()
+        self._start()
+
+    def fall_silent(self) -> None:
+        """From now on it does not answer."""
+        assert self._process is not None
+        self._process.signal_group(signal.SIGSTOP)
+
+    def _start(self, *knowledge: str) -> None:
         program = need_program("/usr/sbin/dnsmasq", "dnsmasq-base")
         self.folder.mkdir(parents=True, exist_ok=True)
         options = ["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root"]
-        options += [f"--port={self.port}", "--listen-address=127.0.0.1", "--bind-interfaces", "--local=/#/"]
+        options += [f"--port={self.port}", f"--listen-address={self.address}", "--bind-interfaces", *knowledge]
         options += ["--pid-file", "--log-facility=-"]
         self._process = ServerProcess([program, *options, *self._records], log=self.folder / "dnsmasq.log")
         self._process.wait_until(self._answers, "dnsmasq")
@@ -46,7 +82,7 @@ class Resolver(Server):
 
     def _answers(self) -> bool:
         try:
-            dns.query.udp(dns.message.make_query("ready.test.", "A"), "127.0.0.1", port=self.port, timeout=0.2)
+            dns.query.udp(dns.message.make_query("ready.test.", "A"), self.address, port=self.port, timeout=0.2)
         except (dns.exception.DNSException, OSError):
             return False
         return True
