@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 
 from proxyd.cli.daemon_link import NotRunning, daemon_link
@@ -41,7 +43,7 @@ def trace(ctx: click.Context, places: Places, account: str, time: str) -> None:
     if not 0 < seconds <= LONGEST:
         raise click.BadParameter("accepted: 1s to 1h, such as 30s or 5m", param_hint="TIME")
     try:
-        with daemon_link(places) as link:
+        with daemon_link(places) as link, contextlib.suppress(KeyboardInterrupt):
             for line in link.trace(account, seconds):
                 if line:
                     click.echo(plain(line))

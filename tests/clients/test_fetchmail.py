@@ -70,4 +70,4 @@ def test_waits_in_idle(place: Place) -> None:
         eventually(lambda: taken(place) == ["Number 1", "News"], "what came meanwhile")
     finally:
         os.kill(waiting.pid, signal.SIGTERM)
-        waiting.wait(20)
+        waiting.wait(60)

@@ -56,7 +56,7 @@ def neomutt(place: Place, keys: str) -> None:
                     screen += os.read(ours, 65536)
                 except OSError:  # the terminal is closed: it has ended
                     break
-        assert process.wait(5) == 0, screen[-3000:]
+        assert process.wait(60) == 0, screen[-3000:]
     except subprocess.TimeoutExpired:
         raise AssertionError(f"neomutt does not end: {screen[-3000:]!r}") from None
     finally:

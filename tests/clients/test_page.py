@@ -52,7 +52,7 @@ class Demo:
         message.set_content(text)
         if html:
             message.add_alternative(html, subtype="html")
-        with smtplib.SMTP("127.0.0.1", self.smtp, timeout=30) as smtp:
+        with smtplib.SMTP("127.0.0.1", self.smtp, timeout=120) as smtp:
             smtp.login(GRACE, self.password)
             smtp.send_message(message, GRACE, [ADA])
 

@@ -37,7 +37,7 @@ def desktop(address: str) -> Iterator[queue.Queue[tuple[Any, ...]]]:
         def answer() -> None:
             while True:
                 try:
-                    asked = bus.receive(timeout=20)
+                    asked = bus.receive(timeout=60)
                 except (TimeoutError, OSError, ConnectionError, ValueError):
                     return
                 if asked.header.message_type.name != "method_call":

@@ -22,6 +22,7 @@ from typing import Any
 from tests.servers.mailprovider import CUSTOMER, PERSON, Provider
 from tests.servers.waiting import eventually
 
+PATIENCE = 60.0  # seconds; a busy machine is slow
 CLIENT_PASSWORD = "what the mail client was given"
 LISTEN = 'listen: {smtp: "127.0.0.1:0", smtps: "127.0.0.1:0", imap: off, imaps: off, web: off}\n'
 
@@ -68,7 +69,9 @@ class Rig:
                 [*self.before, sys.executable, "-m", "proxyd", "run"], env=self.environment, stderr=log, stdout=log
             )
         if wait:
-            eventually(self._ready, f"the daemon to be ready, it says: {self.log.read_text()[-3000:]}", within=60)
+            eventually(
+                self._ready, f"the daemon to be ready, it says: {self.log.read_text()[-3000:]}", within=2 * PATIENCE
+            )
 
     def _ready(self) -> bool:
         assert self._daemon is not None
@@ -86,7 +89,7 @@ class Rig:
         os.kill(self.pid, signal.SIGKILL)
         self.wait()
 
-    def wait(self, seconds: float = 20) -> int:
+    def wait(self, seconds: float = PATIENCE) -> int:
         assert self._daemon is not None
         return self._daemon.wait(seconds)
 
@@ -94,7 +97,7 @@ class Rig:
         if self._daemon is not None and self._daemon.poll() is None:
             self._daemon.terminate()
             try:
-                assert self._daemon.wait(20) == 0, self.log.read_text()[-3000:]
+                assert self._daemon.wait(PATIENCE) == 0, self.log.read_text()[-3000:]
             except subprocess.TimeoutExpired:
                 self._daemon.kill()
                 raise
@@ -124,7 +127,7 @@ class Rig:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=2 * PATIENCE,
             input=input,
         )
 
@@ -163,7 +166,7 @@ class Rig:
         return int(self.status()["daemon"]["listening"][listener].rpartition(":")[2])
 
     @contextlib.contextmanager
-    def client(self, *, timeout: float = 60) -> Iterator[smtplib.SMTP]:
+    def client(self, *, timeout: float = 2 * PATIENCE) -> Iterator[smtplib.SMTP]:
         trust = ssl.create_default_context(cafile=str(self.data / "ca.pem"))
         with smtplib.SMTP_SSL("localhost", self.port("smtps"), context=trust, timeout=timeout) as smtp:
             smtp.login(PERSON, CLIENT_PASSWORD)

@@ -24,7 +24,7 @@ LISTEN = 'listen: {smtp: "127.0.0.1:0", smtps: "127.0.0.1:0", imap: off, imaps: 
 def reading(rig: Rig) -> Iterator[imaplib.IMAP4_SSL]:
     """A signed-in mail client."""
     trust = ssl.create_default_context(cafile=str(rig.data / "ca.pem"))
-    client = imaplib.IMAP4_SSL("localhost", rig.port("imaps"), ssl_context=trust, timeout=30)
+    client = imaplib.IMAP4_SSL("localhost", rig.port("imaps"), ssl_context=trust, timeout=120)
     try:
         client.login(PERSON, CLIENT_PASSWORD)
         yield client

@@ -76,7 +76,7 @@ def test_counted_killed_and_gone_on_with(rig: Rig) -> None:
     )
     eventually(lambda: logged(rig), "the first of them")
     rig.kill()
-    _, said = command.communicate(timeout=30)
+    _, said = command.communicate(timeout=60)
     assert command.returncode == 69
     assert b"goes on where it was" in said
 

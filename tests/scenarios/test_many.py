@@ -96,7 +96,7 @@ def settled(rig: Rig) -> Any:
 
 def hand_in(rig: Rig, address: str, message: Any) -> None:
     trust = ssl.create_default_context(cafile=str(rig.data / "ca.pem"))
-    with smtplib.SMTP_SSL("localhost", rig.port("smtps"), context=trust, timeout=20) as smtp:
+    with smtplib.SMTP_SSL("localhost", rig.port("smtps"), context=trust, timeout=120) as smtp:
         smtp.login(address, CLIENT_PASSWORD)
         smtp.send_message(message, address, [CUSTOMER])
 

@@ -15,7 +15,7 @@ EVERYTHING = "listen: {" + ", ".join(f'{name}: "127.0.0.1:0"' for name in ("smtp
 
 
 def got(url: str) -> bytes:
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=20) as response:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=60) as response:
         octets: bytes = response.read()
     return octets
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -15,18 +16,19 @@ WORDS = ("Quittenmarmelade", "Zwetschgen", "grace", "ada@", PASSWORD, "Sent")
 def test_a_trace_shows_the_commands_and_no_words(rig: Rig) -> None:
     rig.add_contact()
     rig.connected()
-    command = [sys.executable, "-m", "proxyd", "trace", PERSON, "6s"]
+    command = [sys.executable, "-m", "proxyd", "trace", PERSON, "10m"]
     with subprocess.Popen(
         command, env=rig.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as tracing:
         assert tracing.stderr is not None
-        assert tracing.stderr.readline().startswith("Listening for 6s")
+        assert tracing.stderr.readline().startswith("Listening for 10m")
         sent = letter("Quittenmarmelade", body="Zwetschgen\n")
         rig.send(sent)
         rig.reply(sent, subject="Re: Quittenmarmelade")
         eventually(lambda: len(rig.timeline()) == 2, "the reply", every=0.2)
-        shown, _ = tracing.communicate(timeout=40)
-    assert tracing.returncode == 0
+        tracing.send_signal(signal.SIGINT)  # Ctrl-C, as its first line says
+        shown, said = tracing.communicate(timeout=60)
+    assert (tracing.returncode, said) == (0, "")
     for line in ("SMTP > MAIL FROM", "SMTP > RCPT TO", "SMTP < 250", "IMAP > UID FETCH", "IMAP < * 1 EXISTS"):
         assert line in shown, shown
     assert "MESSAGE-ID IN-REPLY-TO REFERENCES" in shown, "what is fetched of a mail can be checked"

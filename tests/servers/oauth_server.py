@@ -217,7 +217,7 @@ class OAuthServer(Server):
         def token() -> Any:
             self.token_requests.append(dict(flask.request.form))
             self.asked.set()
-            self.may_answer.wait(30)
+            self.may_answer.wait(60)
             if self.answers_with is not None:
                 status, body = self.answers_with
                 headers = {"Retry-After": self.retry_after} if self.retry_after else {}

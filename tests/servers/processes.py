@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
+import functools
+import itertools
 import os
 import random
 import shutil
@@ -20,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-READY_WITHIN = 15.0  # seconds; a loaded machine is slow, a broken configuration is found by the process having ended
+READY_WITHIN = 60.0  # seconds; a loaded machine is slow, a broken configuration is found by the process having ended
 PAUSE = 0.01  # seconds between two looks
 PORTS = range(15000, 32000)  # below the range that the system takes for outgoing connections
 
@@ -31,19 +34,60 @@ class ServerFailed(Exception):
     """A server did not come up; the text holds the end of its log."""
 
 
+class Ports:
+    """The ports that this process alone tries, one after the other, so that two runs side by side never take the same.
+
+    A port that was found free is bound a moment later, by a server that starts: only a share of one's own keeps others
+    from finding it free meanwhile. The share is held by a lock, which ends with the process, whatever ends it.
+    """
+
+    SHARE = 250
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o777, exist_ok=True)
+        shares = [range(first, first + self.SHARE) for first in range(PORTS.start, PORTS.stop, self.SHARE)]
+        random.shuffle(shares)
+        for mine in shares:
+            with contextlib.suppress(BlockingIOError, PermissionError):
+                self._held = _locked(folder / str(mine.start))
+                break
+        else:
+            raise ServerFailed(f"every share of ports is taken, by {len(shares)} processes; see {folder}")
+        self._next = itertools.cycle(mine)
+
+    def free(self) -> int:
+        """A TCP port that nothing on 127.0.0.1 or ::1 listens on now."""
+        for port in itertools.islice(self._next, self.SHARE):
+            with contextlib.ExitStack() as stack:
+                try:
+                    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+                        probe = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+                        probe.bind((address, port))
+                except OSError:
+                    continue
+            return port
+        raise ServerFailed("no free port found")
+
+
+def _locked(path: Path) -> int:
+    """Raises BlockingIOError where another process has it."""
+    descriptor = os.open(path, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+@functools.cache
+def _ports() -> Ports:
+    return Ports(Path(tempfile.gettempdir()) / "proxyd-test-ports")
+
+
 def free_port() -> int:
-    """A TCP port that nothing on 127.0.0.1 or ::1 listens on now."""
-    for _ in range(200):
-        port = random.choice(PORTS)
-        with contextlib.ExitStack() as stack:
-            try:
-                for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
-                    probe = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
-                    probe.bind((address, port))
-            except OSError:
-                continue
-        return port
-    raise ServerFailed("no free port found")
+    """A TCP port that nothing on 127.0.0.1 or ::1 listens on now, and that no other run of the tests will take."""
+    return _ports().free()
 
 
 def listens(port: int, host: str = "127.0.0.1") -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.processes import ServerFailed, ServerProcess, check_open, free_port, need_program, open_folder
+from tests.servers import processes
+from tests.servers.processes import Ports, ServerFailed, ServerProcess, check_open, free_port, need_program, open_folder
 from tests.servers.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,7 +62,7 @@ def test_no_server_outlives_the_interpreter(tmp_path: Path, end: str) -> None:
     group = pids(tmp_path)
     if end == "SIGKILL":
         starter.send_signal(signal.SIGKILL)
-    starter.communicate(b"\n" if end == "exit" else None, timeout=10)
+    starter.communicate(b"\n" if end == "exit" else None, timeout=60)
     eventually(lambda: not any(alive(pid) for pid in group), f"{group} ended")
 
 
@@ -88,4 +90,20 @@ def test_a_folder_that_is_closed_to_the_servers_is_refused(tmp_path: Path) -> No
 
 
 def test_free_ports_differ() -> None:
-    assert len({free_port() for _ in range(20)}) > 10
+    assert len({free_port() for _ in range(20)}) == 20
+
+
+def test_runs_side_by_side_take_ports_of_their_own(tmp_path: Path) -> None:
+    one, other = Ports(tmp_path), Ports(tmp_path)
+    taken = [{each.free() for _ in range(Ports.SHARE // 2)} for each in (one, other)]
+    assert not taken[0] & taken[1]
+    with socket.socket() as somebody:
+        somebody.bind(("127.0.0.1", one.free()))
+        assert somebody.getsockname()[1] not in {one.free() for _ in range(Ports.SHARE - 1)}
+
+
+def test_who_gets_no_share_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "PORTS", range(20000, 20000 + Ports.SHARE))
+    Ports(tmp_path)
+    with pytest.raises(ServerFailed, match="every share of ports is taken"):
+        Ports(tmp_path)

@@ -108,7 +108,7 @@ Database(pathlib.Path(sys.argv[1]), bytes(range(32))).close()
 
 def test_processes_that_make_the_store_at_once_agree(tmp_path):
     processes = [subprocess.Popen([sys.executable, "-c", OPEN, str(tmp_path)]) for _ in range(3)]
-    assert [process.wait(30) for process in processes] == [0, 0, 0]
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
 
 
 WRITE_AND_DIE = """
@@ -133,7 +133,7 @@ asyncio.run(main())
 
 @on_the_loop
 async def test_what_was_answered_survives_a_kill(tmp_path):
-    killed = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", WRITE_AND_DIE, str(tmp_path)], timeout=30)
+    killed = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", WRITE_AND_DIE, str(tmp_path)], timeout=60)
     assert killed.returncode == -9
     async with opened(tmp_path) as database:
         assert {"chunk", "kept"} <= set(keys(database))

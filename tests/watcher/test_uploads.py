@@ -182,7 +182,7 @@ async def test_it_comes_while_we_append(tmp_path, provider: Provider, monkeypatc
 
     def held(self: Connection):
         under_way.set()
-        go_on.wait(20)
+        go_on.wait(60)
         return end(self)
 
     async with watched(tmp_path, provider) as w:
