@@ -31,6 +31,20 @@ def start(coro: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
     return task
 
 
+def begin(coro: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+    """Start a task that is going to be awaited: what it raises is heard there, or by nobody where it is given up."""
+    task = asyncio.get_running_loop().create_task(coro, name=name)
+    _running.add(task)
+    task.add_done_callback(_left)
+    return task
+
+
+def _left(task: asyncio.Task[Any]) -> None:
+    _running.discard(task)
+    if not task.cancelled():
+        task.exception()  # marks it as heard
+
+
 def _ended(task: asyncio.Task[Any]) -> None:
     _running.discard(task)
     if not task.cancelled() and (error := task.exception()) is not None:

@@ -27,6 +27,7 @@ __all__ = [
     "heading",
     "mailbox_key",
     "message_ids",
+    "plain_ids",
     "split_header",
     "wire_form",
 ]
@@ -38,6 +39,11 @@ _IDS_READ = 65_536  # octets at either end of a field that ids are read from
 _BRACKETED = re.compile(r"<([^<>]*+)>")
 # As nearly all of them are: read without any of the care below, and to the same result.
 _PLAIN = re.compile(rb"(?:[ \t]*+<[!#$%*+\-./0-9:=?@A-Z^_`a-z{|}~]{1,250}>){1,50}[ \t]*+")
+_NAMING_ALONE = re.compile(
+    rb"(?i:(?:message-id|in-reply-to|references):"
+    rb"(?:(?:[ \t]|\r\n[ \t])*+<[!#$%*+\-./0-9:=?@A-Z^_`a-z{|}~]{1,250}>){1,50}[ \t]*+\r\n)*+\r\n"
+)
+_ID = re.compile(r"<([^>]*)>")
 _BARE = re.compile(r"[^\s@]++@[^\s@]++")
 _COMMENT = re.compile(r"\((?:[^()]|\([^()]*+\))*+\)")
 _SPACE = re.compile(r"\s+")
@@ -58,16 +64,14 @@ _NO = frozenset({"no", "false", "0"})
 
 def heading(header: bytes) -> Heading:
     """What the header section says; `header` with or without its blank line, anything behind that is not read."""
-    found: dict[bytes, list[bytes]] = {}
-    for field in fields(parts(header)[0]):
-        if field.name in _READ:
-            found.setdefault(field.name, []).append(field.raw)
-    said = {name: [Field(name, raw).body for raw in raws[:MOST]] for name, raws in found.items()}
+    said = _said(header)
     if said.keys() <= _NAMING:  # nearly every message in a mailbox: nothing else was read of it
+        own, answered = message_ids(_first(said, b"message-id")), said.get(b"in-reply-to")
+        references = said.get(b"references")
         return Heading(
-            message_id=next(iter(message_ids(_first(said, b"message-id"))), ""),
-            in_reply_to=_ids(said, (b"in-reply-to",)),
-            references=_ids(said, (b"references",)),
+            own[0] if own else "",
+            message_ids(b" ".join(answered)) if answered else (),
+            message_ids(b" ".join(references)) if references else (),
         )
     subject = decode_words(raw_text(_first(said, b"subject")))
     return Heading(
@@ -88,6 +92,29 @@ def heading(header: bytes) -> Heading:
         signs=signs(said, subject),
         filed_by_transport=b"received" in said or b"return-path" in said,
     )
+
+
+def plain_ids(header: bytes) -> list[str] | None:
+    """Every id in a header section that holds Message-ID, In-Reply-To and References alone, written as nearly all are
+    (`heading` reads the same ones of it); None = `heading` must read it. For finding out at little cost that a message
+    names nothing that anybody knows."""
+    return _ID.findall(header.decode("ascii")) if _NAMING_ALONE.fullmatch(header) else None
+
+
+def _said(header: bytes) -> dict[bytes, list[bytes]]:
+    """The unfolded bodies of the fields that are read, by name: what `fields` and `Field.body` would give, made without
+    an object for each field, for this is done to every message in a mailbox."""
+    lines = header.replace(b"\r\n", b"\n")
+    lines = b"" if lines.startswith(b"\n") else lines.partition(b"\n\n")[0]
+    said: dict[bytes, list[bytes]] = {}
+    for line in lines.replace(b"\n ", b" ").replace(b"\n\t", b"\t").split(b"\n"):
+        name, colon, body = line.partition(b":")
+        name = name.lower()
+        if name not in _READ and (name := name.rstrip(b" \t")) not in _READ:
+            continue
+        if colon and len(there := said.setdefault(name, [])) < MOST:
+            there.append(body.strip(b" \t\r"))
+    return said
 
 
 def message_ids(value: str | bytes) -> tuple[str, ...]:
@@ -215,12 +242,15 @@ def _on_top(added: bytes, lines: bytes) -> bytes:
 
 def _first(said: Mapping[bytes, list[bytes]], name: bytes) -> bytes:
     """The first body of that name that says something."""
-    return next((body for body in said.get(name, ()) if body), b"")
+    for body in said.get(name, ()):
+        if body:
+            return body
+    return b""
 
 
 def _ids(said: Mapping[bytes, list[bytes]], names: Iterable[bytes]) -> tuple[str, ...]:
-    bodies = b" ".join(body for name in names for body in said.get(name, ()))
-    return message_ids(bodies)
+    bodies = [body for name in names for body in said.get(name, ())]
+    return message_ids(b" ".join(bodies)) if bodies else ()
 
 
 def _people(said: Mapping[bytes, list[bytes]], name: bytes) -> tuple[MailAddress, ...]:

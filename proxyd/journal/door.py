@@ -255,12 +255,20 @@ class Journal:
     # --- the mailbox -----------------------------------------------------------------------------------------
 
     async def set_position(
-        self, account: str, folder: str, position: MailboxPosition, seen: Sequence[Seen] = ()
+        self,
+        account: str,
+        folder: str,
+        position: MailboxPosition,
+        seen: Sequence[Seen] = (),
+        *,
+        durable: bool = True,
     ) -> None:
         """What was found and how far was read: one commit, so that neither is ever true without the other."""
-        await self._log_seen(seen, (account, folder, position))
+        await self._log_seen(seen, (account, folder, position), durable=durable)
 
-    async def _log_seen(self, seen: Sequence[Seen], position: tuple[str, str, MailboxPosition] | None) -> None:
+    async def _log_seen(
+        self, seen: Sequence[Seen], position: tuple[str, str, MailboxPosition] | None, *, durable: bool = True
+    ) -> None:
         hash = self._database.hash_id
         accounts = self._accounts()
         arrived = [await self._take_in(each) for each in seen]
@@ -282,7 +290,7 @@ class Journal:
                 mailboxes.set_position(connection, *position)
             return logged
 
-        for each, (message, owner) in zip(seen, await self._database.write(job), strict=True):
+        for each, (message, owner) in zip(seen, await self._database.write(job, durable=durable), strict=True):
             if message is None:
                 continue
             if each.again is None:
@@ -509,7 +517,7 @@ def _heard(listener: Callable[..., None], *said: object) -> None:
         log.exception("a listener failed")
 
 
-def _slices(ids: Iterable[str], size: int = 5000) -> Iterable[list[str]]:
+def _slices(ids: Iterable[str], size: int = 20000) -> Iterable[list[str]]:
     """A mailbox's worth of ids in the portions that one statement takes (SQLite binds 32766 values at most)."""
     wanted = list(dict.fromkeys(ids))
     return (wanted[start : start + size] for start in range(0, len(wanted), size))

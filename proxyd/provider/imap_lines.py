@@ -13,10 +13,12 @@ import contextlib
 import imaplib
 import socket
 import ssl
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from imapclient import IMAPClient
 
+from proxyd.formats.imap_fields import cut_out
 from proxyd.provider.keepalive import keep_alive
 from proxyd.provider.trace import Tap
 
@@ -54,6 +56,7 @@ class Wire(imaplib.IMAP4):
         self._unread = bytearray()
         self.moved = 0  # how often octets came or went; only ever counted up, so that any thread may look
         self._searched = 0  # octets of `_unread` known to hold no line end
+        self._fields: dict[int, bytes] | None = None  # those of messages, while they are asked for
         super().__init__(host, port, connect_timeout)
 
     # --- what imaplib lets us replace -------------------------------------------------------------------
@@ -104,6 +107,22 @@ class Wire(imaplib.IMAP4):
                 checked(value)
         tag: bytes = super()._command(name, *args)  # type: ignore[misc]
         return tag
+
+    @contextlib.contextmanager
+    def collecting_fields(self) -> Iterator[dict[int, bytes]]:
+        """Around a FETCH of header fields: what came in the usual form, by UID. imaplib gets to see all the rest."""
+        self._fields = {}
+        try:
+            yield self._fields
+        finally:
+            self._fields = None
+
+    def _get_response(self) -> Any:
+        if self._fields is not None and self._unread and not self.tap.is_heard:
+            found, octets = cut_out(bytes(self._unread))
+            self._fields |= found
+            self._take(octets)
+        return super()._get_response()  # type: ignore[misc]
 
     def _log(self, line: str) -> None:
         """imaplib keeps the last ten lines, LOGIN and its password among them. We keep none."""

@@ -20,6 +20,8 @@ from proxyd.provider.imap_values import MONTHS, as_line, as_number, as_octets, a
 
 PART = 1024 * 1024  # octets of a message fetched by one command
 
+SEARCHED = 500  # UIDs named in one SEARCH: a line has to stay short
+
 _UID = re.compile(rb"\bUID (\d+)", re.IGNORECASE)
 _FIELDS = re.compile(rb"BODY\[HEADER\.FIELDS \([^)]*\)\] \{\d+\}\Z", re.IGNORECASE)
 _APPENDUID = re.compile(rb"\[APPENDUID (\d+) (\d+)\]", re.IGNORECASE)
@@ -97,9 +99,13 @@ class Messages(Link):
         asked = [(*words, quoted(value)) for *words, value in keys if value.isascii()]
         if not uids or not asked:
             return []
-        criteria = [word for key in asked[:-1] for word in ("OR", *key)] + list(asked[-1])
-        found = self._search(b"UID", uid_set(uids), *(as_line(word) for word in criteria))
-        return sorted(frozenset(found) & frozenset(uids))
+        criteria = [as_line(word) for key in asked[:-1] for word in ("OR", *key)] + [
+            as_line(word) for word in asked[-1]
+        ]
+        found: set[int] = set()
+        for start in range(0, len(uids), SEARCHED):
+            found.update(self._search(b"UID", uid_set(uids[start : start + SEARCHED]), *criteria))
+        return sorted(found & frozenset(uids))
 
     def _search(self, *criteria: bytes) -> list[int]:
         with self._command("SEARCH"):
@@ -110,15 +116,15 @@ class Messages(Link):
 
     def fields(self, uids: Sequence[int], names: Sequence[str]) -> dict[int, bytes]:
         """The header fields called `names` of many messages, in one command, as the server cut them out: each field
-        whole, then a blank line. A UID that the server does not deliver is missing from the answer."""
+        whole, then a blank line; in order of UID. One that the server does not deliver is missing."""
         if not uids:
             return {}
         item = f"BODY.PEEK[HEADER.FIELDS ({' '.join(names)})]"
-        with self._command("FETCH"):
+        with self._command("FETCH"), self._wire.collecting_fields() as usual:
             kind, data = self._wire._simple_command("UID", "FETCH", uid_set(uids).decode(), f"({item})")
             self._client._checkok("FETCH", kind, data)
             answer = self._wire._untagged_response(kind, data, "FETCH")[1]
-        found = {}
+        found: dict[int, bytes] = usual
         rest = []
         for index, piece in enumerate(answer):  # nearly always the one literal, and the UID before or behind it
             if not isinstance(piece, tuple):
@@ -129,7 +135,7 @@ class Messages(Link):
             else:
                 rest.append(piece)
         missing = frozenset(uids) - found.keys()
-        return found | (self._fields_otherwise(answer) if missing or rest else {})
+        return dict(sorted((found | (self._fields_otherwise(answer) if missing or rest else {})).items()))
 
     def _fields_otherwise(self, answer: Sequence[Any]) -> dict[int, bytes]:
         """As quoted strings, several answers in one, or whatever else the grammar allows."""

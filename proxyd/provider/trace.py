@@ -45,6 +45,10 @@ class Tap:
         finally:
             self._traces = tuple(each for each in self._traces if each is not trace)
 
+    @property
+    def is_heard(self) -> bool:
+        return bool(self._traces)
+
     def smtp_sent(self, octets: bytes | memoryview) -> None:
         if self._traces:
             self._tell("SMTP >", redacted.smtp_sent(bytes(octets[:65536])))

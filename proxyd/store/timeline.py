@@ -42,6 +42,10 @@ _KNOWN = Prepared(
         message_ids.c.message_id == sa.bindparam("is"),
     )
 )
+MANY = 100  # ids asked for at once, from which on one statement for all of them costs less than one for each
+_THEIRS = sa.select(message_ids.c.message_id).where(message_ids.c.account == sa.bindparam("account"))
+_SOME = _THEIRS.where(message_ids.c.message_id.in_(sa.bindparam("ids", expanding=True)))
+_EVERY = _THEIRS.limit(sa.bindparam("most"))
 _ANSWERS = Prepared(
     sa.select(messages.c.thread)
     .where(
@@ -107,16 +111,26 @@ class Logged:
 
 def known(connection: sa.Connection, account: str, ids: Iterable[str]) -> dict[str, Logged]:
     """The logged messages of `account` that carry any of `ids`, however it is written there, by that id."""
-    wanted: dict[str, list[str]] = {}
-    for id in ids:
-        wanted.setdefault(id_key(id), []).append(id)
-    found = {}
-    for key, written in wanted.items():
+    keys = {id: id_key(id) for id in ids}
+    found: dict[str, Logged] = {}
+    for key in _there(connection, account, set(keys.values())):
         row = _KNOWN.one(connection, {"account": account, "is": key})
         if row is not None:
-            logged = Logged(row[1], row[2], State(row[3]), row[4], row[5] == Direction.OUTGOING)
-            found.update(dict.fromkeys(written, logged))
-    return found
+            found[key] = Logged(row[1], row[2], State(row[3]), row[4], row[5] == Direction.OUTGOING)
+    return {id: found[key] for id, key in keys.items() if key in found} if found else {}
+
+
+def _there(connection: sa.Connection, account: str, keys: set[str]) -> set[str]:
+    """Those of `keys` that are worth asking for, where they are many. A mailbox that is read through after a long
+    absence names far more ids than most accounts have: then all of the account's are read rather than each looked for.
+    """
+    if len(keys) < MANY:
+        return keys
+    most = len(keys) // 4
+    every = connection.scalars(_EVERY, {"account": account, "most": most}).all()
+    if len(every) < most:
+        return keys.intersection(every)
+    return set(connection.scalars(_SOME, {"account": account, "ids": list(keys)}))
 
 
 def insert(connection: sa.Connection, entry: Entry) -> None:

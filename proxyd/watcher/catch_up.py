@@ -12,8 +12,9 @@ position is that of the last look that saw everything: in the middle of a long w
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -35,7 +36,9 @@ from proxyd.model import (
 )
 from proxyd.provider.imap import PART, Connection, Opened, Unreachable
 from proxyd.rules import again, threads, tracking
-from proxyd.watcher.positions import NAMES, Positions
+from proxyd.rules.threads import KnownMessage
+from proxyd.watcher.batch import Batch, batches
+from proxyd.watcher.positions import ANCHORS, NAMES, Positions
 from proxyd.watcher.reports import Reports
 from proxyd.watcher.sent_copy import SentCopies
 from proxyd.watcher.session import Session
@@ -47,7 +50,6 @@ log = structlog.get_logger()
 ORIGINAL_NAMES = ("X-MICROSOFT-ORIGINAL-MESSAGE-ID", "X-GOOGLE-ORIGINAL-MESSAGE-ID")
 PEOPLE = ("FROM", "SENDER", "TO", "CC", "CONTENT-TYPE")
 
-BATCH = 500  # UIDs whose fields are asked for in one command, and that one commit covers
 FINDINGS = 8  # messages on their way into the log at once: each holds its first part in memory
 CHUNK = 256 * 1024  # octets
 INSIST = (0.5, 1.0, 2.0)  # seconds between requests for what was announced and is not delivered
@@ -134,14 +136,19 @@ class CatchUp:
         while True:
             at = self._clock.now()
             uids = await session.do(Connection.uids_from, position.uidnext)
-            for batch in _batches(uids, BATCH):
-                seen_at = at if batch[-1] == uids[-1] else None
-                position, whole = await self._read_batch(
-                    session, opened, batch, position, sent=sent, logged=logged, junk=junk, seen_at=seen_at
-                )
-                if not whole:
-                    return count, False
-                count += len(batch)
+            if not sent and self._account.incoming == "nothing":
+                if uids:
+                    await self._moved(opened, position, uids[-1] + 1, seen_at=at)
+                return len(uids), True
+            async with contextlib.aclosing(batches(session, uids, self._names(sent))) as ahead:
+                async for asked, batch in ahead:
+                    seen_at = at if asked[-1] == uids[-1] else None
+                    position, whole = await self._read_batch(
+                        session, opened, asked, batch, position, sent=sent, logged=logged, junk=junk, seen_at=seen_at
+                    )
+                    if not whole:
+                        return count, False
+                    count += len(asked)
             if not session.take_news():
                 return count, True
 
@@ -150,6 +157,7 @@ class CatchUp:
         session: Session,
         opened: Opened,
         uids: Sequence[int],
+        batch: Batch,
         position: MailboxPosition,
         *,
         sent: bool,
@@ -157,41 +165,47 @@ class CatchUp:
         junk: bool,
         seen_at: datetime | None,
     ) -> tuple[MailboxPosition, bool]:
-        """`seen_at`: when the server named these UIDs, where they are the last ones; None where more follow."""
-        if not sent and self._account.incoming == "nothing":
-            return await self._moved(opened, position, uids[-1] + 1, seen_at=seen_at), True
-        fields, withheld = await self._fields(session, opened, uids, self._names(sent))
-        rest = {uid: read_heading(octets) for uid, octets in sorted(fields.items())}
-        read = dict(rest)
+        """`batch` is what the server gave of these UIDs. `seen_at`: when it named them, where they are the last ones;
+        None where more follow."""
+        batch, withheld = await self._insist(session, opened, uids, batch, self._names(sent))
+        rest = batch.uids
         if sent:  # copies of what went through us are for `copies`
-            ours = await self._copies.arrived(session, opened, rest)
-            rest = {uid: each for uid, each in rest.items() if uid not in ours and logged}
+            ours = await self._copies.arrived(session, opened, batch.headings(rest))
+            rest = [uid for uid in rest if uid not in ours and logged]
         seen: list[Seen] = []
         reports = Reports(self._address, self._journal)
+        known: Mapping[str, KnownMessage] = {}
         while rest:
-            wanted = await (self._outgoing(rest) if sent else self._incoming(session, rest, reports, junk))
-            new = frozenset(_ids(rest.pop(uid) for uid in wanted))
+            known = await self._journal.tracked(self._address, batch.named(rest))
+            if sent:
+                wanted = await self._outgoing(batch.headings(rest), known)
+            else:
+                wanted = await self._incoming(session, batch, rest, known, reports, junk)
             for uid, why in wanted.items():
                 if len(seen) == FINDINGS:
                     await self._moved(opened, position, position.uidnext, seen)
                     seen = []
                 if (found := await self.message(session, opened, uid, why)) is not None:
                     seen.append(found)
-            if new.isdisjoint(_ids(rest.values())):
+            rest = [uid for uid in rest if uid not in wanted]
+            if not wanted or batch.named(wanted).isdisjoint(batch.named(rest)):
                 break
             # One of the others may answer what is in the log only now.
             await self._moved(opened, position, position.uidnext, seen)
             seen = []
         if not sent:
-            async for found in self._again(session, opened, rest):
+            there = [uid for uid in rest if not known.keys().isdisjoint(batch.ids[uid])] if known else []
+            async for found in self._again(session, opened, batch.headings(there), known):
                 seen.append(found)
                 if len(seen) >= FINDINGS:
                     await self._moved(opened, position, position.uidnext, seen)
                     seen = []
             if not junk:
-                await self._suggesting.look(session, opened, rest)
+                await self._suggesting.look(session, opened, batch, rest)
         end, at = min(withheld, default=uids[-1] + 1), None if withheld else seen_at
-        return await self._moved(opened, position, end, seen, seen_at=at, read=read), not withheld
+        goes_on = seen_at is None and not withheld
+        after = await self._moved(opened, position, end, seen, seen_at=at, read=batch, goes_on=goes_on)
+        return after, not withheld
 
     async def _moved(
         self,
@@ -201,14 +215,17 @@ class CatchUp:
         seen: Sequence[Seen] = (),
         *,
         seen_at: datetime | None = None,
-        read: Mapping[int, Heading] | None = None,
+        read: Batch | None = None,
+        goes_on: bool = False,
     ) -> MailboxPosition:
-        """Every UID below `end` was looked at: the new position, durable together with what was found."""
+        """Every UID below `end` was looked at: the new position, durable together with what was found. Where nothing
+        was, and reading `goes_on`, it becomes durable with what follows: were it lost, they would be read again."""
         end = max(before.uidnext, end)
-        anchors = self.positions.anchors(before, {uid: each for uid, each in (read or {}).items() if uid < end})
+        anchors = self.positions.anchors(before, read.newest(end, ANCHORS) if read is not None else {})
         after = MailboxPosition(opened.uidvalidity, end, seen_at or before.seen_at, anchors)
         try:
-            await self._journal.set_position(self._address, opened.name, after, seen)
+            durable = bool(seen) or not goes_on
+            await self._journal.set_position(self._address, opened.name, after, seen, durable=durable)
         except FAULTS:
             for each in seen:
                 await self._log_alone(opened, before, each)
@@ -238,12 +255,11 @@ class CatchUp:
             return (*NAMES, "TO", "CC", *ORIGINAL_NAMES)
         return (*NAMES, "FROM") if self._account.incoming == "contacts" else NAMES
 
-    async def _fields(
-        self, session: Session, opened: Opened, uids: Sequence[int], names: Sequence[str]
-    ) -> tuple[dict[int, bytes], list[int]]:
-        """The fields of every UID, and the UIDs that the server still withholds after being asked again."""
-        fields = await session.do(Connection.fields, uids, names)
-        withheld = [uid for uid in uids if uid not in fields]
+    async def _insist(
+        self, session: Session, opened: Opened, uids: Sequence[int], batch: Batch, names: Sequence[str]
+    ) -> tuple[Batch, list[int]]:
+        """With what is given when it is asked for again, and the UIDs that the server still withholds then."""
+        withheld = [uid for uid in uids if uid not in batch.ids]
         for pause in INSIST:
             if not withheld:
                 break
@@ -251,9 +267,9 @@ class CatchUp:
             await session.do(Connection.noop)
             there = frozenset(await session.do(Connection.uids_from, withheld[0]))
             withheld = [uid for uid in withheld if uid in there]  # the others were expunged meanwhile
-            fields |= await session.do(Connection.fields, withheld, names)
-            withheld = [uid for uid in withheld if uid not in fields]
-        return fields, [uid for uid in withheld if not self._given_up(opened, uid)]
+            batch = batch.joined(await session.do(Connection.fields, withheld, names))
+            withheld = [uid for uid in withheld if uid not in batch.ids]
+        return batch, [uid for uid in withheld if not self._given_up(opened, uid)]
 
     def _given_up(self, opened: Opened, uid: int) -> bool:
         now = self._clock.monotonic()
@@ -266,21 +282,30 @@ class CatchUp:
     # --- what of it belongs to the log ---------------------------------------------------------------------
 
     async def _incoming(
-        self, session: Session, headings: Mapping[int, Heading], reports: Reports, junk: bool
+        self,
+        session: Session,
+        batch: Batch,
+        uids: Sequence[int],
+        known: Mapping[str, KnownMessage],
+        reports: Reports,
+        junk: bool,
     ) -> dict[int, Wanted]:
-        if self._account.incoming == "nothing":
-            return {}
-        known = await self._journal.tracked(self._address, _ids(headings.values()))
-        new = {uid: each for uid, each in headings.items() if each.message_id not in known}
-        matches = {uid: match for uid, each in new.items() if (match := threads.match(each, known)) is not None}
+        """`known` are the messages in the log that any of these `uids` names."""
+        naming = [uid for uid in uids if not known.keys().isdisjoint(batch.ids[uid])] if known else []
+        headings = batch.headings(naming)
+        logged = {uid for uid, each in headings.items() if each.message_id in known}
+        new = [uid for uid in uids if uid not in logged]
+        answers = ((uid, threads.match(each, known)) for uid, each in headings.items() if uid not in logged)
+        matches = {uid: match for uid, match in answers if match is not None}
         about = await reports.find(session, [uid for uid in new if uid not in matches])
         matches |= about
+        authors: dict[int, frozenset[str]] = {}
         contacts: frozenset[str] = frozenset()
         if self._account.incoming == "contacts" and not junk:
-            authors = [one.address for each in new.values() for one in each.from_]
-            contacts = await self._journal.known_contacts(authors)
-        maybe = [uid for uid, each in new.items() if uid in matches or _keys(each) & contacts]
-        people = await session.do(Connection.fields, maybe, PEOPLE)
+            authors = {uid: _keys(batch.heading(uid)) for uid in new}
+            contacts = await self._journal.known_contacts(itertools.chain.from_iterable(authors.values()))
+        maybe = [uid for uid in new if uid in matches or not contacts.isdisjoint(authors.get(uid, ()))]
+        people = await session.do(Connection.fields, maybe, PEOPLE) if maybe else {}
         wanted = {}
         for uid in maybe:
             said = read_heading(people.get(uid, b""))
@@ -292,13 +317,12 @@ class CatchUp:
             if isinstance(verdict, Tracked):
                 source = Source.REPLY if match else Source.CONTACT
                 wanted[uid] = Wanted(verdict, match, Direction.INCOMING, source)
-        return _once(wanted, headings)
+        return _once(wanted, batch.headings(wanted))
 
-    async def _outgoing(self, headings: Mapping[int, Heading]) -> dict[int, Wanted]:
-        """Of the Sent folder: what was sent from elsewhere."""
-        ids = _ids(headings.values())
-        known = await self._journal.tracked(self._address, ids)
-        through_us = await self._journal.submitted(self._address, ids)
+    async def _outgoing(self, headings: Mapping[int, Heading], known: Mapping[str, KnownMessage]) -> dict[int, Wanted]:
+        """Of the Sent folder: what was sent from elsewhere. `known` as in `_incoming`."""
+        own = [id for each in headings.values() for id in (each.message_id, *each.original_ids)]
+        through_us = await self._journal.submitted(self._address, own)
         people = [one.address for each in headings.values() for one in (*each.to, *each.cc)]
         contacts = await self._journal.known_contacts(people)
         wanted = {}
@@ -314,13 +338,16 @@ class CatchUp:
                 wanted[uid] = Wanted(verdict, match, Direction.OUTGOING, Source.SENT_FOLDER)
         return _once(wanted, headings)
 
-    async def _again(self, session: Session, opened: Opened, headings: Mapping[int, Heading]) -> AsyncIterator[Seen]:
+    async def _again(
+        self, session: Session, opened: Opened, headings: Mapping[int, Heading], known: Container[str]
+    ) -> AsyncIterator[Seen]:
         """Of what is left, the messages that are logged already and may now hold more than they did.
 
         The others are moved, or delivered a second time as they were, or somebody else's under a known Message-ID.
         """
-        ids = {each.message_id: uid for uid, each in headings.items() if each.message_id}
-        there = await self._journal.logged_before(self._address, list(ids))
+        ids = {each.message_id: uid for uid, each in headings.items() if each.message_id in known}
+        if not (there := await self._journal.logged_before(self._address, list(ids))):
+            return
         fields = await session.do(Connection.fields, sorted(ids[id] for id in there), (*NAMES, *PEOPLE, "DATE"))
         for id, logged in there.items():
             facts = await session.do(Connection.facts, ids[id])
@@ -360,16 +387,6 @@ class CatchUp:
             verdict=why.verdict,
             match=why.match,
         )
-
-
-def _batches(uids: Sequence[int], size: int) -> Iterable[Sequence[int]]:
-    return (uids[start : start + size] for start in range(0, len(uids), size))
-
-
-def _ids(headings: Iterable[Heading]) -> list[str]:
-    """Every id that these name, their own ones too."""
-    groups = ((each.message_id, *each.original_ids, *each.in_reply_to, *each.references) for each in headings)
-    return list(dict.fromkeys(id for id in itertools.chain.from_iterable(groups) if id))
 
 
 def _keys(heading: Heading) -> frozenset[str]:

@@ -26,7 +26,7 @@ from proxyd.provider.sign_in import SignIn, SignIns, once_more
 from proxyd.provider.trace import Tap
 from proxyd.rules import connection as rules
 from proxyd.rules import retry
-from proxyd.workers import Clock, Lane, Workers, start
+from proxyd.workers import Clock, Lane, Workers, begin, start
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,6 +46,12 @@ class Session:
     async def do(self, command: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """One command: `await session.do(Connection.examine, "INBOX")`."""
         return await self._lane.run(lambda: command(self._connection, *args, **kwargs))
+
+    def begin(
+        self, command: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> asyncio.Task[T]:
+        """As `do`, begun now and awaited later, or cancelled; others may be asked for meanwhile and come behind it."""
+        return begin(self.do(command, *args, **kwargs), "session: ahead")
 
     async def park(self, seconds: float) -> bool:
         """In IDLE for at most `seconds`, or until a nudge; True = new mail was announced."""

@@ -8,7 +8,7 @@ are asked about. Their text is never fetched unless the person says yes; `sugges
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -17,10 +17,11 @@ from proxyd.errors import Refused
 from proxyd.formats.message import heading as read_heading
 from proxyd.journal import Journal
 from proxyd.journal.suggesting import Suggestion
-from proxyd.model import Found, Heading, ThreadMatch, Tracked, mailbox_key
+from proxyd.model import Found, ThreadMatch, Tracked, mailbox_key
 from proxyd.provider.imap import Connection, Opened
 from proxyd.rules import tracking
 from proxyd.rules.suggestions import names_nothing, suggest
+from proxyd.watcher.batch import Batch
 from proxyd.watcher.session import Session
 
 log = structlog.get_logger()
@@ -41,13 +42,16 @@ class Suggesting:
         self._rules = rules
         self._log_message = log_message
 
-    async def look(self, session: Session, opened: Opened, headings: Mapping[int, Heading]) -> None:
+    async def look(self, session: Session, opened: Opened, batch: Batch, uids: Sequence[int]) -> None:
         """Of new messages that are not logged, those that a person is to be asked about."""
-        asked = [uid for uid, each in headings.items() if names_nothing(each)]
-        if not self._wanted or not asked:
+        alone = [uid for uid in uids if len(batch.ids[uid]) <= 1]  # nobody's id but its own
+        if not self._wanted or not alone:
             return
         kept = self._journal.suggestions
         people = [each for each in await kept.people(self._address) if each.isascii()]
+        asked = [uid for uid in alone if names_nothing(batch.heading(uid))] if people else []
+        if not asked:
+            return
         try:
             found = await session.do(Connection.any_of, asked, [("FROM", each) for each in people])
         except Refused as error:

@@ -8,12 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxyd.formats import message as message_format
+from proxyd.formats.fields import fields, parts
 from proxyd.formats.message import (
     copy_fingerprint,
     filed_form,
     heading,
     mailbox_key,
     message_ids,
+    plain_ids,
     split_header,
     wire_form,
 )
@@ -495,3 +498,52 @@ def test_copy_fingerprint(copy: bytes, same: bool) -> None:
 def test_copy_fingerprint_of_filed_and_wire_form_is_the_same(header: bytes) -> None:
     form = filed(header)
     assert copy_fingerprint(wire_form(form, hidden=frozenset())) == copy_fingerprint(form)
+
+
+# --- read at little cost ---------------------------------------------------------------------------------------
+
+
+@given(ANY_HEADER)
+def test_fields_are_split_as_their_own_module_splits_them(header: bytes) -> None:
+    by_field: dict[bytes, list[bytes]] = {}
+    for each in fields(parts(header)[0]):
+        if each.name in message_format._READ:
+            by_field.setdefault(each.name, []).append(each.body)
+    assert message_format._said(header) == {name: bodies[: message_format.MOST] for name, bodies in by_field.items()}
+
+
+NAMING = st.lists(
+    st.sampled_from(
+        [
+            b"Message-ID: <1@a>\r\n",
+            b"message-id:<1@a>\r\n",
+            b"In-Reply-To: <2@a> \r\n",
+            b"References: <3@a> <4@a>\r\n\t<5@a><6@a>\r\n",
+            b"References:\r\n <7@a>\r\n",
+            b"In-Reply-To: Ada's of Monday <8@a>\r\n",
+            b"References: <9 @a>\r\n",
+            b"References: <\xc3\xa4@a>\r\n",
+            b"References: <a@a>\n",
+            b"Message-ID: b@a\r\n",
+            b"In-Reply-To:\r\n",
+            b"From: <c@a>\r\n",
+        ]
+    ),
+    max_size=4,
+).map(lambda each: b"".join(each) + b"\r\n")
+
+
+@given(st.one_of(NAMING, ANY_HEADER))
+def test_ids_that_are_read_at_little_cost_are_those_that_are_read_with_care(header: bytes) -> None:
+    """Every id that care finds is found, so that no answer is missed; what is odd in any way is left to care."""
+    plain = plain_ids(header)
+    if plain is not None:
+        said = heading(header)
+        assert {said.message_id, *said.in_reply_to, *said.references} - {""} <= set(plain)
+
+
+def test_what_nearly_all_write_is_read_at_little_cost() -> None:
+    header = b"MESSAGE-ID: <1@a>\r\nIn-Reply-To: <2@a>\r\nReferences: <0@a>\r\n <2@a>\r\n\r\n"
+    assert plain_ids(header) == ["1@a", "2@a", "0@a", "2@a"]
+    assert plain_ids(b"\r\n") == []
+    assert plain_ids(b"From: <1@a>\r\n\r\n") is None

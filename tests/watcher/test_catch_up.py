@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from proxyd.formats.message import heading
 from proxyd.provider.imap import Connection, Unreachable
 from proxyd.provider.imap_lines import checked
-from proxyd.watcher import catch_up
+from proxyd.watcher import batch, catch_up
 from tests.looping import on_the_loop
 from tests.rigged import message
 from tests.servers.mailprovider import CUSTOMER, PERSON, Provider
@@ -149,7 +149,7 @@ async def test_lost_in_the_middle_of_a_message_it_is_read_again(
 
 @on_the_loop
 async def test_more_than_a_batch_and_more_than_a_handful(tmp_path, provider: Provider, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(catch_up, "BATCH", 200)
+    monkeypatch.setattr(batch, "SIZE", 200)
     async with watched(tmp_path, provider) as w:
         await w.add_contact(CUSTOMER)
         await w.sent(message())
@@ -179,5 +179,5 @@ async def test_replies_to_replies_in_one_batch_whatever_their_order(tmp_path, pr
 @given(st.binary(max_size=300))
 def test_ids_of_any_header_can_be_searched_for(header: bytes) -> None:
     """No reading of a header gives an id that could not stand in a command."""
-    for id in catch_up._ids([heading(b"Message-ID: <" + header + b">\r\nReferences: " + header + b"\r\n")]):
+    for id in batch.ids_of(heading(b"Message-ID: <" + header + b">\r\nReferences: " + header + b"\r\n")):
         checked(id)

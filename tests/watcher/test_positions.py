@@ -139,7 +139,7 @@ async def test_a_server_that_renumbers_all_the_time_is_read_with_growing_pauses_
 @on_the_loop
 async def test_a_month_away_and_renumbered_in_the_middle_of_catching_up(tmp_path, server: UnrulyImap, monkeypatch):
     """The time of the position stays that of the last look that saw everything, until the next one has."""
-    monkeypatch.setattr("proxyd.watcher.catch_up.BATCH", 2)
+    monkeypatch.setattr("proxyd.watcher.batch.SIZE", 2)
     async with unruled(tmp_path, server) as w:
         await offer_and_answer(w)
         clock = w.clock

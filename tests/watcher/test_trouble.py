@@ -100,7 +100,7 @@ async def test_without_uidplus_there_is_one_sent_copy(tmp_path):
 
 @on_the_loop(timeout=60)
 async def test_away_for_a_month_everything_is_found_in_order_once(tmp_path, server: UnrulyImap, monkeypatch):
-    monkeypatch.setattr("proxyd.watcher.catch_up.BATCH", 20)
+    monkeypatch.setattr("proxyd.watcher.batch.SIZE", 20)
     async with unruled(tmp_path, server) as w:
         await offer(w)
         clock = w.clock
