@@ -138,7 +138,11 @@ class Delivery:
     def adapter(self, route: Route) -> Adapter:
         """A new one. Raises ConfigError, SignInRefused."""
         assert route.crm.options is not None
-        tools = Tools(
+        made: Adapter = adapter_class(route.crm.kind)(route.crm.options, self.tools(route))
+        return made
+
+    def tools(self, route: Route) -> Tools:
+        return Tools(
             account=route.account.address,
             name=route.name,
             workers=self._workers,
@@ -146,8 +150,6 @@ class Delivery:
             http=self._http,
             now=self._clock.now,
         )
-        made: Adapter = adapter_class(route.crm.kind)(route.crm.options, tools)
-        return made
 
     async def _secret(self, route: Route, source: SourceSetting, what: str) -> str:
         address = route.account.address

@@ -43,8 +43,9 @@ class Owed:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How one account's CRM stands: entries that wait, those given up, and why, in the words of the newest failure;
-    contacts that it is still to erase, and those of them that it will not; `refused`: it does not let us in."""
+    """How one account's CRM stands: entries that wait, those given up, and why, in the words of the newest (given up
+    before waiting); contacts that it is still to erase, and those of them that it will not; `refused`: it does not
+    let us in."""
 
     account: str
     crm: str
@@ -310,7 +311,7 @@ def standings(connection: sa.Connection) -> list[Standing]:
                 crm_entries.c.state.in_(["waiting", "failed"]),
                 crm_entries.c.error.is_not(None),
             )
-            .order_by(crm_entries.c.message.desc())
+            .order_by(crm_entries.c.state, crm_entries.c.message.desc())  # what failed needs somebody, what waits not
             .limit(1)
         )
         newest[account, crm] = error or ""

@@ -7,7 +7,6 @@ import hashlib
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from time import monotonic
@@ -16,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from proxyd.crm.delivery import Delivery
+from proxyd.crm.storm import FastClock
 from proxyd.journal import Begun
 from proxyd.model import Sent, SmtpReply
 from proxyd.store import ledger
@@ -23,23 +23,6 @@ from proxyd.store.tables import crm_entries, crm_erasures, messages
 from tests.rigged import ADA, GRACE, Desk, desk
 
 TAKEN = SmtpReply(250, ("2.0.0 OK queued as 4711",))
-
-
-class FastClock:
-    """A clock that runs `factor` times as fast as the wall's: waits between two tries are short, and still waits."""
-
-    def __init__(self, factor: float = 200.0) -> None:
-        self.factor = factor
-        self._began = monotonic()
-
-    def monotonic(self) -> float:
-        return (monotonic() - self._began) * self.factor
-
-    def now(self) -> datetime:
-        return datetime(2026, 11, 23, 10, 0, tzinfo=UTC) + timedelta(seconds=self.monotonic())
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds / self.factor)
 
 
 class Scene(Desk):

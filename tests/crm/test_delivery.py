@@ -9,11 +9,12 @@ import pytest
 
 from proxyd.config import load
 from proxyd.crm.delivery import GONE
+from proxyd.crm.storm import FastClock
 from proxyd.formats.message import heading, split_header
 from proxyd.journal.forwarding import Octets
 from proxyd.model import Direction, Found, Seen, Sent, Source, Tracked
 from proxyd.web.answers_crm import retry
-from tests.crm.delivering import TAKEN, FastClock, letter, scene
+from tests.crm.delivering import TAKEN, letter, scene
 from tests.crm.fake_hubspot import FakeHubspot
 from tests.crm.test_hubspot import entry
 from tests.looping import on_the_loop

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import email
 import importlib
+import os
+import re
 import shutil
+import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -22,17 +24,22 @@ from tests.rigged import ACCOUNT
 EXAMPLE = Path(__file__).parent / "example"
 
 
-def install(folder: Path, monkeypatch: pytest.MonkeyPatch, *, module: str | None = None) -> None:
-    """What pip makes of the example: its module and its dist-info, on the path."""
-    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
-    name = project["name"].replace("-", "_")
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder into which pip has installed the example."""
+    folder = tmp_path_factory.mktemp("example")
+    shutil.copytree(EXAMPLE, folder / "source")  # pip builds beside the source
     site = folder / "site-packages"
-    info = site / f"{name}-{project['version']}.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    points = project["entry-points"]["proxyd.crm"].items()
-    (info / "entry_points.txt").write_text("[proxyd.crm]\n" + "".join(f"{key} = {value}\n" for key, value in points))
-    shutil.copy(EXAMPLE / "proxyd_crm_folder.py", site)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    done = subprocess.run([*pip, "--target", str(site), str(folder / "source")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return site
+
+
+def install(packages: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, *, module: str | None = None) -> None:
+    """It is on the path, with another `module` where one is given."""
+    site = folder / "site-packages"
+    shutil.copytree(packages, site)
     if module is not None:
         (site / "proxyd_crm_folder.py").write_text(module)
     monkeypatch.syspath_prepend(str(site))
@@ -50,8 +57,8 @@ def refused(folder: Path, crm: str) -> str:
 
 
 @on_the_loop
-async def test_it_delivers(tmp_path, monkeypatch):
-    install(tmp_path, monkeypatch)
+async def test_it_delivers(packages, tmp_path, monkeypatch):
+    install(packages, tmp_path, monkeypatch)
     async with scene(tmp_path, "folder: {path: mails}") as s:
         id = await s.log(letter(1, attach=[b"%PDF offer"]))
         await s.drained()
@@ -60,8 +67,8 @@ async def test_it_delivers(tmp_path, monkeypatch):
         assert s.timeline()[0]["crm"] == [{"name": "folder", "state": "delivered", "remote_id": id}]
 
 
-def test_its_options_are_checked_with_file_and_line(tmp_path, monkeypatch):
-    install(tmp_path, monkeypatch)
+def test_its_options_are_checked_with_file_and_line(packages, tmp_path, monkeypatch):
+    install(packages, tmp_path, monkeypatch)
     told = refused(tmp_path, "crm:\n  - local\n  - folder: {pat: mails, suffix: 7}\n")
     assert "ada.yaml:10:14: " in told
     assert 'the key "pat" is unknown in crm, entry 2.folder (did you mean "path"?)' in told
@@ -83,10 +90,28 @@ def test_without_the_package_there_is_no_such_adapter(tmp_path):
     ],
     ids=["it does not import", "other options"],
 )
-def test_a_broken_package_is_said_where_it_is_named(tmp_path, monkeypatch, module, words):
-    install(tmp_path, monkeypatch, module=module)
+def test_a_broken_package_is_said_where_it_is_named(packages, tmp_path, monkeypatch, module, words):
+    install(packages, tmp_path, monkeypatch, module=module)
     assert words in refused(tmp_path, "crm: [{folder: {path: mails}}]\n")
 
 
 def test_the_interface_has_a_version() -> None:
     assert VERSION == 1
+
+
+def test_its_own_test_is_run_where_it_is_installed(packages, tmp_path):
+    """As its author does: the adapter is found by its entry point, and comes through the storm."""
+    shutil.copy(EXAMPLE / "test_folder.py", tmp_path)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_folder.py"]
+    environment = {**os.environ, "PYTHONPATH": f"{packages}:{EXAMPLE.parents[2]}"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
+
+
+def test_the_documentation_shows_it_as_it_is() -> None:
+    page = (EXAMPLE.parents[2] / "docs/adapters.md").read_text()
+    shown = dict(re.findall(r"`([\w.]+)`:\n\n```\w+\n(.*?)```", page, re.DOTALL))
+    assert set(shown) == {"pyproject.toml", "proxyd_crm_folder.py", "test_folder.py"}
+    for name, text in shown.items():
+        assert (EXAMPLE / name).read_text() == text, name
