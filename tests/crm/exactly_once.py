@@ -37,8 +37,10 @@ async def play(
     seed: int,
     messages: int = MESSAGES,
     between: tuple[int, int] = (2, 30),
+    moments: tuple[int, int] = (5, 300),
 ) -> None:
-    """The CRM fails and the delivery is killed, `between` so many requests, until the CRM has everything."""
+    """The CRM fails and the delivery is killed, `between` so many requests, or after so many hundredths of a second, in
+    which nothing more was asked, until the CRM has everything."""
     dice = random.Random(seed)
     crm.fault = storm(seed)
     async with scene(folder, yaml, begin=False) as s:
@@ -46,7 +48,7 @@ async def play(
             files = [dice.randbytes(dice.choice((0, 10, 3000, 70_000))) for _ in range(dice.choice((0, 0, 1, 2)))]
             await s.log(letter(n, attach=files))
         await s.begin_delivery()
-        killing = asyncio.ensure_future(_kill(s, crm, dice, between))
+        killing = asyncio.ensure_future(_kill(s, crm, dice, between, moments))
         await s.drained(PATIENCE)
         killing.cancel()
         await asyncio.wait([killing])
@@ -56,11 +58,13 @@ async def play(
             assert sorted(hashes) == sorted(s.expected[id]), id
 
 
-async def _kill(s: Scene, crm: FakeCrm, dice: random.Random, between: tuple[int, int]) -> None:
+async def _kill(
+    s: Scene, crm: FakeCrm, dice: random.Random, between: tuple[int, int], moments: tuple[int, int]
+) -> None:
     """Again and again, wherever it stands: after some requests, or after some time where there are none."""
     while True:
         enough = len(crm.requests) + dice.randint(*between)
-        for _ in range(dice.randint(5, 300)):
+        for _ in range(dice.randint(*moments)):
             await asyncio.sleep(0.01)
             if len(crm.requests) >= enough:
                 break

@@ -90,11 +90,15 @@ class FakeCrm:
         with self.lock:
             self.requests.append(request)
             fault = self.fault(request)
-            if fault is None:
-                return self.answer(request)
-            if fault.startswith("done"):
-                self.answer(request)
+        if fault is None:
+            return self.answer_in_turn(request)
+        if fault.startswith("done"):
+            self.answer_in_turn(request)
         return self.failure(fault)
+
+    def answer_in_turn(self, request: Request) -> Reply:
+        with self.lock:
+            return self.answer(request)
 
     def failure(self, fault: str) -> Reply | None:
         match fault.removeprefix("done, "):

@@ -105,5 +105,7 @@ async def test_exactly_once(tmp_path, tryton):
         return found
 
     with Relayed(tryton.port) as way:
-        await play(tmp_path, way, entry(tryton, way.url), there, seed=8, messages=few(5), between=(10, 60))
+        # Each new delivery signs in anew, and Tryton takes its time over a password (argon2): it is not killed at that.
+        lives = {"between": (10, 60), "moments": (500, 2000)}
+        await play(tmp_path, way, entry(tryton, way.url), there, seed=8, messages=few(5), **lives)
     assert len(tryton.records("party.party", "id")) == 1
