@@ -18,7 +18,19 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # These only look; whatever they find, they end without a fault. The others ask, listen, write elsewhere or wait.
 COMMAND = r"^(?:\(umask 077; )?(?:sudo -u proxyd )?(proxyd [a-z].*)"
-RUN = {"check", "status", "timeline", "explain", "search", "doctor", "reload", "crm", "contact list", "trust show"}
+RUN = {
+    "check",
+    "status",
+    "timeline",
+    "explain",
+    "search",
+    "doctor",
+    "reload",
+    "crm",
+    "contact list",
+    "company list",
+    "trust show",
+}
 
 
 def shown(text: str) -> Iterator[str]:

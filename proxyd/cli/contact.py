@@ -1,4 +1,4 @@
-"""`proxyd contact add | list | import`: the people whose conversations are logged."""
+"""`proxyd contact add | list | import | merge | split`: the people whose conversations are logged."""
 
 from __future__ import annotations
 
@@ -21,28 +21,67 @@ Examples:
   proxyd contact list
   proxyd contact import contacts.csv
   proxyd contact import contacts.vcf
+  proxyd contact merge grace@customer.example hopper@home.example
 """
 
 
 @click.group(epilog=EPILOG)
 def contact() -> None:
-    """The people whose conversations are logged: add, list, import."""
+    """The people whose conversations are logged: add, list, import, merge, split."""
 
 
-@contact.command(epilog='\b\nExample:\n  proxyd contact add grace@customer.example --name "Grace Hopper"\n')
+@contact.command(
+    epilog='\b\nExamples:\n  proxyd contact add grace@customer.example --name "Grace Hopper"\n'
+    "  proxyd contact add grace@customer.example --alias hopper@home.example\n"
+)
 @click.argument("email")
 @click.option("--name", default="", help="The person's name.")
-@click.option("--company", default="", help="Where they work.")
+@click.option("--company", default="", help="Where they work.  [default: told by the address's domain]")
+@click.option(
+    "--alias", "aliases", multiple=True, metavar="ADDRESS", help="Another address of theirs; may be repeated."
+)
 @json_option
 @with_places
-def add(places: Places, email: str, name: str, company: str, as_json: bool) -> None:
-    """Make EMAIL a contact, or complete the one that is there."""
+def add(places: Places, email: str, name: str, company: str, aliases: tuple[str, ...], as_json: bool) -> None:
+    """Make EMAIL a contact, or complete the one that has this address."""
     with records(places) as known:
-        added = known.add_contact(email, name, company)
+        added = known.add_contact(email, name, company, aliases)
     if as_json:
         print_json(added)
         return
     click.echo(f"{'Added' if added['new'] else 'Completed'} {_described(added)}")
+
+
+@contact.command(epilog="\b\nExample:\n  proxyd contact merge grace@customer.example hopper@home.example\n")
+@click.argument("email")
+@click.argument("other")
+@json_option
+@with_places
+def merge(places: Places, email: str, other: str, as_json: bool) -> None:
+    """The contacts EMAIL and OTHER are one person: one contact with all addresses of both.
+
+    EMAIL's name and company win. `proxyd contact split OTHER` takes them apart again, as they were.
+    """
+    with records(places) as known:
+        merged = known.merge_contacts(email, other)
+    if as_json:
+        print_json(merged)
+        return
+    click.echo(f"One contact: {_described(merged)}. Taken apart again by: proxyd contact split {other}")
+
+
+@contact.command(epilog="\b\nExample:\n  proxyd contact split hopper@home.example\n")
+@click.argument("address")
+@json_option
+@with_places
+def split(places: Places, address: str, as_json: bool) -> None:
+    """ADDRESS is a contact of its own: what was merged is as it was before, an alias is taken from its contact."""
+    with records(places) as known:
+        made = known.split_contact(address)
+    if as_json:
+        print_json(made)
+        return
+    click.echo(f"A contact of its own: {_described(made)}")
 
 
 @contact.command("list", epilog="\b\nExamples:\n  proxyd contact list\n  proxyd contact list --json\n")
@@ -61,7 +100,7 @@ def list_contacts(places: Places, as_json: bool) -> None:
     shown = table("E-mail", "Name", "Company", "Messages", "Last")
     shown.columns[3].justify = "right"
     for each in document["contacts"]:
-        row = (each["email"], each["name"], each["company"], str(each["messages"]), local(each["last"]))
+        row = ("\n".join(each["addresses"]), each["name"], each["company"], str(each["messages"]), local(each["last"]))
         shown.add_row(*map(plain, row))
     console().print(shown)
 
@@ -94,7 +133,7 @@ def import_contacts(ctx: click.Context, places: Places, file: Path, kind: str | 
 
 
 def _tell(file: Path, outcome: dict[str, Any]) -> None:
-    for problem in outcome["problems"]:
+    for problem in sorted(outcome["problems"] + outcome["remarks"], key=lambda each: int(each["line"])):
         note(f"{file}:{problem['line']}: {problem['why']}")
     left = len(outcome["problems"])
     counts = f"{outcome['new']} new, {outcome['updated']} updated, {outcome['unchanged']} unchanged"
@@ -102,5 +141,7 @@ def _tell(file: Path, outcome: dict[str, Any]) -> None:
 
 
 def _described(contact: dict[str, Any]) -> str:
-    more = ", ".join(each for each in (contact["name"], contact["company"]) if each)
+    others = contact["addresses"][1:]
+    also = f"also {', '.join(others)}" if others else ""
+    more = ", ".join(each for each in (contact["name"], contact["company"], also) if each)
     return f"{contact['email']} ({more})" if more else str(contact["email"])

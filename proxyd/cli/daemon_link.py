@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -42,7 +42,9 @@ class Answered(ProxydError):
 class Records(Protocol):
     """What the commands ask of our records, with or without a daemon."""
 
-    def timeline(self, contact: str | None, account: str | None, limit: int) -> Document: ...
+    def timeline(
+        self, contact: str | None, account: str | None, limit: int, company: str | None = None
+    ) -> Document: ...
 
     def explain(self, message_id: str) -> Document | None: ...
 
@@ -50,9 +52,19 @@ class Records(Protocol):
 
     def contacts(self) -> Document: ...
 
-    def add_contact(self, email: str, name: str, company: str) -> Document: ...
+    def add_contact(self, email: str, name: str, company: str, aliases: Sequence[str] = ()) -> Document: ...
 
     def import_contacts(self, octets: bytes, kind: str) -> Document: ...
+
+    def merge_contacts(self, email: str, other: str) -> Document: ...
+
+    def split_contact(self, address: str) -> Document: ...
+
+    def companies(self) -> Document: ...
+
+    def make_company(self, name: str, domains: Sequence[str]) -> Document: ...
+
+    def change_company(self, word: str, name: str | None, domains: Sequence[str] | None) -> Document: ...
 
     def export(self, contact: str, kind: str) -> Iterator[bytes]: ...
 
@@ -125,8 +137,10 @@ class DaemonLink:
         arguments = {"dry_run": str(dry_run).lower()}
         return self._ask("DELETE", f"backfills/{quote(account, safe='@')}", params=arguments)
 
-    def timeline(self, contact: str | None, account: str | None, limit: int) -> Document:
+    def timeline(self, contact: str | None, account: str | None, limit: int, company: str | None = None) -> Document:
         path = f"contacts/{quote(contact, safe='@')}/timeline" if contact else "messages"
+        if company is not None:
+            path = f"companies/{quote(company, safe='')}/timeline"
         return self.get(path, limit=str(limit), **({"account": account} if account else {}))
 
     def explain(self, message_id: str) -> Document | None:
@@ -152,8 +166,25 @@ class DaemonLink:
     def contacts(self) -> Document:
         return self.get("contacts")
 
-    def add_contact(self, email: str, name: str, company: str) -> Document:
-        return self._ask("POST", "contacts", json={"email": email, "name": name, "company": company})
+    def add_contact(self, email: str, name: str, company: str, aliases: Sequence[str] = ()) -> Document:
+        given = {"email": email, "name": name, "company": company, "aliases": list(aliases)}
+        return self._ask("POST", "contacts", json=given)
+
+    def merge_contacts(self, email: str, other: str) -> Document:
+        return self._ask("POST", f"contacts/{quote(email, safe='@')}/merge", json={"other": other})
+
+    def split_contact(self, address: str) -> Document:
+        return self._ask("POST", f"contacts/{quote(address, safe='@')}/split", json={})
+
+    def companies(self) -> Document:
+        return self.get("companies")
+
+    def make_company(self, name: str, domains: Sequence[str]) -> Document:
+        return self._ask("POST", "companies", json={"name": name, "domains": list(domains)})
+
+    def change_company(self, word: str, name: str | None, domains: Sequence[str] | None) -> Document:
+        given = {"name": name, "domains": None if domains is None else list(domains)}
+        return self._ask("POST", f"companies/{quote(word, safe='')}", json=given)
 
     def import_contacts(self, octets: bytes, kind: str) -> Document:
         return self._ask("POST", "contacts/import", params={"kind": kind}, content=octets, timeout=IMPORT_TIMEOUT)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
 from proxyd.config import Places
 from proxyd.store.database import Database
 from proxyd.store.opening import opened
-from proxyd.web import answers, answers_crm, answers_erasing, answers_search, answers_suggestions, answers_tokens
+from proxyd.web import (
+    answers,
+    answers_companies,
+    answers_contacts,
+    answers_crm,
+    answers_erasing,
+    answers_search,
+    answers_suggestions,
+    answers_tokens,
+)
 from proxyd.web.answers import Document
 from proxyd.web.troubles import troubles
 
@@ -21,8 +30,9 @@ class OwnStore:
         self._database = database
         self._now = now
 
-    def timeline(self, contact: str | None, account: str | None, limit: int) -> Document:
-        return answers.timeline(self._database, contact, account, limit)
+    def timeline(self, contact: str | None, account: str | None, limit: int, company: str | None = None) -> Document:
+        id = None if company is None else self.company(company)["id"]
+        return answers.timeline(self._database, contact, account, limit, company=id)
 
     def explain(self, message_id: str) -> Document | None:
         return answers.explain(self._database, message_id, self._now())
@@ -31,13 +41,31 @@ class OwnStore:
         return answers_search.found(self._database, q, limit)
 
     def contacts(self) -> Document:
-        return answers.contacts(self._database)
+        return answers_contacts.listed(self._database)
 
-    def add_contact(self, email: str, name: str, company: str) -> Document:
-        return answers.add_contact(self._database, email, name, company)
+    def add_contact(self, email: str, name: str, company: str, aliases: Sequence[str] = ()) -> Document:
+        return answers_contacts.add(self._database, email, name, company, aliases)
 
     def import_contacts(self, octets: bytes, kind: str) -> Document:
-        return answers.import_contacts(self._database, octets, kind)
+        return answers_contacts.take_in(self._database, octets, kind)
+
+    def merge_contacts(self, email: str, other: str) -> Document:
+        return answers_contacts.merge(self._database, email, other)
+
+    def split_contact(self, address: str) -> Document:
+        return answers_contacts.split(self._database, address)
+
+    def companies(self) -> Document:
+        return answers_companies.listed(self._database)
+
+    def company(self, word: str) -> Document:
+        return _known(answers_companies.one(self._database, word))
+
+    def make_company(self, name: str, domains: Sequence[str]) -> Document:
+        return answers_companies.make(self._database, name, domains)
+
+    def change_company(self, word: str, name: str | None, domains: Sequence[str] | None) -> Document:
+        return _known(answers_companies.change(self._database, word, name, domains))
 
     def export(self, contact: str, kind: str) -> Iterator[bytes]:
         written = answers_erasing.as_mbox if kind == "mbox" else answers_erasing.as_json
@@ -81,6 +109,12 @@ class OwnStore:
 
     def troubles(self) -> Document:
         return troubles(self._database, self._now())
+
+
+def _known(company: Document | None) -> Document:
+    if company is None:
+        raise answers.Unacceptable("no company has this id, name or domain; proxyd company list shows them")
+    return company
 
 
 def _there(decided: Document | None) -> Document:

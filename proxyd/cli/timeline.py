@@ -19,12 +19,14 @@ NARROW = 100  # columns; with fewer a table would break every address
 _MESSAGE_ID = re.compile(r"<[^<>]+@[^<>]+>")  # long, and `explain` has them
 
 EPILOG = """\b
-Newest first. CONTACT is an e-mail address.
+Newest first. CONTACT is an e-mail address, any one of a contact's; C is a company's
+name or domain.
 
 \b
 Examples:
   proxyd timeline
   proxyd timeline grace@customer.example
+  proxyd timeline --company customer.example
   proxyd timeline --account ada@example.com --limit 5 --json
 """
 
@@ -32,17 +34,22 @@ Examples:
 @click.command(epilog=EPILOG)
 @click.argument("contact", required=False)
 @click.option("--account", metavar="A", help="Only of this account, an address.")
+@click.option("--company", metavar="C", help="Only with the people of this company.")
 @click.option("--limit", metavar="N", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most N.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @with_places
-def timeline(places: Places, contact: str | None, account: str | None, limit: int, as_json: bool) -> None:
+def timeline(
+    places: Places, contact: str | None, account: str | None, company: str | None, limit: int, as_json: bool
+) -> None:
     """Show what is logged: every message of every conversation, or those with CONTACT."""
+    if contact is not None and company is not None:
+        raise click.UsageError("a contact or --company, not both")
     with records(places) as known:
-        document = known.timeline(contact, account, limit)
+        document = known.timeline(contact, account, limit, company)
     if as_json:
         print_json(document)
     elif not document["messages"]:
-        click.echo(f"Nothing is logged{f' with {contact}' if contact else ''} yet.")
+        click.echo(f"Nothing is logged{f' with {contact or company}' if contact or company else ''} yet.")
     else:
         out = console()
         out.print(timeline_shown(document["messages"], out.width))

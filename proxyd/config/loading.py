@@ -69,6 +69,9 @@ def _problems_of_accounts(folder: Path) -> list[Problem]:
 
 
 def _settings(daemon: Daemon, accounts: Mapping[Path, Account]) -> Settings:
+    if daemon.plus_tags != "apart":
+        told = {"plus_tags": daemon.plus_tags}
+        accounts = {path: account.model_copy(update=told) for path, account in accounts.items()}
     return Settings(
         daemon,
         MappingProxyType({account.address: account for account in accounts.values()}),

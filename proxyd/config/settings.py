@@ -56,6 +56,7 @@ from proxyd.config.sources import (
     Source,
     SourceSetting,
 )
+from proxyd.rules.plus_tags import PlusTags
 
 NOT_YET = "not available in this version"
 
@@ -125,6 +126,11 @@ class Daemon(Section):
         | Annotated[CertificateFiles, Tag(KEYS_TAG)],
         word_or(KEYS_TAG, _CERTIFICATE),
     ] = Field(default="auto", description="The TLS listeners' certificate: auto = made by proxyd's own local CA.")
+    plus_tags: PlusTags = Field(
+        default="apart",
+        description="Whether an address with a tag counts as the same without it, for what is logged and whose it is: "
+        "apart = jane+news@example.com is another one | folded = it is jane@example.com.",
+    )
 
 
 # --- a provider --------------------------------------------------------------------------------------------
@@ -452,6 +458,7 @@ class Account(Choices):
     provider: Provider
     sign_in: SignIn
     client: Client
+    plus_tags: PlusTags = "apart"  # as proxyd.yaml says
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from html import escape
@@ -83,26 +84,40 @@ async def _html(logged: LoggedMessage, limits: Limits, note: str, ledger: Ledger
 
 
 async def with_people(record: Record, logged: LoggedMessage, account: Account, adapter: Adapter) -> Record:
-    """The record with its people as the CRM knows them; those who are to be and are not are made."""
+    """The record with its people as the CRM knows them, by whichever of their addresses; those who are to be there and
+    are not are made, under their first."""
+    ours = {key: each for key, each in logged.people.items() if each.key in logged.document["contacts"]}
     wanted = crm_entry.people(
         record.direction,
         record.from_,
         (*record.to, *record.cc, *record.bcc),
         (account.address, *account.aliases),
-        logged.document["contacts"],
+        ours,
     )
-    people: list[Person] = []
+    found: dict[str, Person] = {}
     for each in wanted:
-        address = each.person.address
-        person = Person(each.person.name or logged.names.get(mailbox_key(address), ""), address)
+        known = ours.get(mailbox_key(each.person.address))
+        who = known.key if known else each.person.address
+        if who in found:  # by another of their addresses
+            continue
+        addresses = crm_entry.addresses(each.person.address, known.addresses if known else ())
+        name = each.person.name or (known.name if known else "")
         try:
-            remote = await adapter.find_contact(person.address)
-            if remote is None and each.create:
-                remote = await adapter.create_contact(person)
+            person = await _found(adapter, name, addresses)
+            if person is None and each.create:
+                made = Person(name, known.addresses[0] if known else each.person.address)
+                person = replace(made, remote_id=await adapter.create_contact(made))
         except Refused:  # an address that this CRM does not take; the message goes there all the same
             if not each.create or len(wanted) == 1:
                 raise
             continue
-        if remote is not None:
-            people.append(replace(person, remote_id=remote))
-    return replace(record, people=tuple(people))
+        if person is not None:
+            found[who] = person
+    return replace(record, people=tuple(found.values()))
+
+
+async def _found(adapter: Adapter, name: str, addresses: Sequence[str]) -> Person | None:
+    for address in addresses:
+        if (remote := await adapter.find_contact(address)) is not None:
+            return Person(name, address, remote)
+    return None

@@ -22,6 +22,7 @@ from proxyd.provider.tls import client_context
 from proxyd.provider.trace import Taps
 from proxyd.rules import connection
 from proxyd.rules.allowance import Learned, learned_of
+from proxyd.store.contacts import PLUS_TAGS
 from proxyd.watcher.mailbox import Mailbox
 from proxyd.workers import Clock, Workers, start
 
@@ -89,6 +90,8 @@ class People:
 
         What is not well is tried afresh: the cure may lie in a password's file, which the configuration only names.
         """
+        if settings.daemon.plus_tags != (self._journal.known(*PLUS_TAGS) or "apart"):
+            await self._journal.learn(*PLUS_TAGS, settings.daemon.plus_tags)  # the records are read by it, too
         before, self._accounts = self._accounts, settings.accounts
         same = {
             address

@@ -20,12 +20,13 @@ LONGEST_ADDRESS = 320  # characters
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """One address of one person; `line` is where it stands in the file, from 1."""
+    """One person; `line` is where their address stands in the file, from 1. `others` are further addresses."""
 
     line: int
     email: str
     name: str = ""
     company: str = ""
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ def usable_address(text: str) -> str | None:
 
 
 def read_address_book(octets: bytes, kind: str = "") -> AddressBook:
-    """Every usable address in the file. `kind` is csv, vcard, or "" = told by its first line. Never raises."""
+    """Everybody in the file who has a usable address. `kind` is csv, vcard, or "" = told by its first line. Never
+    raises."""
     text = _decoded(octets)
     if not kind:
         kind = "vcard" if re.match(r"\s*BEGIN\s*:\s*VCARD", text, re.IGNORECASE) else "csv"
@@ -73,6 +75,20 @@ def _decoded(octets: bytes) -> str:
         return octets.decode("cp1252", "replace")
 
 
+def _person(written: Sequence[tuple[int, str]], name: str, company: str, problems: list[Unusable]) -> Iterator[Person]:
+    """The one whose addresses these are, each with its line; nobody where none is usable."""
+    addresses: list[tuple[int, str]] = []
+    for line, email in written:
+        address = usable_address(email)
+        if address is None:
+            problems.append(Unusable(line, f"{_quoted(email)} is not an e-mail address"))
+        elif address not in (each for _, each in addresses):
+            addresses.append((line, address))
+    if addresses:
+        line, first = addresses[0]
+        yield Person(line, first, name, company, tuple(each for _, each in addresses[1:]))
+
+
 # --- vCard ---------------------------------------------------------------------------------------------------
 
 
@@ -85,12 +101,7 @@ def _of_vcards(text: str) -> AddressBook:
             continue
         if not card.emails:
             problems.append(Unusable(card.line, f"{card.name or 'this card'} has no e-mail address"))
-        for line, email in card.emails:
-            address = usable_address(email)
-            if address is None:
-                problems.append(Unusable(line, f"{_quoted(email)} is not an e-mail address"))
-            else:
-                people.append(Person(line, address, card.name, card.company))
+        people += _person(card.emails, card.name, card.company, problems)
     if not people and not problems:
         problems.append(Unusable(1, "there is no vCard in this file"))
     return AddressBook(tuple(people), tuple(problems))
@@ -152,12 +163,7 @@ def _take(line: int, row: Sequence[str], columns: _Columns, people: list[Person]
     written = [part.strip() for each in columns.emails for part in _cell(row, each).split(":::") if part.strip()]
     if not written:
         problems.append(Unusable(line, f"{name or 'this line'} has no e-mail address"))
-    for email in written:
-        address = usable_address(email)
-        if address is None:
-            problems.append(Unusable(line, f"{_quoted(email)} is not an e-mail address"))
-        else:
-            people.append(Person(line, address, name, company))
+    people += _person([(line, each) for each in written], name, company, problems)
 
 
 def _rows(text: str, problems: list[Unusable]) -> Iterator[tuple[int, list[str]]]:

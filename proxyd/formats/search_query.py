@@ -21,12 +21,14 @@ _DATE = re.compile(r"([0-9]{4})(?:-([0-9]{1,2}))?(?:-([0-9]{1,2}))?")
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """`column` is one of the index's, "" = any. `begins`: words that only begin so are meant too."""
+    """`column` is one of the index's, "" = any. `begins`: words that only begin so are meant too; `also`: other texts
+    that will do, as they stand."""
 
     text: str
     column: str = ""
     begins: bool = False
     excluded: bool = False
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +110,10 @@ def any_expression(terms: tuple[Term, ...]) -> str:
 
 
 def _quoted(term: Term) -> str:
-    text = term.text.replace('"', " ").replace("\0", " ")
-    quoted = f'"{text}"' + (" *" if term.begins else "")
-    return f"{{{term.column}}} : {quoted}" if term.column else quoted
+    texts = [each.replace('"', " ").replace("\0", " ") for each in (term.text, *term.also)]
+    quoted = [f'"{texts[0]}"' + (" *" if term.begins else ""), *(f'"{each}"' for each in texts[1:])]
+    any_of = quoted[0] if len(quoted) == 1 else f"({' OR '.join(quoted)})"
+    return f"{{{term.column}}} : {any_of}" if term.column else any_of
 
 
 def excerpt(text: str, terms: tuple[Term, ...], size: int = 200) -> str:

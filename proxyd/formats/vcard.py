@@ -12,7 +12,8 @@ MOST_LINE = 64 * 1024  # characters of one unfolded line; a photo is longer and 
 
 @dataclass(slots=True)
 class Card:
-    """One card, begun in `line`. `emails` are (line, address as written); `problem` says why a card is none."""
+    """One card, begun in `line`. `emails` are (line, address as written), the preferred one first; `problem` says why a
+    card is none."""
 
     line: int
     emails: list[tuple[int, str]] = field(default_factory=list)
@@ -21,6 +22,7 @@ class Card:
     nickname: str = ""
     company: str = ""
     problem: str = ""
+    preferred: bool = False  # the first of `emails` is said to be
 
     @property
     def name(self) -> str:
@@ -57,10 +59,18 @@ def cards(text: str) -> Iterator[Card]:
         yield card
 
 
+_PREFERRED = re.compile(r";(?:PREF(?:=\"?1\"?)?(?:;|$)|TYPE=[^;:]*\bPREF\b)")  # 4.0, 2.1 and 3.0
+
+
 def _take(card: Card, read: _Property) -> None:
     match read.name:
         case "EMAIL":
-            card.emails.append((read.line, _unescaped(read.value)))
+            email = (read.line, _unescaped(read.value))
+            if _PREFERRED.search(read.parameters) and not card.preferred:
+                card.emails.insert(0, email)
+                card.preferred = True
+            else:
+                card.emails.append(email)
         case "FN":
             card.formatted = card.formatted or _tidy(_unescaped(read.value))
         case "N":

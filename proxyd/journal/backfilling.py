@@ -109,8 +109,8 @@ class Backfills:
         return going
 
     async def contacts(self) -> list[str]:
-        """The mailbox keys of every contact."""
-        return [each.key for each in await self._read(contacts.every)]
+        """The mailbox keys of every contact's addresses."""
+        return await self._read(contacts.every_key)
 
     async def ruled_out(self, account: str, ids: Iterable[str]) -> frozenset[str]:
         """Those of these Message-IDs that went through us, and are not to be logged now: it was decided then, or

@@ -15,28 +15,29 @@ from proxyd.formats.mime import attachment as decoded
 from proxyd.formats.safe_html import safe_html
 from proxyd.journal.bodies import read_body
 from proxyd.model import Attachment, Body, mailbox_key
-from proxyd.store import content, history, ledger, submissions, timeline
+from proxyd.store import contacts, content, history, ledger, submissions, timeline
+from proxyd.store.contacts import Known
 from proxyd.store.database import Database
 from proxyd.store.ledger import Erasure, Owed, Standing, Twin, refused_key
 from proxyd.workers import Workers
 
 T = TypeVar("T")
 
-__all__ = ["Erasure", "Ledger", "LoggedMessage", "Owed", "Standing", "Twin", "refused_key"]
+__all__ = ["Erasure", "Known", "Ledger", "LoggedMessage", "Owed", "Standing", "Twin", "refused_key"]
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedMessage:
     """A logged message as the tables have it. `document` is CONTRACT section 3's; `parent` the remote id of what it
-    answers; `owner` has its octets, `size` of them, "" where nothing of them is kept; `names` are those of our contacts
-    in it, by address."""
+    answers; `owner` has its octets, `size` of them, "" where nothing of them is kept; `people` are our contacts in it,
+    by the mailbox key of each address under which they are in it."""
 
     document: dict[str, Any]
     body: Body
     parent: str | None
     owner: str
     size: int
-    names: dict[str, str]
+    people: dict[str, Known]
 
 
 class Ledger:
@@ -81,14 +82,14 @@ class Ledger:
             answered = (document["in_reply_to"] or "").strip("<>")
             known = timeline.known(connection, owed.account, [answered] if answered else [])
             parent = next((ledger.remote_of(connection, each.message, owed.crm) for each in known.values()), None)
-            rows = [history.contact_row(connection, mailbox_key(each)) for each in document["contacts"]]
-            names = {row.key: row.name for row in rows if row is not None and row.name}
+            everybody = (document["from"], *document["to"], *document["cc"], *document["bcc"])
+            people = contacts.of_addresses(connection, (mailbox_key(each["address"]) for each in everybody))
         if unread is not None:
             body = read_body(self._database, unread)
         else:
             attachments = tuple(Attachment(**each) for each in document["attachments"])
             body = Body(document["text"], document["new_text"], document["has_html"], attachments)
-        return LoggedMessage(document, body, parent, owner, size, names)
+        return LoggedMessage(document, body, parent, owner, size, people)
 
     async def octets(self, owner: str) -> AsyncIterator[bytes]:
         """The message as it was filed, a chunk at a time."""

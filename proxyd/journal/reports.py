@@ -17,7 +17,7 @@ from proxyd.model import Heading, Kind, ThreadMatch, mailbox_key
 from proxyd.reported import NO_REPORT, RecipientStatus, Report
 from proxyd.rules import notices
 from proxyd.rules.notices import Notice
-from proxyd.store import deliveries, ledger, submissions, timeline
+from proxyd.store import contacts, deliveries, ledger, submissions, timeline
 
 _WORDS = {
     "failed": "not delivered",
@@ -97,6 +97,6 @@ def participant(
     """Does somebody answer who was in the thread before? None where nobody answers anything."""
     if match is None or notice.kind is Kind.BOUNCE or not heading.from_:
         return None
-    authors = {mailbox_key(each.address) for each in heading.from_}
+    authors = contacts.same_person(connection, (mailbox_key(each.address) for each in heading.from_))
     there = timeline.people_of_thread(connection, account, match.thread)
     return "known" if authors & there else "unknown"

@@ -100,6 +100,7 @@ def tracking_settings(account: Account) -> tracking.TrackingSettings:
         track=account.track,
         never_log=tuple(account.never_log),
         dropbox=account.dropbox,
+        plus_tags=account.plus_tags,
     )
 
 

@@ -17,6 +17,7 @@ from datetime import date, timedelta
 
 from proxyd.model import Direction, Heading, Tracked, mailbox_key
 from proxyd.rules import tracking
+from proxyd.rules.plus_tags import PlusTags, untagged
 from proxyd.rules.watched_folders import Role, WatchedFolder
 
 BATCH = 200  # messages whose fields are read by one command
@@ -49,6 +50,15 @@ def folders(watched: Iterable[WatchedFolder]) -> list[WatchedFolder]:
     where it is another view of what lies elsewhere, the one there counts."""
     kept = [each for each in watched if each.role is not Role.JUNK]
     return sorted(kept, key=lambda each: each.role is Role.SENT)
+
+
+def looked_for(contacts: Sequence[str], plus_tags: PlusTags) -> list[str]:
+    """What a server is asked for, which looks for parts of addresses: the contacts' own, and where tags are folded how
+    one with a tag begins."""
+    if plus_tags == "apart":
+        return list(contacts)
+    bare = dict.fromkeys(untagged(each) for each in contacts)
+    return [form for each in bare for form in (each, f"{each.rpartition('@')[0]}+")]
 
 
 def asks_server(messages: int, addresses: Sequence[str]) -> bool:

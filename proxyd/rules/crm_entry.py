@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from proxyd.model import Direction, MailAddress, mailbox_key
@@ -11,6 +11,7 @@ from proxyd.rules import retry
 
 LONGEST_WAIT = retry.LONGEST  # seconds between two tries
 QUICK_FAILURES = 3  # in a row; from then on it is the CRM that fails, and not these messages
+MOST_ADDRESSES = 8  # of one person
 SIGN_IN_WAIT = 600.0  # seconds until refused credentials are tried again: the cure may lie in the CRM
 
 
@@ -53,6 +54,13 @@ def people(
     else:
         makes = set(outside)
     return [Wanted(person, key in makes) for key, person in outside.items()]
+
+
+def addresses(written: str, theirs: Sequence[str]) -> tuple[str, ...]:
+    """Under which addresses somebody is looked for in a CRM, the likeliest first: that in the message, then all of
+    `theirs`, the first one first; so many that a CRM is not asked for ever."""
+    others = (each for each in theirs if mailbox_key(each) != mailbox_key(written))
+    return (written, *others)[:MOST_ADDRESSES]
 
 
 def owner(owners: Mapping[str, str], from_: str, to: Iterable[str], account: str) -> str | None:

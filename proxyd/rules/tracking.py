@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from proxyd.model import LOG_ADDRESS, Heading, NotTracked, ThreadMatch, Tracked, Verdict, mailbox_key
+from proxyd.rules.plus_tags import PlusTags, untagged
 
 __all__ = ["LOG_ADDRESS", "NO_CONTACT", "TrackingSettings", "Verdict", "decide", "incoming", "only_for_log"]
 
@@ -37,6 +38,7 @@ class TrackingSettings:
     never_log: tuple[str, ...] = ()  # addresses; `*` stands for any characters
     dropbox: str | None = None
     incoming: Incoming = "replies"
+    plus_tags: PlusTags = "apart"
 
 
 def decide(
@@ -133,6 +135,9 @@ def _never(account: TrackingSettings, addresses: Iterable[str]) -> bool:
     """
     own = _own(account)
     keys = {mailbox_key(each) for each in addresses}
+    if account.plus_tags == "folded":
+        own |= {key for key in keys if untagged(key) in own}
+        keys |= {untagged(key) for key in keys}
     patterns = [_pattern(each) for each in account.never_log]
     return any(_matches(pattern, key) for pattern in patterns for key in (keys - own if "*" in pattern else keys))
 

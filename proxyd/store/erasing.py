@@ -6,7 +6,7 @@ from now on, so that they go with it as any untracked message's do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,19 +14,21 @@ from typing import Any
 import sqlalchemy as sa
 
 from proxyd.model import CopyState, mailbox_key
-from proxyd.store import content, ledger, submissions
+from proxyd.store import companies, contacts, content, ledger, submissions
 from proxyd.store.tables import (
-    contacts,
+    contact_addresses,
     drafts,
     dropbox_copies,
     erasures,
     hashed_ids,
+    last_words,
     messages,
     participants,
     sent_copies,
     steps,
     suggestions,
 )
+from proxyd.store.tables import contacts as contact_table
 from proxyd.store.tables import submissions as submitted
 
 BECAUSE = "erased: a person of it was forgotten"
@@ -45,57 +47,84 @@ class Report:
     crms: tuple[tuple[str, str, int], ...] = field(default=())
 
 
-def forget(connection: sa.Connection, key: str, key_hash: str, at: datetime) -> Report:
-    """Erase the contact of this mailbox key and every message that they had part in, in every account."""
-    row = connection.execute(sa.select(contacts).where(contacts.c.key == key)).one_or_none()
-    ids = list(connection.scalars(sa.select(participants.c.message).where(participants.c.key == key)))
-    address = row.email if row is not None else key
-    shared = _shared(connection, ids, key)
+def forget(connection: sa.Connection, key: str, hash: Callable[[str], str], at: datetime) -> Report:
+    """Erase the contact who has this mailbox key among their addresses, and every message that they had part in by any
+    of these, in every account. `hash` makes of a mailbox key what the report is found by."""
+    person = contacts.get(connection, key)
+    addresses = person.addresses if person is not None else (key,)
+    keys = contacts.same_person(connection, [key])
+    taken = sa.select(participants.c.message).where(contacts.takes_part(connection, keys)).distinct()
+    ids = list(connection.scalars(taken))
+    shared = _shared(connection, ids, person.key if person else None, keys)
     accounts: set[str] = set()
     crms: dict[tuple[str, str], int] = {}
+    others: set[str] = set()
     for portion in _portions(ids):
         for (account, crm), remote in ledger.remote_ids(connection, portion).items():
-            ledger.owe_erasure(connection, account, crm, address, remote, at)
+            if (account, crm) not in crms:  # under which of them the CRM knows the person, nobody here knows
+                for address in addresses[1:]:
+                    ledger.owe_erasure(connection, account, crm, address, (), at)
+            ledger.owe_erasure(connection, account, crm, addresses[0], remote, at)
             crms[account, crm] = crms.get((account, crm), 0) + len(remote)
+        others.update(connection.scalars(sa.select(participants.c.key).where(participants.c.message.in_(portion))))
         rows = connection.execute(sa.select(messages).where(messages.c.id.in_(portion))).all()
         for each in rows:
             accounts.add(each.account)
             _let_go(connection, each)
         connection.execute(messages.delete().where(messages.c.id.in_(portion)))
-    connection.execute(contacts.delete().where(contacts.c.key == key))
-    _elsewhere(connection, key)
+    _last_words(connection, others)
+    if person is not None:
+        connection.execute(contact_table.delete().where(contact_table.c.key == person.key))
+        companies.tidy(connection, filter(None, [person.company]))
+    _elsewhere(connection, keys)
     listed = tuple((account, crm, count) for (account, crm), count in sorted(crms.items()))
-    values = {"at": at, "key_hash": key_hash, "known": row is not None, "messages": len(ids), "shared": shared}
+    hashes = list(dict.fromkeys(hash(mailbox_key(each)) for each in (*addresses, key)))
+    values = {"at": at, "key_hash": hashes[0], "other_hashes": hashes[1:], "known": person is not None}
+    values |= {"messages": len(ids), "shared": shared}
     id = connection.execute(
         erasures.insert().returning(erasures.c.id),
         values | {"accounts": sorted(accounts), "crms": [list(each) for each in listed]},
     ).scalar_one()
-    return Report(id, at, row is not None, len(ids), shared, tuple(sorted(accounts)), listed)
+    return Report(id, at, person is not None, len(ids), shared, tuple(sorted(accounts)), listed)
 
 
 def reports(connection: sa.Connection, key_hash: str | None = None) -> list[Report]:
     """Newest first; `key_hash`: of this contact alone."""
     query = sa.select(erasures).order_by(erasures.c.id.desc())
-    if key_hash is not None:
-        query = query.where(erasures.c.key_hash == key_hash)
     return [
         Report(row.id, row.at, row.known, row.messages, row.shared, tuple(row.accounts), tuple(map(tuple, row.crms)))
         for row in connection.execute(query)
+        if key_hash is None or key_hash in (row.key_hash, *(row.other_hashes or ()))
     ]
 
 
-def _shared(connection: sa.Connection, ids: Sequence[str], key: str) -> int:
+def _shared(connection: sa.Connection, ids: Sequence[str], contact: str | None, keys: Collection[str]) -> int:
     """How many of these messages another contact had part in."""
     count = 0
     for portion in _portions(ids):
         others = (
             sa.select(participants.c.message)
-            .join(contacts, contacts.c.key == participants.c.key)
-            .where(participants.c.message.in_(portion), participants.c.key != key)
+            .join(contact_addresses, contact_addresses.c.key == participants.c.key)
+            .where(participants.c.message.in_(portion), ~participants.c.tag, ~contact_addresses.c.tag)
+            .where(participants.c.key.not_in(keys), contact_addresses.c.contact != (contact or ""))
             .distinct()
         )
         count += len(connection.scalars(others).all())
     return count
+
+
+def _last_words(connection: sa.Connection, keys: Iterable[str]) -> None:
+    """When each of these was last in a message, anew: of what is there still."""
+    for portion in _portions(keys):
+        connection.execute(last_words.delete().where(last_words.c.key.in_(portion)))
+        columns = (participants.c.key, participants.c.tag, messages.c.account, sa.func.max(messages.c.date))
+        left = (
+            sa.select(*columns)
+            .join(messages, messages.c.id == participants.c.message)
+            .where(participants.c.key.in_(portion))
+            .group_by(*columns[:3])
+        )
+        connection.execute(last_words.insert().from_select(["key", "tag", "account", "date"], left))
 
 
 def _let_go(connection: sa.Connection, message: Any) -> None:
@@ -120,13 +149,13 @@ def _let_go(connection: sa.Connection, message: Any) -> None:
         content.drop(connection, owner)
 
 
-def _elsewhere(connection: sa.Connection, key: str) -> None:
-    """Suggestions of mail by them, and drafts of mail to them."""
+def _elsewhere(connection: sa.Connection, keys: Collection[str]) -> None:
+    """Suggestions of mail by them, and drafts of mail to them, files and all."""
     for row in connection.execute(sa.select(suggestions.c.id, suggestions.c.author)).all():
-        if mailbox_key(str(row.author.get("address", ""))) == key:
+        if mailbox_key(str(row.author.get("address", ""))) in keys:
             connection.execute(suggestions.delete().where(suggestions.c.id == row.id))
     for draft in connection.execute(sa.select(drafts)).all():
-        if key in str(draft).lower():
+        if any(key in str(draft).lower() for key in keys):
             same = [column == value for column, value in zip(drafts.primary_key, _key_of(draft), strict=True)]
             connection.execute(drafts.delete().where(*same))
 

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from proxyd.store.submissions import Submitted
 from proxyd.store.submissions import get as submission
 from proxyd.store.tables import (
-    contacts,
     crm_entries,
     dropbox_copies,
     hashed_ids,
@@ -122,7 +121,3 @@ def unsettled(connection: sa.Connection, since: datetime) -> list[Unsettled]:
     return [
         Unsettled(row.id, row.account, row.message_id or "", row.begun_at, row.why or "", row.looked_at) for row in rows
     ]
-
-
-def contact_row(connection: sa.Connection, key: str) -> Any | None:
-    return connection.execute(sa.select(contacts).where(contacts.c.key == key)).one_or_none()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from proxyd.model import Kind
 from proxyd.rules.suggestions import LiveThread
+from proxyd.store import contacts
 from proxyd.store.tables import messages, participants, refused_suggestions, suggestions
 
 OPEN, ACCEPTED = "open", "accepted"
@@ -86,16 +87,19 @@ def drop_older(connection: sa.Connection, before: datetime) -> None:
 
 
 def live_people(connection: sa.Connection, account: str, since: datetime, most: int) -> list[str]:
-    """The mailbox keys of the people in the newest conversations."""
+    """The mailbox keys of the people in the newest conversations, with all their addresses: `most` of each at most."""
     query = (
         sa.select(participants.c.key)
         .join(messages, messages.c.id == participants.c.message)
         .where(messages.c.account == account, messages.c.at >= since, messages.c.kind != Kind.BOUNCE)
+        .where(~participants.c.tag)
         .group_by(participants.c.key)
         .order_by(sa.func.max(messages.c.at).desc(), participants.c.key)
         .limit(most)
     )
-    return list(connection.scalars(query))
+    people = list(connection.scalars(query))
+    others = contacts.same_person(connection, people) - set(people)
+    return people + sorted(others)[:most]
 
 
 def live_threads(connection: sa.Connection, account: str, since: datetime, people: Sequence[str]) -> list[LiveThread]:
@@ -104,7 +108,7 @@ def live_threads(connection: sa.Connection, account: str, since: datetime, peopl
         sa.select(messages.c.thread, messages.c.id, messages.c.subject, participants.c.key)
         .join(participants, participants.c.message == messages.c.id)
         .where(messages.c.account == account, messages.c.at >= since, messages.c.kind != Kind.BOUNCE)
-        .where(participants.c.key.in_(people))
+        .where(participants.c.key.in_(people), ~participants.c.tag)
         .order_by(messages.c.at.desc(), messages.c.id.desc())
         .limit(2000)
     )
@@ -114,7 +118,7 @@ def live_threads(connection: sa.Connection, account: str, since: datetime, peopl
         seen = before.people if before else frozenset()
         newest = before or LiveThread(row.thread, row.id, row.subject, seen)
         found[row.thread] = LiveThread(newest.thread, newest.message, newest.subject, seen | {row.key})
-    return list(found.values())
+    return [replace(each, people=contacts.same_person(connection, each.people)) for each in found.values()]
 
 
 def _suggestion(row: Any) -> Suggestion:

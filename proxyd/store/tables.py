@@ -18,6 +18,7 @@ from sqlalchemy import (
     Date,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -27,6 +28,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -137,7 +139,19 @@ participants = Table(
     metadata,
     Column("message", String(26), ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True),
     Column("key", String, primary_key=True),  # formats.message.mailbox_key
+    Column("tag", Boolean, nullable=False, server_default="0"),  # the key without its tag of one that has one
     Index("ix_participants_key", "key"),
+)
+
+# When somebody was last in a message of an account; of everybody, also who is no contact (yet).
+last_words = Table(
+    "last_words",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("tag", Boolean, primary_key=True),
+    Column("account", String, primary_key=True),
+    Column("date", Instant, nullable=False),
+    Index("ix_last_words_date", "date"),
 )
 
 suggestions = Table(
@@ -265,14 +279,57 @@ crm_erasures = Table(
     Column("error", Text),
 )
 
+companies = Table(
+    "companies",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("name", String, nullable=False),  # "" = known by its domain alone
+    Column("name_key", String, unique=True),  # store.companies.name_key; null where it has no name
+    Column("by_hand", Boolean, nullable=False),  # stays when its last contact goes
+    Column("at", Instant, nullable=False),
+)
+
+company_domains = Table(
+    "company_domains",
+    metadata,
+    Column("domain", String, primary_key=True),
+    Column("company", String(26), ForeignKey("companies.id", ondelete="CASCADE"), nullable=False),
+    Index("ix_company_domains_company", "company"),
+)
+
 contacts = Table(
     "contacts",
     metadata,
-    Column("key", String, primary_key=True),  # formats.message.mailbox_key
+    Column("key", String, primary_key=True),  # formats.message.mailbox_key of the first address
     Column("email", String, nullable=False),
     Column("name", String, nullable=False, default=""),
-    Column("company", String, nullable=False, default=""),
+    Column("company", String(26), ForeignKey("companies.id", ondelete="SET NULL")),
+    Column("company_by", String, nullable=False, server_default=""),  # hand | domain; "" without a company
+    Column("sought", Text, nullable=False, server_default=""),  # what a search looks in: casefolded, all of it
     Column("at", Instant, nullable=False),
+    Index("ix_contacts_company", "company"),
+)
+
+contact_addresses = Table(
+    "contact_addresses",
+    metadata,
+    Column("key", String, primary_key=True),  # formats.message.mailbox_key
+    Column("contact", String, ForeignKey("contacts.key", ondelete="CASCADE", onupdate="CASCADE"), primary_key=True),
+    Column("tag", Boolean, nullable=False),  # the key without its tag of one that has one
+    Column("email", String, nullable=False),  # as written
+    Column("place", Integer, nullable=False),  # 0 = the first
+    Index("ix_contact_addresses_contact", "contact"),
+    Index("uq_contact_addresses_own", "key", unique=True, sqlite_where=text("tag = 0")),
+)
+
+merges = Table(
+    "merges",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("contact", String, ForeignKey("contacts.key", ondelete="CASCADE", onupdate="CASCADE"), nullable=False),
+    Column("merged", JSON, nullable=False),  # the other contact as it was
+    Column("at", Instant, nullable=False),
+    Index("ix_merges_contact", "contact"),
 )
 
 positions = Table(
@@ -344,6 +401,19 @@ drafts = Table(
     Column("at", Instant, nullable=False),
 )
 
+draft_files = Table(
+    "draft_files",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("person", String, nullable=False),
+    Column("about", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("type", String, nullable=False),
+    Column("octets", LargeBinary, nullable=False),
+    ForeignKeyConstraint(["person", "about"], ["drafts.person", "drafts.about"], ondelete="CASCADE"),
+    Index("ix_draft_files_person_about", "person", "about"),
+)
+
 tokens = Table(
     "tokens",
     metadata,
@@ -379,7 +449,8 @@ erasures = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("at", Instant, nullable=False),
-    Column("key_hash", String, nullable=False),  # keyed hash of whom was forgotten
+    Column("key_hash", String, nullable=False),  # keyed hash of whom was forgotten, by their first address
+    Column("other_hashes", JSON),  # of their other addresses
     Column("known", Boolean, nullable=False),
     Column("messages", Integer, nullable=False),
     Column("shared", Integer, nullable=False),

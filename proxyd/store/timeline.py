@@ -11,16 +11,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from proxyd.model import Body, Direction, Kind, MailAddress, Source, State
+from proxyd.rules.plus_tags import untagged
 from proxyd.rules.threads import id_key
+from proxyd.store import contacts, prepared, same_mail
 from proxyd.store import deliveries as delivery_rows
-from proxyd.store import prepared, same_mail
 from proxyd.store.prepared import Prepared
 from proxyd.store.tables import (
     crm_entries,
     deliveries,
     dropbox_copies,
+    last_words,
     message_ids,
     messages,
     participants,
@@ -54,13 +57,19 @@ _ANSWERS = Prepared(
     )
     .distinct()
 )
+_words = sqlite_insert(last_words).values({name: sa.bindparam(name) for name in ("key", "tag", "account", "date")})
 _INSERT = prepared.insert(
     messages,
     *("id", "account", "message_id", "direction", "kind", "state", "source", "thread", "in_reply_to", "date", "at"),
     *("heading", "subject", "contacts", "because", "submission", "content", "notice", "participant"),
 )
 _INSERT_ID = prepared.insert(message_ids, "account", "message_id", "message", "written")
-_INSERT_PARTICIPANT = prepared.insert(participants, "message", "key")
+_INSERT_PARTICIPANT = prepared.insert(participants, "message", "key", "tag")
+_LAST_WORDS = Prepared(
+    _words.on_conflict_do_update(
+        index_elements=["key", "tag", "account"], set_={"date": sa.func.max(last_words.c.date, _words.excluded.date)}
+    )
+)
 _OF_SUBMISSION = Prepared(sa.select(messages.c.id).where(messages.c.submission == sa.bindparam("submission")))
 _THREAD = Prepared(sa.select(messages.c.thread).where(messages.c.id == sa.bindparam("of")))
 _CHANGE = messages.update().where(messages.c.id == sa.bindparam("of")).values(state=sa.bindparam("state"))
@@ -167,7 +176,11 @@ def insert(connection: sa.Connection, entry: Entry) -> None:
     )
     add_ids(connection, entry.account, entry.id, (entry.message_id, *entry.ids))
     if entry.people:
-        _INSERT_PARTICIPANT.run_each(connection, [{"message": entry.id, "key": key} for key in sorted(entry.people)])
+        bare = {untagged(key) for key in entry.people} - entry.people
+        rows = [(key, False) for key in sorted(entry.people)] + [(key, True) for key in sorted(bare)]
+        told = {"message": entry.id, "account": entry.account, "date": entry.date}
+        _INSERT_PARTICIPANT.run_each(connection, [told | {"key": key, "tag": tag} for key, tag in rows])
+        _LAST_WORDS.run_each(connection, [told | {"key": key, "tag": tag} for key, tag in rows])
     same_mail.share(connection, entry.id)
 
 
@@ -239,13 +252,13 @@ def recipients_of(connection: sa.Connection, message: str) -> list[str]:
 
 
 def people_of_thread(connection: sa.Connection, account: str, thread: str) -> frozenset[str]:
-    """The mailbox keys of everybody in a thread but the account's own."""
+    """The mailbox keys of everybody in a thread but the account's own, by which of their addresses they write."""
     query = (
         sa.select(participants.c.key)
         .join(messages, messages.c.id == participants.c.message)
-        .where(messages.c.account == account, messages.c.thread == thread)
+        .where(messages.c.account == account, messages.c.thread == thread, ~participants.c.tag)
     )
-    return frozenset(connection.scalars(query))
+    return contacts.same_person(connection, connection.scalars(query))
 
 
 def of_submission(connection: sa.Connection, submission: str) -> str | None:
@@ -290,16 +303,17 @@ class Place:
     id: str
 
 
-def of_contact(
+def of_people(
     connection: sa.Connection,
-    key: str | None,
+    keys: Collection[str] | None,
     account: str | None,
     limit: int,
     *,
     accounts: Collection[str] | None = None,
     behind: Place | None = None,
 ) -> list[str]:
-    """Record ids, newest first; `key` is a mailbox key, `accounts` those that may be seen (None: all of them).
+    """Record ids, newest first; `keys` are as `contacts.same_person` gives them (None: whoever it is with), `accounts`
+    those that may be seen (None: all of them).
 
     A message that several of them have is named once: by the record that was made first.
     """
@@ -308,8 +322,9 @@ def of_contact(
         query = query.where(_one_of(messages.c.account, accounts))
     if account is not None:
         query = query.where(messages.c.account == account)
-    if key is not None:
-        query = query.join(participants, participants.c.message == messages.c.id).where(participants.c.key == key)
+    if keys is not None:
+        theirs = sa.select(participants.c.message).where(contacts.takes_part(connection, keys))
+        query = query.where(messages.c.id.in_(theirs))
     if behind is not None:
         same = sa.and_(messages.c.date == behind.date, messages.c.id < behind.id)
         query = query.where(messages.c.date <= behind.date, sa.or_(messages.c.date < behind.date, same))
@@ -373,9 +388,11 @@ def documents(connection: sa.Connection, ids: Sequence[str]) -> list[dict[str, A
     for row in connection.execute(sa.select(crm_entries).where(crm_entries.c.message.in_(ids))):
         crms.setdefault(row.message, []).append(row)
     delivery = delivery_rows.of_messages(connection, ids)
+    owners = contacts.owners(connection, {key for row in rows.values() for key in row.contacts})
     return [
         _document(
             rows[id],
+            [owners.get(key, key) for key in rows[id].contacts],
             names.get(id, []),
             copies.get(rows[id].submission or id),
             dropboxes.get(rows[id].submission or id),
@@ -395,7 +412,9 @@ def timestamp(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _document(row: Any, names: list[str], copy: Any, dropbox: Any, crms: list[Any]) -> dict[str, Any]:
+def _document(
+    row: Any, people: list[str], names: list[str], copy: Any, dropbox: Any, crms: list[Any]
+) -> dict[str, Any]:
     body = row.body or asdict(Body())
     return {
         "id": row.id,
@@ -418,7 +437,7 @@ def _document(row: Any, names: list[str], copy: Any, dropbox: Any, crms: list[An
         "has_html": body["has_html"],
         "attachments": body["attachments"],
         "expired": row.expired,
-        "contacts": row.contacts,
+        "contacts": list(dict.fromkeys(people)),  # by their first addresses
         "because": row.because,
         "state": row.state,
         "source": row.source,

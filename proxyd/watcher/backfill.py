@@ -25,6 +25,7 @@ from proxyd.provider.allowance import Allowance
 from proxyd.provider.imap import Connection, Opened
 from proxyd.rules import backfill as rules
 from proxyd.rules import threads
+from proxyd.rules.plus_tags import same_mailbox
 from proxyd.rules.sent_copy import sent_folder
 from proxyd.rules.watched_folders import Role, watched_folders
 from proxyd.watcher import catch_up
@@ -223,12 +224,13 @@ class Backfilling:
         self, session: Session, messages: int, contacts: Sequence[str], since: date, before: date
     ) -> set[int] | None:
         """The UIDs of what the server says is with contacts; None = it is not asked, or does not know."""
-        if not self._searches or not rules.asks_server(messages, contacts):
+        looked_for = rules.looked_for(contacts, self._settings.plus_tags)
+        if not self._searches or not rules.asks_server(messages, looked_for):
             return None
         named: set[int] = set()
-        for start in range(0, len(contacts), rules.ASKED):
+        for start in range(0, len(looked_for), rules.ASKED):
             began = self._clock.monotonic()
-            asked = contacts[start : start + rules.ASKED]
+            asked = looked_for[start : start + rules.ASKED]
             try:
                 named.update(await session.do(Connection.uids_between, since, before, asked))
             except Refused as error:
@@ -242,7 +244,7 @@ class Backfilling:
         found = []
         for uid, octets in sorted(fields.items()):
             heading = read_heading(octets)
-            its = contacts & rules.people([heading])
+            its = frozenset(same_mailbox(rules.people([heading]), contacts, self._settings.plus_tags))
             why = rules.wanted(self._settings, heading, its, sent=place.sent) if its else None
             if why is not None:
                 found.append(Found(place.name, uid, heading, why))

@@ -114,6 +114,7 @@ class CatchUp:
             never_log=tuple(account.never_log),
             dropbox=account.dropbox,
             incoming=account.incoming,
+            plus_tags=account.plus_tags,
         )
         self._suggesting = Suggesting(account, journal, self.rules, self._accepted)
         self._withheld: dict[tuple[str, int, int], float] = {}  # (folder, UIDVALIDITY, UID) → since when

@@ -14,7 +14,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from proxyd.errors import ProxydError
-from proxyd.formats.address_book import one_line, read_address_book, usable_address
 from proxyd.formats.mime import attachment as decoded_attachment
 from proxyd.formats.signature import signature
 from proxyd.journal.bodies import read_body
@@ -23,10 +22,8 @@ from proxyd.model import mailbox_key
 from proxyd.provider.allowance import Connections
 from proxyd.rules import crm_entry
 from proxyd.rules.connection import Condition
-from proxyd.store import contacts as contact_rows
-from proxyd.store import content, history, ledger, mailboxes, outbox, sent_copies
+from proxyd.store import companies, contacts, content, history, ledger, mailboxes, outbox, sent_copies
 from proxyd.store import timeline as log
-from proxyd.store.contacts import Contact
 from proxyd.store.database import Database
 from proxyd.store.timeline import bracketed, timestamp
 from proxyd.web.answers_earlier import earlier_document
@@ -35,7 +32,6 @@ from proxyd.web.viewer import OWNER, Viewer
 Document = dict[str, Any]
 
 MOST_MESSAGES = 10_000  # in one answer
-MOST_CONTACTS = 100_000
 
 
 class Unacceptable(ProxydError):
@@ -52,16 +48,17 @@ def timeline(
     limit: int,
     viewer: Viewer = OWNER,
     cursor: str | None = None,
+    company: str | None = None,
 ) -> Document:
-    """`{"messages": […], "next"}`, newest first; `contact` and `account` are addresses, None = all. `next` is the
-    `cursor` of the page that follows, None where none does. Raises Unacceptable for a cursor that is none of ours."""
-    key = mailbox_key(contact) if contact else None
+    """`{"messages": […], "next"}`, newest first; `contact` and `account` are addresses, `company` is a record's id;
+    None = all. `next` is the `cursor` of the page that follows, None where none does. Raises Unacceptable for a cursor
+    that is none of ours."""
     limit = max(0, min(limit, MOST_MESSAGES))
     behind = _place(cursor) if cursor else None
     with database.reading() as connection:
-        ids = log.of_contact(
+        ids = log.of_people(
             connection,
-            key,
+            _people(connection, contact, company),
             account.lower() if account else None,
             limit + 1,
             accounts=viewer.accounts,
@@ -72,6 +69,13 @@ def timeline(
         unread = history.unread(connection, ids)
         next = _cursor(log.places(connection, ids[-1:])[ids[-1]]) if more and ids else None
     return {"messages": [complete(database, each, unread) for each in documents], "next": next}
+
+
+def _people(connection: sa.Connection, contact: str | None, company: str | None) -> frozenset[str] | None:
+    """The mailbox keys of whom is asked for, with whichever address they wrote; None where everybody is."""
+    if company is not None:
+        return companies.keys(connection, company)
+    return contacts.same_person(connection, [mailbox_key(contact)]) if contact else None
 
 
 def _cursor(place: log.Place) -> str:
@@ -195,80 +199,6 @@ def _where_it_stands(known: history.History) -> Iterator[Document]:
 
 def _step(what: str, detail: str) -> Document:
     return {"what": what, "detail": detail}
-
-
-# --- contacts ------------------------------------------------------------------------------------------------
-
-
-def contacts(
-    database: Database, q: str = "", viewer: Viewer = OWNER, limit: int = MOST_CONTACTS, cursor: str | None = None
-) -> Document:
-    """`{"contacts": […], "next"}` by address; `q` is looked for in address, name and company."""
-    wanted = q.strip().casefold()
-    with database.reading() as connection:
-        found = [
-            each
-            for each in contact_rows.every(connection)
-            if wanted in f"{each.email}\n{each.name}\n{each.company}".casefold()
-            and (cursor is None or each.key > cursor)
-        ]
-        page = found[:limit]
-        logged = contact_rows.logged_with(connection, [each.key for each in page], viewer.accounts)
-    documents = []
-    for each in page:
-        count, last = logged.get(each.key, (0, None))
-        documents.append(_contact_document(each) | {"messages": count, "last": timestamp(last) if last else None})
-    return {"contacts": documents, "next": page[-1].key if page and len(found) > len(page) else None}
-
-
-def _contact_document(contact: Contact) -> Document:
-    return {"email": contact.email, "name": contact.name, "company": contact.company}
-
-
-def add_contact(database: Database, email: str, name: str = "", company: str = "") -> Document:
-    """Make a contact or complete one; `new` tells which. Raises Unacceptable for what is no address."""
-    contact = _contact(email, name, company)
-    with database.writing() as connection:
-        outcome = _add(connection, contact)
-        row = history.contact_row(connection, contact.key)
-    assert row is not None
-    return {"email": row.email, "name": row.name, "company": row.company, "new": outcome == "new"}
-
-
-def _contact(email: str, name: str, company: str) -> Contact:
-    address = usable_address(email)
-    if address is None:
-        raise Unacceptable(
-            f"{one_line(email)[:80]!r} is not an e-mail address; accepted: one such as grace@customer.example"
-        )
-    return Contact(mailbox_key(address), address, one_line(name), one_line(company))
-
-
-def _add(connection: sa.Connection, contact: Contact) -> str:
-    before = history.contact_row(connection, contact.key)
-    if before is None:
-        contact_rows.add(connection, contact, datetime.now(UTC))
-        return "new"
-    if all(given in ("", kept) for given, kept in ((contact.name, before.name), (contact.company, before.company))):
-        return "unchanged"
-    contact_rows.add(connection, contact, datetime.now(UTC))
-    return "updated"
-
-
-def import_contacts(database: Database, octets: bytes, kind: str = "") -> Document:
-    """Take an address book in; `kind` is csv, vcard or "" = told by its content.
-
-    `{"new", "updated", "unchanged", "problems": [{"line", "why"}]}`; a line that is not usable stops no other.
-    """
-    if kind not in ("", "csv", "vcard"):
-        raise Unacceptable(f"{kind!r} is no kind of address book; accepted: csv, vcard")
-    book = read_address_book(octets, kind)
-    counts = {"new": 0, "updated": 0, "unchanged": 0}
-    with database.writing() as connection:
-        for person in book.people:
-            contact = Contact(mailbox_key(person.email), person.email, person.name, person.company)
-            counts[_add(connection, contact)] += 1
-    return {**counts, "problems": [asdict(each) for each in book.problems]}
 
 
 # --- the daemon ----------------------------------------------------------------------------------------------

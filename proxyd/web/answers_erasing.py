@@ -10,9 +10,10 @@ from datetime import datetime
 from proxyd.formats import mbox
 from proxyd.formats.mime import attachment as decoded_attachment
 from proxyd.model import mailbox_key
-from proxyd.store import erasing, history
+from proxyd.store import contacts, erasing
 from proxyd.store.database import Database
 from proxyd.store.timeline import timestamp
+from proxyd.web import answers_contacts
 from proxyd.web.answers import MOST_MESSAGES, Document, message, octets_of, owner_of, timeline
 from proxyd.web.viewer import OWNER, Viewer
 
@@ -23,8 +24,8 @@ _BLOCK = 3 * 64 * 1024  # octets that become base64 without a remainder
 
 
 def as_mbox(database: Database, contact: str, viewer: Viewer = OWNER) -> Iterator[bytes]:
-    """Every message that is logged with the contact, as far as the viewer sees them, oldest first. Those whose octets
-    are kept no longer are not in it. Blocks."""
+    """Every message that is logged with the contact, under any of their addresses, as far as the viewer sees
+    them, oldest first. Those whose octets are kept no longer are not in it. Blocks."""
     for document in _messages(database, contact, viewer):
         owner = owner_of(database, document["id"], viewer)
         if owner is not None:
@@ -35,8 +36,8 @@ def as_mbox(database: Database, contact: str, viewer: Viewer = OWNER) -> Iterato
 def as_json(database: Database, contact: str, viewer: Viewer = OWNER) -> Iterator[bytes]:
     """`{"contact", "messages": […]}`, oldest first; each attachment has its octets as `content`, in base64. Blocks."""
     with database.reading() as connection:
-        row = history.contact_row(connection, mailbox_key(contact))
-    about = {"email": row.email, "name": row.name, "company": row.company} if row is not None else None
+        person = contacts.get(connection, mailbox_key(contact))
+    about = answers_contacts.document(person) if person is not None else None
     yield b'{"contact": ' + _json(about) + b', "messages": ['
     for index, document in enumerate(_messages(database, contact, viewer)):
         yield b",\n" if index else b"\n"
@@ -94,17 +95,21 @@ def _json(value: object) -> bytes:
 
 
 def forget(database: Database, contact: str, now: datetime) -> Document:
-    """Erase the contact and every message with them; the report is kept, and holds nothing of them. Blocks."""
-    key = mailbox_key(contact)
+    """Erase the contact, all their addresses and every message with them; the report is kept, and holds nothing of
+    them. Blocks."""
     with database.writing() as connection:
-        return _report(erasing.forget(connection, key, database.hash_id(f"contact {key}"), now))
+        return _report(erasing.forget(connection, mailbox_key(contact), lambda key: _hash(database, key), now))
 
 
 def reports(database: Database, contact: str | None) -> Document:
     """`{"erasures": […]}`, newest first: all, or of one contact's address."""
-    wanted = database.hash_id(f"contact {mailbox_key(contact)}") if contact else None
+    wanted = _hash(database, mailbox_key(contact)) if contact else None
     with database.reading() as connection:
         return {"erasures": [_report(each) for each in erasing.reports(connection, wanted)]}
+
+
+def _hash(database: Database, key: str) -> str:
+    return database.hash_id(f"contact {key}")
 
 
 def _report(report: erasing.Report) -> Document:

@@ -18,6 +18,8 @@ from proxyd.model import mailbox_key
 from proxyd.store.database import Database
 from proxyd.web import (
     answers,
+    answers_companies,
+    answers_contacts,
     answers_crm,
     answers_erasing,
     answers_html,
@@ -36,6 +38,7 @@ from proxyd.web.viewer import May, Viewer
 from proxyd.workers import Clock, Workers
 
 NO_MESSAGE = "no logged message has this id"
+NO_COMPANY = "no company has this id, name or domain"
 NO_SUGGESTION = "no open suggestion has this id"
 UNKNOWN = (HTTPStatus.NOT_FOUND,)
 
@@ -95,10 +98,12 @@ class Api(SendingRoutes):
 
     # --- contacts ----------------------------------------------------------------------------------------
 
-    @route("GET", "contacts", answer=documents.Contacts)
+    @route("GET", "contacts", answer=documents.Contacts, problems=UNKNOWN)
     async def contacts(self, viewer: Viewer, query: documents.ListContacts) -> Document:
-        """The contacts by address."""
-        return await self._workers.run(answers.contacts, self._database, query.q, viewer, query.limit, query.cursor)
+        """The contacts by address, or those with the newest messages first."""
+        company = None if query.company is None else (await self._company(viewer, query.company))["id"]
+        listed = functools.partial(answers_contacts.listed, newest=query.order == "newest", company=company)
+        return await self._workers.run(listed, self._database, query.q, viewer, query.limit, query.cursor)
 
     @route(
         "POST",
@@ -109,7 +114,8 @@ class Api(SendingRoutes):
     )
     async def add_contact(self, request: Request, body: documents.MakeContact) -> Document:
         """Make a contact, or complete the one that has this address: what is left out stays."""
-        added = await self._workers.run(answers.add_contact, self._database, body.email, body.name, body.company)
+        given = (body.email, body.name, body.company, body.aliases)
+        added = await self._workers.run(answers_contacts.add, self._database, *given)
         self._journal.changes.tell(What.CONTACT, mailbox_key(added["email"]))
         if added["new"]:
             request.setResponseCode(HTTPStatus.CREATED)
@@ -124,14 +130,72 @@ class Api(SendingRoutes):
     )
     async def import_contacts(self, request: Request, query: documents.ImportContacts) -> Document:
         """Take an address book in; a line that is not usable stops no other."""
-        taken = await self._workers.run(answers.import_contacts, self._database, posted(request), query.kind)
+        taken = await self._workers.run(answers_contacts.take_in, self._database, posted(request), query.kind)
         self._journal.changes.tell(What.CONTACT, "")
         return taken
 
+    @route("POST", "contacts/{email}/merge", answer=documents.Contact, may=May.SEND)
+    async def merge_contact(self, email: str, body: documents.MergeContact) -> Document:
+        """Two contacts are one person: the other one's addresses are this one's from now on."""
+        merged = await self._workers.run(answers_contacts.merge, self._database, email, body.other)
+        self._journal.changes.tell(What.CONTACT, mailbox_key(merged["email"]))
+        return merged
+
+    @route("POST", "contacts/{email}/split", answer=documents.Contact, may=May.SEND)
+    async def split_contact(self, email: str) -> Document:
+        """A contact's further address is a contact of its own (again): what was merged is as it was before."""
+        made = await self._workers.run(answers_contacts.split, self._database, email)
+        self._journal.changes.tell(What.CONTACT, mailbox_key(made["email"]))
+        return made
+
     @route("GET", "contacts/{email}/timeline", answer=documents.Messages)
     async def timeline(self, viewer: Viewer, email: str, query: documents.ListMessages) -> Document:
-        """What is logged with one contact, newest first."""
+        """What is logged with one contact, under any of their addresses, newest first."""
         return await self._listed(viewer, email, query)
+
+    # --- companies ---------------------------------------------------------------------------------------
+
+    @route("GET", "companies", answer=documents.Companies)
+    async def companies(self, viewer: Viewer, query: documents.ListCompanies) -> Document:
+        """The companies by name."""
+        given = (query.q, viewer, query.limit, query.cursor)
+        return await self._workers.run(answers_companies.listed, self._database, *given)
+
+    @route("POST", "companies", answer=documents.CompanyListed, may=May.SEND)
+    async def make_company(self, body: documents.MakeCompany) -> Document:
+        """Make a company, or give the one of this name further domains."""
+        made = await self._workers.run(answers_companies.make, self._database, body.name, body.domains)
+        self._journal.changes.tell(What.CONTACT, "")
+        return made
+
+    @route("GET", "companies/{company}", answer=documents.CompanyListed, problems=UNKNOWN)
+    async def company(self, viewer: Viewer, company: str) -> Document:
+        """One company, by its id, name or domain."""
+        return await self._company(viewer, company)
+
+    @route("POST", "companies/{company}", answer=documents.CompanyListed, may=May.SEND, problems=UNKNOWN)
+    async def change_company(self, company: str, body: documents.ChangeCompany) -> Document:
+        """Another name, other domains; the contacts follow."""
+        given = (company, body.name, body.domains)
+        changed = await self._workers.run(answers_companies.change, self._database, *given)
+        if changed is None:
+            raise not_found(NO_COMPANY)
+        self._journal.changes.tell(What.CONTACT, "")
+        return changed
+
+    @route("GET", "companies/{company}/timeline", answer=documents.Messages, problems=UNKNOWN)
+    async def company_timeline(self, viewer: Viewer, company: str, query: documents.ListMessages) -> Document:
+        """What is logged with anybody of one company, newest first."""
+        found = await self._company(viewer, company)
+        return await self._listed(viewer, None, query, found["id"])
+
+    async def _company(self, viewer: Viewer, word: str) -> Document:
+        found = await self._workers.run(answers_companies.one, self._database, word, viewer)
+        if found is None:
+            raise not_found(NO_COMPANY)
+        return found
+
+    # --- handing over, forgetting --------------------------------------------------------------------------
 
     @route("GET", "contacts/{email}/export", answer="application/octet-stream")
     async def export(self, request: Request, viewer: Viewer, email: str, query: documents.ExportContact) -> bytes:
@@ -144,7 +208,7 @@ class Api(SendingRoutes):
 
     @route("POST", "contacts/{email}/forget", answer=documents.Erasure, may=May.OWNER)
     async def forget(self, email: str) -> Document:
-        """Erase one contact and every logged message with them, here and in every CRM that can."""
+        """Erase one contact, all their addresses and every logged message with them, here and in every CRM that can."""
         report = await self._workers.run(answers_erasing.forget, self._database, email, datetime.now(UTC))
         self._journal.wakes.outbox.set()
         self._journal.changes.tell(What.EVERYTHING, "")
@@ -162,8 +226,12 @@ class Api(SendingRoutes):
         """What is logged, newest first."""
         return await self._listed(viewer, None, query)
 
-    async def _listed(self, viewer: Viewer, contact: str | None, query: documents.ListMessages) -> Document:
-        listed = functools.partial(answers.timeline, limit=query.limit, viewer=viewer, cursor=query.cursor)
+    async def _listed(
+        self, viewer: Viewer, contact: str | None, query: documents.ListMessages, company: str | None = None
+    ) -> Document:
+        listed = functools.partial(
+            answers.timeline, limit=query.limit, viewer=viewer, cursor=query.cursor, company=company
+        )
         return await self._workers.run(listed, self._database, contact, query.account)
 
     # --- the CRMs ----------------------------------------------------------------------------------------

@@ -263,9 +263,12 @@ class Sent(Answer):
 
 
 class Contact(Answer):
-    email: str
+    email: str = Field(description="The first of their addresses, which names the contact.")
     name: str
-    company: str
+    company: str = Field(description="The company's name; empty without one, or where it is known by its domain alone.")
+    addresses: list[str] = Field(description="All of them, `email` first: under each of them it is this person.")
+    company_id: str | None
+    company_by: Literal["hand", "domain"] | None = Field(description="How it is known that they belong there.")
 
 
 class ContactListed(Contact):
@@ -276,6 +279,41 @@ class ContactListed(Contact):
 class Contacts(Answer):
     contacts: list[ContactListed]
     next: Next
+    total: int = Field(description="How many there are on all pages.")
+
+
+class CompanyListed(Answer):
+    id: str
+    name: str = Field(description="Empty where it is known by its domains alone.")
+    label: str = Field(description="Its name, else its first domain.")
+    domains: list[str] = Field(description="Whose addresses make a contact one of its people.")
+    contacts: int = Field(description="How many contacts belong to it.")
+    last: Instant | None = Field(description="When the newest message with one of them was, as far as the asker sees.")
+
+
+class Companies(Answer):
+    companies: list[CompanyListed]
+    next: Next
+    total: int
+
+
+class ListCompanies(Asked):
+    q: str = Field(default="", max_length=200, description="Looked for in name and domains.")
+    limit: Annotated[int, Field(ge=0, le=100_000)] = 100_000
+    cursor: Cursor | None = None
+
+
+Domains = Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=1000)]
+
+
+class MakeCompany(Asked):
+    name: str = Field(min_length=1, max_length=1000)
+    domains: Domains = []
+
+
+class ChangeCompany(Asked):
+    name: str | None = Field(default=None, max_length=1000)
+    domains: Domains | None = Field(default=None, description="All that it is to have; left out: as they are.")
 
 
 class ExportContact(Asked):
@@ -305,15 +343,26 @@ class ContactMade(Contact):
 
 
 class ListContacts(Asked):
-    q: str = Field(default="", max_length=200, description="Looked for in address, name and company.")
+    q: str = Field(default="", max_length=200, description="Looked for in addresses, name and company.")
     limit: Annotated[int, Field(ge=0, le=100_000)] = 100_000
     cursor: Cursor | None = None
+    order: Literal["address", "newest"] = Field(
+        default="address", description="newest: those with the newest messages first."
+    )
+    company: str | None = Field(default=None, max_length=1000, description="Who belongs to it: its id, name or domain.")
 
 
 class MakeContact(Asked):
     email: str = Field(max_length=1000)
     name: str = Field(default="", max_length=1000)
     company: str = Field(default="", max_length=1000)
+    aliases: Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=100)] = Field(
+        default=[], description="Further addresses of theirs."
+    )
+
+
+class MergeContact(Asked):
+    other: str = Field(max_length=1000, description="An address of the contact who is the same person.")
 
 
 class Imported(Answer):
@@ -321,6 +370,7 @@ class Imported(Answer):
     updated: int
     unchanged: int
     problems: list[dict[str, Any]]
+    remarks: list[dict[str, Any]] = Field(description="Addresses that are somebody else's already, and stay theirs.")
 
 
 class ImportContacts(Asked):

@@ -23,7 +23,11 @@ def run(*words: str, env: dict[str, str] | None = None) -> tuple[int, str, str]:
 
 
 def commands() -> list[tuple[str, ...]]:
-    below = {"contact": ("add", "list", "import"), "trust": ("install", "remove", "show")}
+    below = {
+        "contact": ("add", "list", "import", "merge", "split"),
+        "company": ("list", "set"),
+        "trust": ("install", "remove", "show"),
+    }
     parts = [(name, part) for name, known in below.items() for part in known]
     return [*((name,) for name in cli.COMMANDS), *parts]
 
@@ -34,7 +38,7 @@ def test_every_command_explains_itself_with_examples_and_takes_both_folders(word
     assert code == 0
     assert "Example" in out
     assert f"  proxyd {' '.join(words)}" in out
-    if words not in [("contact",), ("trust",), ("token",), ("demo",)]:
+    if words not in [("contact",), ("company",), ("trust",), ("token",), ("demo",)]:
         assert "--config DIR" in out
         assert "--data DIR" in out
 

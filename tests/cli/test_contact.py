@@ -4,7 +4,8 @@ from pathlib import Path
 
 from tests.cli.typed import typed, typed_beside
 from tests.looping import on_the_loop
-from tests.rigged import GRACE
+from tests.rigged import GRACE, message
+from tests.store.test_search import log
 from tests.web.served import served
 
 
@@ -14,9 +15,18 @@ def test_a_contact_is_added_listed_and_completed(tmp_path: Path) -> None:
     assert (seen.code, seen.out) == (0, f"Added {GRACE} (Grace Hopper)\n")
     again = typed("contact", "add", GRACE.upper(), "--company", "Navy", folder=tmp_path)
     assert again.out == f"Completed {GRACE} (Grace Hopper, Navy)\n"
-    assert typed("contact", "list", "--json", folder=tmp_path).json == {
-        "contacts": [{"email": GRACE, "name": "Grace Hopper", "company": "Navy", "messages": 0, "last": None}],
-        "next": None,
+    listed = typed("contact", "list", "--json", folder=tmp_path).json
+    (grace,) = listed.pop("contacts")
+    assert listed == {"next": None, "total": 1}
+    assert grace.pop("company_id")
+    assert grace == {
+        "email": GRACE,
+        "name": "Grace Hopper",
+        "company": "Navy",
+        "addresses": [GRACE],
+        "company_by": "hand",
+        "messages": 0,
+        "last": None,
     }
 
 
@@ -66,3 +76,48 @@ async def test_beside_a_daemon_the_daemon_is_asked(tmp_path: Path) -> None:
         assert [each["email"] for each in listed.json["contacts"]] == [GRACE, "lin@customer.test"]
         wrong = await typed_beside("contact", "add", "grace", folder=tmp_path)
         assert (wrong.code, "is not an e-mail address" in wrong.err) == (1, True)
+
+
+@on_the_loop
+async def test_one_person_with_two_addresses_and_their_company(tmp_path: Path) -> None:
+    async with served(tmp_path) as s:
+        await s.desk.add_contact("bob@customer.test")
+        added = await typed_beside("contact", "add", GRACE, "--alias", "hopper@home.test", folder=tmp_path)
+        assert added.out == f"Added {GRACE} (also hopper@home.test)\n"
+        taken = await typed_beside(
+            "contact", "add", "bob@customer.test", "--alias", "hopper@home.test", folder=tmp_path
+        )
+        assert f"is the contact {GRACE} already; if they are one person: proxyd contact merge" in taken.err
+        split = await typed_beside("contact", "split", "hopper@home.test", folder=tmp_path)
+        assert split.out == "A contact of its own: hopper@home.test\n"
+        merged = await typed_beside("contact", "merge", GRACE, "hopper@home.test", folder=tmp_path)
+        assert merged.out.startswith(f"One contact: {GRACE} (also hopper@home.test). Taken apart again by:")
+        told = await typed_beside("contact", "merge", GRACE, "nobody@x.test", folder=tmp_path)
+        assert told.err == "proxyd: nobody@x.test is no contact; proxyd contact list shows them\n"
+        named = await typed_beside("company", "set", "customer.test", "--name", "Customer Ltd", folder=tmp_path)
+        assert named.out == "Customer Ltd: customer.test; 2 contacts\n"
+        more = await typed_beside("company", "set", "customer ltd", "--domain", "other.test", folder=tmp_path)
+        assert more.out == "Customer Ltd: customer.test, other.test; 2 contacts\n"
+        listed = await typed_beside("company", "list", "--json", folder=tmp_path)
+        labels = [each["label"] for each in listed.json["companies"]]
+        assert labels == ["Customer Ltd"]
+        await log(s.desk, message(to=f"Grace <{GRACE}>"))
+        shown = await typed_beside("timeline", "--company", "Customer Ltd", "--json", folder=tmp_path)
+        assert len(shown.json["messages"]) == 1
+        wrong = await typed_beside("timeline", "--company", "nobody.test", folder=tmp_path)
+        assert "no company has this id, name or domain" in wrong.err
+
+
+def test_an_address_book_never_makes_two_contacts_one(tmp_path: Path) -> None:
+    book = tmp_path / "people.csv"
+    book.write_text("name,email,second email\nGrace,grace@x.test,office@x.test\nBob,bob@x.test,office@x.test\n")
+    book.write_text(book.read_text().replace("second email", "email2"))
+    seen = typed("contact", "import", str(book), folder=tmp_path)
+    assert seen.out == "2 new, 0 updated, 0 unchanged\n"
+    assert seen.err.startswith(f"{book}:3: office@x.test is the contact grace@x.test already, and stays it;")
+    listed = typed("contact", "list", "--json", folder=tmp_path).json["contacts"]
+    assert [each["addresses"] for each in listed] == [["bob@x.test"], ["grace@x.test", "office@x.test"]]
+    assert typed("contact", "import", str(book), "--json", folder=tmp_path).json["unchanged"] == 2
+    named = typed("company", "set", "x.test", "--name", "X", "--no-domain", "x.test", folder=tmp_path)
+    assert named.out == "X: no domain; 0 contacts\n"
+    assert typed("company", "list", folder=tmp_path).out.count("x.test") == 2  # its label and its domain

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -13,10 +14,11 @@ from proxyd.model import CopyPresent, FiledBy, Found, LookedFor, NotSent, SendUn
 from proxyd.provider.allowance import Connections
 from proxyd.store import contacts as contact_rows
 from proxyd.store.database import Database
-from proxyd.web import answers
+from proxyd.web import answers, answers_contacts
 from tests.looping import on_the_loop
 from tests.rigged import ADA, GRACE, KEY, Desk, desk, message
 
+NOTHING_WRONG: dict[str, Any] = {"problems": [], "remarks": []}
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 TAKEN = SmtpReply(250, ("2.0.0 queued as 4711",))
 
@@ -155,11 +157,14 @@ def database(tmp_path: Path) -> Any:
 
 
 def test_a_contact_is_completed_and_never_emptied(database: Database) -> None:
-    assert answers.add_contact(database, "Grace@Customer.test", "", "Navy")["new"] is True
-    assert answers.add_contact(database, "grace@customer.test", "Grace", "") == {
+    assert answers_contacts.add(database, "Grace@Customer.test", "", "Navy")["new"] is True
+    assert answers_contacts.add(database, "grace@customer.test", "Grace", "") == {
         "email": "Grace@Customer.test",
         "name": "Grace",
         "company": "Navy",
+        "addresses": ["Grace@Customer.test"],
+        "company_id": ANY,
+        "company_by": "hand",
         "new": False,
     }
 
@@ -167,13 +172,13 @@ def test_a_contact_is_completed_and_never_emptied(database: Database) -> None:
 @pytest.mark.parametrize("email", ["", "grace", "a@b c.test", "a@b\r\nX: y"])
 def test_what_is_no_address_is_no_contact(database: Database, email: str) -> None:
     with pytest.raises(answers.Unacceptable, match="accepted: one such as"):
-        answers.add_contact(database, email)
+        answers_contacts.add(database, email)
     with database.reading() as connection:
-        assert contact_rows.every(connection) == []
+        assert contact_rows.every_key(connection) == []
 
 
 def test_an_import_twice_changes_nothing(database: Database) -> None:
     book = b"email,name\nGRACE@customer.test,Grace\nlin@customer.test,\n"
-    assert answers.import_contacts(database, book) == {"new": 2, "updated": 0, "unchanged": 0, "problems": []}
-    assert answers.import_contacts(database, book) == {"new": 0, "updated": 0, "unchanged": 2, "problems": []}
-    assert answers.import_contacts(database, b"email,name\nlin@customer.test,Lin\n")["updated"] == 1
+    assert answers_contacts.take_in(database, book) == {"new": 2, "updated": 0, "unchanged": 0} | NOTHING_WRONG
+    assert answers_contacts.take_in(database, book) == {"new": 0, "updated": 0, "unchanged": 2} | NOTHING_WRONG
+    assert answers_contacts.take_in(database, b"email,name\nlin@customer.test,Lin\n")["updated"] == 1

@@ -92,6 +92,7 @@ async def test_contacts_are_added_listed_and_imported(tmp_path: Path) -> None:
             "updated": 0,
             "unchanged": 0,
             "problems": [{"line": 3, "why": '"nobody" is not an e-mail address'}],
+            "remarks": [],
         }
         emails = [each["email"] for each in (await s.get("/api/v1/contacts"))[1]["contacts"]]
         assert emails == [GRACE, "lin@customer.test"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -15,8 +14,6 @@ from werkzeug.exceptions import HTTPException
 
 from proxyd.config import Account
 from proxyd.journal import Journal
-from proxyd.journal.changes import What
-from proxyd.model import mailbox_key
 from proxyd.store.database import Database
 from proxyd.web import answers, answers_crm, answers_html, answers_search, answers_suggestions
 from proxyd.web.answers import DaemonState, Document
@@ -24,6 +21,7 @@ from proxyd.web.api_sending import Sender
 from proxyd.web.client_document import OUTGOING, settings_document
 from proxyd.web.events import Events
 from proxyd.web.page import guard, story
+from proxyd.web.page.people_pages import PeoplePages
 from proxyd.web.page.rendering import Static, templates
 from proxyd.web.page.sessions import LONGEST, Sessions
 from proxyd.web.page.visits import MOST_POSTED, Visit, app, argument, go, page, posted_here
@@ -36,14 +34,11 @@ from proxyd.workers import Clock, Workers
 log = structlog.get_logger()
 
 FOUND = 30  # messages on one page of the search
-LATEST = 15  # messages on the first page
-AT_ONCE = 100  # messages of one contact on one page
-MOST_LISTED = 200  # contacts; the others are found by searching
 MOST_OF_A_LINK = 200
 NO_PASSWORD = "THE PASSWORD"  # noqa: S105 in its place: a browser keeps what it shows
 
 
-class Page(WritingPages):
+class Page(PeoplePages, WritingPages):
     """The routes, below `/`. `accounts` gives the accounts as they are configured now, by address in lower case."""
 
     app = app
@@ -144,60 +139,6 @@ class Page(WritingPages):
         request.setHeader("cache-control", "private, max-age=86400")  # its address changes when it does
         return found[1]
 
-    # --- contacts ----------------------------------------------------------------------------------------
-
-    @app.route("/contacts", methods=["GET"])
-    @page
-    async def contacts(self, request: Request, visit: Visit) -> str:
-        q = argument(request, "q")
-        found = await self._contacts(visit, q)
-        part = argument(request, "part")
-        listed = _listed(found, q)
-        if part == "list":
-            return self._render(visit, "contact_list.html", **listed)
-        everybody = await self._contacts(visit, "") if q else found
-        latest = await self._workers.run(answers.timeline, self._database, None, None, LATEST, visit.viewer)
-        open_ones = await self._workers.run(answers_suggestions.listed, self._database, None, visit.viewer)
-        shown = listed | {"messages": latest["messages"], "undecided": len(open_ones["suggestions"])}
-        shown |= {"called": _called(everybody), "here": "contacts"}
-        return self._render(visit, "latest.html" if part == "latest" else "contacts.html", **shown)
-
-    @app.route("/contacts", methods=["POST"])
-    @page
-    @posted_here
-    async def add_contact(self, request: Request, visit: Visit) -> bytes:
-        email, name, company = (argument(request, each) for each in ("email", "name", "company"))
-        added = await self._workers.run(answers.add_contact, self._database, email, name, company)
-        self._journal.changes.tell(What.CONTACT, mailbox_key(added["email"]))
-        return go(request, f"/contacts/{quote(added['email'], safe='@')}")
-
-    @app.route("/contacts/<path:email>", methods=["GET"])
-    @page
-    async def contact(self, request: Request, visit: Visit, email: str) -> str:
-        """Anybody's conversations, a contact's or not: a colleague in Cc is one click away."""
-        before = argument(request, "before") or None
-        found = await self._workers.run(answers.timeline, self._database, email, None, AT_ONCE, visit.viewer, before)
-        invited = functools.partial(answers_html.with_invitations, self._database, viewer=visit.viewer)
-        told = await self._workers.run(lambda: [invited(each) for each in found["messages"]])
-        shown: Document = {"threads": story.threads(told), "next": found["next"], "before": before}
-        everybody = await self._contacts(visit, "")
-        key = mailbox_key(email)
-        person = next((each for each in everybody if mailbox_key(each["email"]) == key), None)
-        shown["contact"] = person or {"email": email, "name": "", "company": "", "messages": 0, "last": None}
-        shown["known"] = person is not None
-        shown["called"] = _called(everybody)
-        shown["writes"] = bool(self._mine(visit))
-        if argument(request, "part") == "timeline":
-            return self._render(visit, "timeline.html", **shown)
-        q = argument(request, "q")
-        found_ones = await self._contacts(visit, q) if q else everybody
-        return self._render(visit, "contact.html", here="contacts", **shown, **_listed(found_ones, q, key))
-
-    async def _contacts(self, visit: Visit, q: str) -> list[Document]:
-        found = await self._workers.run(answers.contacts, self._database, q, visit.viewer)
-        # Those with the newest words first, then those nobody has written to yet, by address.
-        return sorted(found["contacts"], key=lambda each: each["last"] or "", reverse=True)
-
     @app.route("/search", methods=["GET"])
     @page
     async def search(self, request: Request, visit: Visit) -> str:
@@ -207,7 +148,7 @@ class Page(WritingPages):
         if q:
             cursor = argument(request, "cursor") or None
             found = await self._workers.run(answers_search.found, self._database, q, FOUND, visit.viewer, cursor)
-        called = _called(await self._contacts(visit, ""))
+        called = await self._called(found["messages"])
         return self._render(visit, "found.html", q=q, here="contacts", called=called, **found)
 
     # --- attachments -------------------------------------------------------------------------------------
@@ -374,19 +315,3 @@ class Page(WritingPages):
 _routes: Any = Page.app
 _routes.handle_errors(HTTPException)(Page.no_such_page)
 _routes.handle_errors(Exception)(Page.our_fault)
-
-
-def _called(contacts: list[Document]) -> Callable[[Document], str]:
-    """How a person is called: as they sign, else as a contact, else by their address."""
-    names = {mailbox_key(each["email"]): each["name"] for each in contacts}
-
-    def called(person: Document) -> str:
-        return str(person["name"] or names.get(mailbox_key(person["address"])) or person["address"])
-
-    return called
-
-
-def _listed(contacts: list[Document], q: str, chosen: str = "") -> Document:
-    """What the list beside is filled in with; `chosen` is the mailbox key of whom one reads."""
-    unlisted = max(0, len(contacts) - MOST_LISTED)
-    return {"contacts": contacts[:MOST_LISTED], "unlisted": unlisted, "q": q, "chosen": chosen}

@@ -98,3 +98,8 @@ def others(message: Document) -> list[Document]:
     if message["direction"] == "incoming":
         return [message["from"]]
     return [*message["to"], *message["cc"], *message["bcc"]]
+
+
+def everybody(message: Document) -> list[Document]:
+    """All whom its header names."""
+    return [message["from"], *message["to"], *message["cc"], *message["bcc"]]

@@ -316,17 +316,19 @@ async def test_a_story_is_told_with_its_words_and_its_files(tmp_path: Path) -> N
 
 @on_the_loop
 async def test_a_long_story_has_pages_and_a_long_list_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from proxyd.web.page import routes
+    from proxyd.web.page import people_pages
 
-    monkeypatch.setattr(routes, "AT_ONCE", 2)
-    monkeypatch.setattr(routes, "MOST_LISTED", 2)
+    monkeypatch.setattr(people_pages, "AT_ONCE", 2)
+    monkeypatch.setattr(people_pages, "LISTED", 2)
     async with shown(tmp_path) as s:
         for n in range(3):
             await s.sent(message(f"Number {n}", id=f"n{n}@example.test"))
         await s.desk.add_contact("lin@customer.test", "zoe@customer.test")
         browser = await s.browser()
         newest = (await browser.get(f"/contacts/{GRACE}")).text
-        assert "1 more; search finds them" in newest
+        assert re.search(r'1 more: <a[^>]+href="/contacts\?listed=10"', newest)
+        assert "zoe@customer.test" not in newest
+        assert "zoe@customer.test" in (await browser.get("/contacts?listed=10")).text
         (link,) = re.findall(r'href="(/contacts/[^"]+before=[^"]+)"', newest)
         earlier = (await browser.get(link)).text
         pages = [[n for n in range(3) if f"Number {n}</h2>" in text] for text in (newest, earlier)]

@@ -29,6 +29,8 @@ function tell(words) {
   requestAnimationFrame(() => { region.textContent = words; });
 }
 
+const listOf = () => `/contacts?part=list&q=${encodeURIComponent(one("#q").value.trim())}&listed=${one("#list").dataset.listed ?? ""}`;
+
 // --- search as you type -----------------------------------------------------------------------------------------
 
 function searching() {
@@ -36,15 +38,22 @@ function searching() {
   if (!input) return;
   let waiting = 0, asked = 0;
   const ask = async () => {
-    const mine = ++asked, q = input.value.trim();
-    const html = await fetched(`/contacts?part=list&q=${encodeURIComponent(q)}`);
+    const mine = ++asked;
+    const html = await fetched(listOf());
     if (html === null || mine !== asked) return; // an older answer that came late
     placed(list, html);
     markChosen();
     const count = all(".row", list).length;
     tell(count === 1 ? "1 contact" : `${count} contacts`);
   };
-  input.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(ask, PAUSE); });
+  input.addEventListener("input", () => { delete list.dataset.listed; clearTimeout(waiting); waiting = setTimeout(ask, PAUSE); });
+  list.addEventListener("click", (event) => {
+    const more = event.target.closest(".more-people");
+    if (!more || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    list.dataset.listed = more.dataset.listed;
+    ask();
+  });
   input.form.addEventListener("submit", (event) => {
     const first = one(".row, .everywhere", list);
     if (first && input.value.trim()) { event.preventDefault(); location.assign(first.href); }
@@ -198,7 +207,7 @@ function retold(element, html) {
 async function refresh() {
   const list = one("#list"), story = one("#timeline");
   if (list) {
-    const html = await fetched(`/contacts?part=list&q=${encodeURIComponent(one("#q").value.trim())}`);
+    const html = await fetched(listOf());
     if (html !== null) { placed(list, html); markChosen(); }
   }
   if (story) {
