@@ -66,7 +66,7 @@ def bodies(server: UnrulyImap) -> int:
 
 
 async def read_to(w: Unruled, uid: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (at := await w.journal.position(ADA, "INBOX")) is None or at.uidnext <= uid:
             await w.clock.advance(0.2)
             await asyncio.sleep(0.01)

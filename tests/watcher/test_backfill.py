@@ -51,7 +51,7 @@ class Earlier:
 
 
 async def ended(w: Unruled, *, dry_run: bool = False) -> Backfill:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (going := await w.journal.backfills.get(ADA, dry_run)) is None or going.state != "done":
             await w.clock.advance(1)
             await asyncio.sleep(0.01)

@@ -92,6 +92,7 @@ async def test_without_notify_the_next_look_finds_it(
         provider.dovecot.append(PERSON, "Customers", reply(), flags="")
         provider.dovecot.append(PERSON, "Sent", message("From the phone", id="d1@phone"))  # the second hears of it
         await logged(w, 2)
+        await w.parked()
         await w.clock.advance(CHECK + 1)
         await logged(w, 3)
         await w.parked()
@@ -120,7 +121,7 @@ async def test_a_rule_at_the_server_files_into_a_folder_that_it_makes(
         provider.dovecot.deliver(PERSON, reply(), CUSTOMER)
         assert len(provider.dovecot.messages(PERSON, "Customers/New")) == 1
         if hide:
-            await w.clock.advance(CHECK + 1)
+            await w.as_time_passes(CHECK + 1, lambda: len(w.timeline()) == 2, "the look")
         await logged(w, 2)
 
 

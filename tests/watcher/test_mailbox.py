@@ -213,8 +213,7 @@ async def test_further_folders_by_list(tmp_path, provider: Provider):
         await w.sent(message())
         provider.dovecot.append(PERSON, "Customers", reply(), flags="")
         provider.dovecot.append(PERSON, "Sent", message("More", id="d2@phone"))
-        await w.clock.advance(301)
-        await until(lambda: len(w.timeline()) == 2 or None, "the reply in the other folder")
+        await w.as_time_passes(301, lambda: len(w.timeline()) == 2, "the reply in the other folder")
         assert {each["message_id"] for each in w.timeline()} == {"<m1@example.test>", "<r1@customer.test>"}
         assert len(provider.dovecot.sessions(PERSON)) == 2
 

@@ -91,7 +91,7 @@ async def test_what_is_put_into_the_folder(tmp_path, make_provider: Callable[...
         provider.dovecot.append(PERSON, "CRM/Log", own)
         provider.dovecot.append(PERSON, "CRM/Log", from_stranger(1), flags="")  # a second copy of the same
         if hide:
-            await w.clock.advance(CHECK + 1)
+            await w.as_time_passes(CHECK + 1, lambda: len(w.timeline()) == 2, "the look")
         await logged(w, 2)
         said = {each["message_id"]: each for each in w.timeline()}
         assert {each["source"] for each in said.values()} == {"marked"}

@@ -297,8 +297,7 @@ async def test_an_unknown_outcome_not_found_waits_for_the_provider_then_says_so(
 
         await w.parked()
         assert looked_at() is None
-        await w.clock.advance(21)
-        await until(looked_at, "the look on record")
+        await w.as_time_passes(21, looked_at, "the look on record")
         assert w.rows(tables.submissions)[0]["state"] == "unknown"
         provider.dovecot.append(PERSON, "Sent", RECEIVED.encode() + message())  # late, but there
         await until(lambda: w.rows(tables.submissions)[0]["state"] == "sent" or None, "found after all")

@@ -334,11 +334,7 @@ async def test_the_providers_copy_never_comes_and_the_person_has_one_all_the_sam
             await w.clock.advance(300)
             await w.parked()
     async with watched(tmp_path, provider, files_sent="yes", clock=w.clock) as w:  # not even a restart is in its way
-        for _ in range(3):
-            if w.copy(id)["state"] != "waiting":
-                break
-            await w.clock.advance(300)
-            await asyncio.sleep(0.2)
+        await w.as_time_passes(300, lambda: w.copy(id)["state"] != "waiting", "a copy of ours")
         row = await w.settled(id)
         assert (row["by"], row["copies"]) == ("proxyd", 1)
         await until(lambda: w.copy(id)["promised_flags"] is None or None, "the flags")
