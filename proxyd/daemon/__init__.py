@@ -18,7 +18,7 @@ import structlog
 
 from proxyd.config import ConfigErrors, Places, load_what_is_well
 from proxyd.daemon import alone
-from proxyd.daemon.event_log import Priority, is_journal
+from proxyd.daemon.event_log import Priority, as_json, is_journal
 from proxyd.daemon.exit_codes import EX_CONFIG, EX_UNAVAILABLE
 from proxyd.daemon.listeners import handed_over
 from proxyd.errors import ConfigError
@@ -79,7 +79,7 @@ def _allow_many_sockets() -> None:
 def _log_to_stderr() -> None:
     """One JSON line per event, for systemd's journal with its priority; for a person at a terminal, coloured text."""
     terminal = sys.stderr.isatty()
-    shown: Any = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
+    shown: Any = structlog.dev.ConsoleRenderer() if terminal else as_json
     if is_journal(sys.stderr.fileno(), os.environ):
         shown = Priority(shown)
     structlog.configure(
@@ -89,7 +89,7 @@ def _log_to_stderr() -> None:
             structlog.processors.format_exc_info,
             shown,
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
 

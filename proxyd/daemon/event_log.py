@@ -8,6 +8,7 @@ Under systemd each line begins with its priority as the journal reads it (sd-dae
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -85,6 +86,13 @@ def _code(reply: SmtpReply) -> dict[str, Any]:
 
 
 # --- how a line is written ------------------------------------------------------------------------------------
+
+_JSON = json.JSONEncoder(default=repr)
+
+
+def as_json(_logger: object, _method: str, event: Any) -> str:
+    """structlog's last processor: as its own JSONRenderer, which makes an encoder for each line."""
+    return _JSON.encode(event)
 
 
 class Priority:

@@ -209,7 +209,7 @@ class Journal:
                 await self._database.write(lambda c: sending.dropbox_event(c, event))
             case Told():
                 # Not durable by itself: were it lost in a crash, the same octets would find their first outcome again.
-                await self._database.write(lambda c: submissions.told(c, event.id, event.reply.code), durable=False)
+                self._database.write_along(lambda c: submissions.told(c, event.id, event.reply.code), "told")
                 return  # nothing that anybody is shown
         if not isinstance(event, Seen):
             self.changes.tell(What.MESSAGE, event.id)
@@ -226,7 +226,7 @@ class Journal:
             self.wakes.entries.set()
             self.bodies.add(taken.message, event.id)
         if taken.nothing_owed:
-            start(self._database.write(lambda c: submissions.empty(c, event.id), durable=False), "let go")
+            self._database.write_along(lambda c: submissions.empty(c, event.id), "let go")
 
     def _settle(self, id: str, state: State, reply: SmtpReply | None) -> None:
         for waiter in self._outcomes.pop(id, ()):

@@ -135,9 +135,6 @@ class Submissions:
 
     async def _hand_over(self, begun: Begun, account: str) -> Known:
         known, event = self._judge(begun, account, await self._submit(begun, account))
-        log.info(
-            "submission ended", submission=begun.id, state=known.state, code=known.reply.code if known.reply else None
-        )
         await self._record(event)
         return known
 

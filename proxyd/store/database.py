@@ -3,7 +3,8 @@
 Why one writer: SQLite has one anyway; jobs that wait while a commit reaches the disk share the next one, so fifty
 senders cost few fsyncs more than one. A job is any function of a connection; it is undone alone where it raises. A
 *durable* job's answer comes after the commit. A job that is not durable is answered when it ran and is committed with
-the next one that is: a 25 MB message's chunks cost no fsync of their own.
+the next one that is: a 25 MB message's chunks cost no fsync of their own. What nobody waits for goes along with the
+next job that is asked for: it wakes no thread.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+import structlog
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from proxyd.errors import ConfigError, TryLater
@@ -39,6 +41,8 @@ CACHE = 2048  # KiB for each connection; SQLCipher's own default is 8 MB
 CHECKPOINT_PAGES = 4000  # 32 MB of write-ahead log
 HASH_KEY = ("", "hash_key")  # the fact under which the key of the hashes is kept, once the store's own was changed
 WRITE = "BEGIN IMMEDIATE"  # takes the lock at once: a transaction that reads first and writes later may not get it
+
+log = structlog.get_logger()
 
 
 class Database:
@@ -140,6 +144,12 @@ class Database:
         assert self._writer is not None, "start_writing was not called"
         return await self._writer.submit(job, durable)
 
+    def write_along(self, job: Job[object], name: str) -> None:
+        """Run `job` before the next one that is asked for, at the latest a moment from now; not durable by itself, and
+        nobody hears of it: that it failed is logged by its name."""
+        assert self._writer is not None, "start_writing was not called"
+        self._writer.along(job, name)
+
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A consistent view of the last commit; for worker threads."""
@@ -161,12 +171,15 @@ class Database:
 
 
 class _Asked:
-    __slots__ = ("answer", "durable", "error", "job", "result")
+    """A job; `answer` is None where nobody waits."""
 
-    def __init__(self, job: Job[Any], durable: bool, answer: asyncio.Future[Any]) -> None:
+    __slots__ = ("answer", "durable", "error", "job", "name", "result")
+
+    def __init__(self, job: Job[Any], durable: bool, answer: asyncio.Future[Any] | None, name: str = "") -> None:
         self.job = job
         self.durable = durable
         self.answer = answer
+        self.name = name
         self.result: Any = None
         self.error: Exception | None = None
 
@@ -179,17 +192,33 @@ class Writer:
     def __init__(self, engine: sa.Engine, loop: asyncio.AbstractEventLoop) -> None:
         self._engine = engine
         self._loop = loop
-        self._asked: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
+        self._along: list[_Asked] = []  # go with the next job; the loop's own
+        self._last_moment: asyncio.TimerHandle | None = None  # when they go without one
+        self._asked: queue.SimpleQueue[list[_Asked] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="proxyd-writer", daemon=True)
         self._thread.start()
 
     async def submit(self, job: Job[T], durable: bool) -> T:
-        asked = _Asked(job, durable, self._loop.create_future())
-        self._asked.put(asked)
-        result: T = await asked.answer
-        return result
+        answer: asyncio.Future[T] = self._loop.create_future()
+        self._along.append(_Asked(job, durable, answer))
+        self._hand_over()
+        return await answer
+
+    def along(self, job: Job[object], name: str) -> None:
+        self._along.append(_Asked(job, False, None, name))
+        if self._last_moment is None:
+            self._last_moment = self._loop.call_later(self.IDLE_COMMIT, self._hand_over)
+
+    def _hand_over(self) -> None:
+        if self._last_moment is not None:
+            self._last_moment.cancel()
+            self._last_moment = None
+        if self._along:
+            self._asked.put(self._along)
+            self._along = []
 
     def stop(self) -> None:
+        self._hand_over()
         self._asked.put(None)
         self._thread.join()
 
@@ -202,38 +231,38 @@ class Writer:
                     break
                 more = self._transaction(connection, first)
 
-    def _transaction(self, connection: sa.Connection, first: _Asked) -> bool:
+    def _transaction(self, connection: sa.Connection, first: list[_Asked]) -> bool:
         """One commit; False when asked to stop. The jobs in it that are durable are answered after it."""
         waiting: list[_Asked] = []
-        asked: _Asked | None = first
+        asked: list[_Asked] = first
         more = True
         try:
-            while asked is not None:
-                if asked.durable:
-                    waiting.append(asked)
-                self._run_job(connection, asked)
-                if not asked.durable:
-                    self._answer([asked])
+            while asked:
+                waiting += [each for each in asked if each.durable]
+                while asked:
+                    self._run_job(connection, asked[0])
+                    done = asked.pop(0)
+                    if not done.durable:
+                        self._answer([done])
                 asked, more = self._next(len(waiting))
             connection.commit()
         except Exception as error:  # a full disk undoes the whole transaction: nobody's job in it is kept
             connection.rollback()
-            if asked is not None and asked not in waiting:
-                waiting.append(asked)
+            waiting += [each for each in asked if not each.durable]
             for each in waiting:
                 each.error = each.error or _as_ours(error)
         self._answer(waiting)
         return more
 
-    def _next(self, waiting: int) -> tuple[_Asked | None, bool]:
-        """The next job for this transaction, or None where it should be committed now; False = stop after that."""
+    def _next(self, waiting: int) -> tuple[list[_Asked], bool]:
+        """The next jobs for this transaction, none where it should be committed now; False = stop after that."""
         if waiting >= MOST_JOBS:
-            return None, True
+            return [], True
         try:
             asked = self._asked.get_nowait() if waiting else self._asked.get(timeout=self.IDLE_COMMIT)
         except queue.Empty:
-            return None, True
-        return asked, asked is not None
+            return [], True
+        return asked or [], asked is not None
 
     def _run_job(self, connection: sa.Connection, asked: _Asked) -> None:
         """Raises only where the transaction itself is lost; what the job raised is kept for its asker."""
@@ -251,7 +280,10 @@ class Writer:
         raw.execute("RELEASE job")
 
     def _answer(self, done: list[_Asked]) -> None:
-        if done:
+        for each in done:
+            if each.answer is None and each.error is not None:
+                log.error("not written down", what=each.name, exc_info=each.error)
+        if any(each.answer is not None for each in done):
             self._loop.call_soon_threadsafe(_deliver, done)
 
 
@@ -262,7 +294,7 @@ def _begin(connection: sa.Connection) -> None:
 
 def _deliver(done: list[_Asked]) -> None:
     for asked in done:
-        if asked.answer.done():
+        if asked.answer is None or asked.answer.done():
             continue
         if asked.error is not None:
             asked.answer.set_exception(asked.error)

@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 
 
-def insert(table: sa.Table, *columns: str) -> Prepared:
-    """A row of these columns; the others get their default, or NULL."""
-    return Prepared(table.insert().values({name: sa.bindparam(name) for name in columns}))
+def insert(table: sa.Table, *columns: str, where_missing: bool = False) -> Prepared:
+    """A row of these columns; the others get their default, or NULL. `where_missing`: unless it is there already."""
+    statement = sqlite.insert(table).values({name: sa.bindparam(name) for name in columns})
+    return Prepared(statement.on_conflict_do_nothing() if where_missing else statement)
 
 
 class Prepared:

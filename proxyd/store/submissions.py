@@ -61,7 +61,7 @@ _TELL = submissions.update().where(submissions.c.id == sa.bindparam("of")).value
 _TOLD = Prepared(_TELL)
 # Heard: the same mail again is a new mail, there is nothing left to recognise.
 _HEARD = Prepared(_TELL.values(fingerprint=None))
-_INSERT_HASH = prepared.insert(hashed_ids, "account", "id_hash", "owner")
+_INSERT_HASH = prepared.insert(hashed_ids, "account", "id_hash", "owner", where_missing=True)
 _HASHES_OF = Prepared(sa.select(hashed_ids.c.id_hash).where(hashed_ids.c.owner == sa.bindparam("owner")))
 _INSERT_STEP = prepared.insert(steps, "owner", "at", "what", "detail")
 _EMPTIED = Prepared(
@@ -185,8 +185,8 @@ def never_settled(connection: sa.Connection, begun_before: datetime, sent_before
 
 def add_hashes(connection: sa.Connection, account: str, hashes: Iterable[str], owner: str) -> None:
     """Remember that `owner` answers to these keyed hashes of Message-IDs."""
-    new = sorted(set(hashes) - set(hashes_of(connection, owner)))
-    _INSERT_HASH.run_each(connection, [{"account": account, "id_hash": each, "owner": owner} for each in new])
+    rows = ({"account": account, "id_hash": each, "owner": owner} for each in sorted(set(hashes)))
+    _INSERT_HASH.run_each(connection, rows)
 
 
 def owners(connection: sa.Connection, hashes: Sequence[str], account: str | None = None) -> dict[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+import structlog
 
 from proxyd.errors import ConfigError, TryLater
 from proxyd.store.database import FILE, Database
@@ -79,6 +80,47 @@ async def test_what_asked_for_no_commit_is_seen_after_the_next_one_that_did(tmp_
         await database.write(remember("chunk"), durable=False)
         await database.write(remember("end"))
         assert keys(database) == ["chunk", "end"]
+
+
+@on_the_loop
+async def test_what_goes_along_is_there_before_the_next_job(tmp_path):
+    async with opened(tmp_path) as database:
+        database.write_along(remember("told", "first"), "told")
+        with pytest.raises(sa.exc.IntegrityError):
+            await database.write(remember("told", "second"))
+        assert keys(database) == ["told"]
+
+
+@on_the_loop
+async def test_what_goes_along_waits_for_no_other_job(tmp_path):
+    async with opened(tmp_path) as database:
+        ran = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def job(connection: sa.Connection) -> None:
+            remember("told")(connection)
+            loop.call_soon_threadsafe(ran.set)
+
+        database.write_along(job, "told")
+        await ran.wait()
+        database.write_along(remember("last"), "told")
+    with Database(tmp_path, KEY).reading() as connection:
+        assert list(connection.scalars(sa.select(facts.c.key).order_by(facts.c.key))) == ["last", "told"]
+
+
+@on_the_loop
+async def test_what_goes_along_and_fails_is_logged_and_undone_alone(tmp_path):
+    def half_done(connection: sa.Connection) -> None:
+        remember("half")(connection)
+        raise ValueError("after the first half")
+
+    async with opened(tmp_path) as database:
+        with structlog.testing.capture_logs() as logged:
+            database.write_along(remember("one"), "one")
+            database.write_along(half_done, "half done")
+            await database.write(remember("two"))
+        assert keys(database) == ["one", "two"]
+        assert [(line["event"], line["what"]) for line in logged] == [("not written down", "half done")]
 
 
 @on_the_loop

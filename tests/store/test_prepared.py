@@ -67,6 +67,12 @@ def test_rows(connection):
         _FACTS_OF.value(connection, {"of": "a"})
 
 
+def test_a_row_that_is_there_already(connection):
+    put = prepared.insert(facts, "account", "key", "value", where_missing=True)
+    put.run_each(connection, [{"account": "a", "key": key, "value": value} for key, value in ("kx", "ky", "lz")])
+    assert [tuple(row) for row in _FACTS_OF.all(connection, {"of": "a"})] == [("k", "x"), ("l", "z")]
+
+
 def test_a_parameter_that_is_missing_is_an_error(connection):
     with pytest.raises(KeyError):
         _FACTS_OF.all(connection, {})
