@@ -94,7 +94,7 @@ class DropboxCopies:
             await self._journal.record(DropboxPostponed(copy.id, why, None, self._clock.now()))
             return
         wire = content.with_header(wire_form(content.header, hidden=frozenset({copy.address})))
-        envelope = Envelope(copy.sender, (Recipient(copy.address, ()),), copy.parameters)
+        envelope = Envelope(copy.sender or copy.account, (Recipient(copy.address, ()),), copy.parameters)
         await self._journal.record(DropboxTrying(copy.id, self._clock.now()))
         outcome = await submitter.submit(envelope, wire)
         await self._journal.record(self._event(copy, outcome))

@@ -208,7 +208,7 @@ class Dialogue(Connection):
         if isinstance(said, SmtpReply):
             return said
         mine = addresses_of(account)
-        if mailbox_key(said.address) not in mine:
+        if said.address and mailbox_key(said.address) not in mine:  # `<>` has a receipt that was asked for (RFC 8098)
             return answers.not_yours(said.address, mine.values(), "MAIL FROM")
         known = form.mail_parameters(said.parameters, self._offered())
         if isinstance(known, SmtpReply):

@@ -138,7 +138,8 @@ class Reception:
             if mailbox_key(author.address) not in mine:
                 self.refuse(answers.not_yours(author.address, mine.values(), "From"))
                 return
-        if not said.from_ and any(each.name == b"from" for each in fields(parts(header)[0])):
+        told = not self._envelope.sender or any(each.name == b"from" for each in fields(parts(header)[0]))
+        if told and not said.from_:
             self.refuse(reply(553, "5.7.1 The From field names no address that can be read"))
             return
         self._submission = Submission(self._account.address, self._envelope, said, fingerprint="")
@@ -149,7 +150,7 @@ class Reception:
     def _read(self, header: bytes) -> tuple[Heading, bytes]:
         """What the header section says, with the Message-ID and Date that it goes out with, and its filed form."""
         said = heading(header)
-        made = new_message_id(self._envelope.sender)
+        made = new_message_id(self._envelope.sender or self._account.address)
         filed = filed_form(header, message_id=made, date=format_datetime(self._now))
         return replace(said, message_id=said.message_id or made, date=said.date or self._now), filed
 

@@ -23,7 +23,7 @@ async def beside(s: Served, folder: Path, *words: str, state: str) -> Typed:
     command = asyncio.ensure_future(typed_beside("backfill", *words, folder=folder))
     backfills, dry_run = s.desk.journal.backfills, "--dry-run" in words
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (going := await backfills.get(ADA, dry_run)) is None or going.state != "asked":
                 assert not command.done(), command.result()
                 await asyncio.sleep(0.01)

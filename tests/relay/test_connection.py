@@ -69,7 +69,7 @@ async def test_the_latest_limit_of_silence_counts(limits: tuple[float, float], t
         for limit in limits:
             served.heard(limit)
         last = loop.time() + limits[-1]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert (await client.hear()).startswith("421 4.4.2")
         assert loop.time() >= last - 0.02  # the clock of the loop is that coarse
 
@@ -87,7 +87,7 @@ async def test_what_nobody_looks_at_is_not_read(tmp_path: Path) -> None:
         await here.provider.asked.wait()
         noops = 40_000
         client.writer.write(b"NOOP\r\n" * noops)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while served.transport.is_reading():
                 await asyncio.sleep(0)
         assert READ_AHEAD < len(served._ahead) <= 8 * READ_AHEAD

@@ -39,7 +39,7 @@ class Conversation:
         )
         for number, line in enumerate(self.lines, 1):
             try:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     await self.step(line)
             except (AssertionError, TimeoutError) as error:
                 raise AssertionError(f"line {number}: {line}: {error or 'nothing came'}") from None
@@ -73,7 +73,7 @@ class Conversation:
         envelope = self.here.provider.envelopes[-1]
         match what:
             case "MAIL":
-                self.expect(text, [" ".join((envelope.sender, *envelope.parameters))])
+                self.expect(text, [" ".join((envelope.sender or "<>", *envelope.parameters))])
             case "RCPT":
                 self.expect(text, [" ".join((each.address, *each.parameters)) for each in envelope.recipients])
             case _:

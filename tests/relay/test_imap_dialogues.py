@@ -42,7 +42,7 @@ class Conversation:
         )
         for number, line in enumerate(self.lines, 1):
             try:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     await self.step(line)
             except (AssertionError, TimeoutError) as error:
                 raise AssertionError(f"line {number}: {line}: {error or 'nothing came'}") from None

@@ -255,7 +255,7 @@ async def throw(here: House, octets: bytes) -> None:
     client = Talk(*await asyncio.open_connection("127.0.0.1", here.port))
     client.writer.write(octets)
     client.writer.write_eof()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         answer = await client.reader.read()
     assert answer.startswith(b"220 ")
     assert all(line[:3].isdigit() for line in answer.splitlines())
