@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,8 +29,8 @@ from proxyd.config import (
 from proxyd.errors import ConfigError
 from proxyd.provider import tokens
 from proxyd.relay import local_ca
+from proxyd.store import room
 
-SPACE = 200 * 1024 * 1024  # octets that should be free where the records lie
 SOON = timedelta(days=14)  # before a certificate's end
 LISTENERS = ("smtp", "smtps", "imap", "imaps", "web")
 STA_UNSYNC = 0x40  # adjtimex(2)
@@ -109,14 +108,8 @@ def folder(places: Places) -> Iterator[Finding]:
 
 
 def space(places: Places) -> Iterator[Finding]:
-    existing = next(each for each in (places.data, *places.data.parents) if each.exists())
-    free = shutil.disk_usage(existing).free
-    if free < SPACE:
-        yield Finding(
-            "records",
-            f"Only {free >> 20} MB are free where the records lie ({existing}); without room no mail can be taken.",
-            f"df -h {existing}",
-        )
+    if too_little := room.too_little(places.data):
+        yield Finding("records", too_little, f"df -h {places.data}")
 
 
 def key(places: Places) -> Iterator[Finding]:

@@ -55,12 +55,12 @@ def status(ctx: click.Context, places: Places, as_json: bool) -> None:
 
 def all_well(document: dict[str, Any]) -> bool:
     """Nothing that a person should look at: no account in trouble, no mail of unknown outcome, nothing that a CRM
-    refused, no bad file."""
+    refused, no bad file, no closed port, room for what comes."""
     accounts = document["accounts"]
     fine = all(each["state"] in WELL and not each.get("unknown") for each in accounts)
     fine = fine and not any(crm["cure"] for each in accounts for crm in each.get("crm", ()))
     daemon = document["daemon"]
-    return fine and not daemon.get("config_problem") and not daemon.get("not_listening")
+    return fine and not any(daemon.get(each) for each in ("config_problem", "not_listening", "no_room"))
 
 
 def _show(document: dict[str, Any]) -> None:
@@ -70,6 +70,8 @@ def _show(document: dict[str, Any]) -> None:
     out.print(f"proxyd {daemon['version']}, up for {since(daemon['uptime'])}, listening: {plain(places) or 'nowhere'}")
     for why in daemon.get("not_listening", {}).values():
         out.print(f"[bold red]{plain(why)}[/]")
+    if no_room := daemon.get("no_room"):
+        out.print(f"[bold red]{plain(no_room)}[/]")
     if problem := daemon.get("config_problem"):
         out.print("[bold red]Not all of the configuration is in force:[/]")
         out.print(plain(problem))

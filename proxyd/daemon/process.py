@@ -47,6 +47,7 @@ from proxyd.relay.imap_upload import SentUploads
 from proxyd.relay.login import Logins
 from proxyd.relay.peer import Admission
 from proxyd.relay.smtp import SmtpRelay
+from proxyd.store import room
 from proxyd.store.database import Database
 from proxyd.web.answers import AccountState, DaemonState
 from proxyd.workers import SystemClock, Workers, start
@@ -269,7 +270,8 @@ class Daemon:
             for address in self._people.accounts()
         ]
         open_, closed = self._listeners.addresses, self._listeners.why_not
-        return DaemonState(__version__, self._started_at, open_, accounts, self._config_problem, closed)
+        no_room = room.too_little(self._places.data)
+        return DaemonState(__version__, self._started_at, open_, accounts, self._config_problem, closed, no_room)
 
     def _certificate(self) -> dict[str, str] | None:
         """What mail clients are to trust; None where the configuration names a certificate of the person's own."""

@@ -158,9 +158,13 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """A transaction of its own, for commands that run beside or without the daemon."""
-        with self._engine.connect().execution_options(begin=WRITE) as connection, connection.begin():
-            yield connection
+        """A transaction of its own, for commands that run beside or without the daemon. Raises TryLater where the disk
+        takes no more."""
+        try:
+            with self._engine.connect().execution_options(begin=WRITE) as connection, connection.begin():
+                yield connection
+        except sa.exc.OperationalError as error:
+            raise _as_ours(error) from error
 
     def close(self) -> None:
         """What was asked for before is committed; then the file is closed."""

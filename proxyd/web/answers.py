@@ -219,7 +219,7 @@ class AccountState:
 class DaemonState:
     """What only the running daemon knows. `listening` maps a listener's name to host:port; `config_problem` is why
     the newest configuration was not taken, None where it was; `not_listening` says of each listener that is wanted and
-    not open why."""
+    not open why, `no_room` how little is free where the records lie, None where it is enough."""
 
     version: str
     started_at: datetime
@@ -227,6 +227,7 @@ class DaemonState:
     accounts: Sequence[AccountState]
     config_problem: str | None = None
     not_listening: Mapping[str, str] = field(default_factory=dict)
+    no_room: str | None = None
 
 
 def status(database: Database, state: DaemonState, now: datetime) -> Document:
@@ -249,6 +250,7 @@ def status(database: Database, state: DaemonState, now: datetime) -> Document:
             "uptime": round((now - state.started_at).total_seconds()),
             "listening": dict(state.listening),
             "not_listening": dict(state.not_listening),
+            "no_room": state.no_room,
             "config_problem": state.config_problem,
         },
         "accounts": [

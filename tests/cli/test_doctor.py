@@ -14,7 +14,7 @@ from proxyd.cli import findings
 from proxyd.config import Places, load
 from proxyd.model import HealthCause, HealthEvent, LookedFor, SendUnknown
 from proxyd.relay import local_ca
-from proxyd.store import tables
+from proxyd.store import room, tables
 from tests.cli.typed import typed, typed_beside
 from tests.looping import on_the_loop
 from tests.rigged import ACCOUNT, ADA, message
@@ -141,9 +141,9 @@ def test_the_folder_and_what_lies_in_it(tmp_path: Path) -> None:
 
 def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = places(tmp_path)
-    monkeypatch.setattr(findings, "SPACE", 0)
+    monkeypatch.setattr(room, "WANTED", 0)
     assert list(findings.space(there)) == []
-    monkeypatch.setattr(findings, "SPACE", 1 << 60)
+    monkeypatch.setattr(room, "WANTED", 1 << 60)
     assert next(findings.space(there)).cure == f"df -h {there.data}"
 
 

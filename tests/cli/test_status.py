@@ -87,6 +87,15 @@ async def test_a_port_that_somebody_else_has_is_told(tmp_path: Path) -> None:
         assert seen.json["daemon"]["not_listening"] == {"smtps": why}
 
 
+@on_the_loop
+async def test_a_disk_that_is_full_is_told(tmp_path: Path) -> None:
+    async with served(tmp_path) as s:
+        s.no_room = "Only 3 MB are free where the records lie (/var/lib/proxyd); without room no mail can be taken."
+        seen = await typed_beside("status", folder=tmp_path)
+        assert seen.code == 1
+        assert s.no_room in " ".join(seen.out.split())
+
+
 @pytest.mark.parametrize(
     ("state", "well"),
     [

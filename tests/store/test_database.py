@@ -123,6 +123,21 @@ async def test_what_goes_along_and_fails_is_logged_and_undone_alone(tmp_path):
         assert [(line["event"], line["what"]) for line in logged] == [("not written down", "half done")]
 
 
+def test_a_command_on_a_full_disk_is_told_to_try_later(tmp_path):
+    database = Database(tmp_path, KEY)
+
+    def fill() -> None:
+        with database.writing() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+            connection.exec_driver_sql("CREATE TABLE more (octets BLOB)")
+            connection.exec_driver_sql("INSERT INTO more VALUES (randomblob(1000000))")
+
+    with pytest.raises(TryLater, match="the store cannot be written: database or disk is full"):
+        fill()
+    database.close()
+
+
 @on_the_loop
 async def test_a_disk_that_is_full_fails_everybody_in_the_commit_and_nobody_after(tmp_path):
     async with opened(tmp_path) as database:

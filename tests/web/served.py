@@ -40,6 +40,7 @@ class Served:
     problems: list[str] = field(default_factory=list)
     config_problem: str | None = None
     not_listening: dict[str, str] = field(default_factory=dict)
+    no_room: str | None = None
     broken: bool = False
     event: HealthEvent = SIGNED_IN
     web: str = ""
@@ -53,7 +54,9 @@ class Served:
         now = self.desk.clock.now()
         condition = connection.step(connection.Condition(since=now), self.event, now)
         account = AccountState(ADA, condition, now)
-        return DaemonState("0.1.0", now, self.listening, [account], self.config_problem, self.not_listening)
+        return DaemonState(
+            "0.1.0", now, self.listening, [account], self.config_problem, self.not_listening, self.no_room
+        )
 
     async def reconnect(self, address: str) -> None:
         self.reconnected.append(address)
