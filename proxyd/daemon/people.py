@@ -214,13 +214,25 @@ class People:
         return connection.may_sign_in(self._journal.condition(address), "SMTP", self._clock.now())
 
     async def _note(self, address: str, event: HealthEvent) -> None:
+        before = self._journal.condition(address)
         await self._journal.health(address, event)
+        if connection.sign_in_server_is_back(before, event):
+            await self._sign_in_again(address)
         if event.protocol != "SMTP":
             return
         if event.cause is not HealthCause.SIGNED_IN:
             self._attend_soon(address)
         elif attending := self._attending.pop(address, None):
             attending.cancel()  # its wait was for this trouble: the next one is not to sit it out
+
+    async def _sign_in_again(self, address: str) -> None:
+        """There are access tokens again: whoever waited for one need not wait any longer."""
+        condition = self._journal.condition(address)
+        submitter, mailbox = self._submitters.get(address), self._mailboxes.get(address)
+        if submitter is not None and connection.waits_for_a_token(condition.side("SMTP")):
+            submitter.sign_in()
+        if mailbox is not None and connection.waits_for_a_token(condition.side("IMAP")):
+            await mailbox.retry_now()
 
     def _attend_soon(self, address: str) -> None:
         if address not in self._attending:

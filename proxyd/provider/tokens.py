@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -24,7 +25,7 @@ from proxyd.formats.smtp_client import printable
 from proxyd.model import HealthCause, HealthEvent
 from proxyd.provider.tls import client_context
 from proxyd.provider.token_endpoint import AccessRevoked, Answer, TokenEndpoint, cause_of
-from proxyd.rules import grants, retry
+from proxyd.rules import grants
 from proxyd.rules.connection import SIGN_IN_SERVER
 from proxyd.workers import Clock, Workers
 
@@ -113,12 +114,14 @@ class Tokens:
         self._unkept: Kept | None = None
         self._refused = ""
         self._on_health = on_health
+        self._failures = 0  # of asking the sign-in server
+        self._failure: TryLater | None = None  # the last one
         self._patience: TryLater | None = None  # what the sign-in server said when it asked to be left alone
         self._patient_until = 0.0  # on the clock's monotonic scale
 
     async def access_token(self) -> str:
         """One that the provider should take. Raises AccessRevoked, TryLater, ConfigError."""
-        async with self._one_at_a_time:
+        async with self._turn():
             await self._keep()
             if self._kept is None or not self._fresh(self._kept):
                 self._kept = await self._blocking(load, self._oauth, self._address)  # somebody may have agreed anew
@@ -133,20 +136,30 @@ class Tokens:
             try:
                 wait, failures = await self._renewed(jitter()), 0
             except TryLater as error:
-                wait, failures = max(retry.delay(failures, jitter()), grants.asked_for(error.after)), failures + 1
+                wait, failures = grants.ask_again(failures, jitter(), error.after), failures + 1
             except ProxydError:
                 wait = grants.PROBE
             await self._clock.sleep(wait)
 
     async def _renewed(self, jitter: float) -> float:
         """Seconds until the token is to be renewed; it has been now, where that was due."""
-        async with self._one_at_a_time:
+        async with self._turn():
             await self._keep()
             kept = await self._blocking(load, self._oauth, self._address)
             if grants.renewal_due(kept.expires_at, kept.lifetime, self._now()):
                 kept = await self._asked_for(kept)
             self._kept = kept
             return grants.renew_after(kept.expires_at, kept.lifetime, self._now(), jitter)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One at a time. Where whom we waited for was told "later", so are we: were each to ask anew, the last would
+        wait for minutes."""
+        failures = self._failures
+        async with self._one_at_a_time:
+            if self._failure is not None and self._failures != failures:
+                raise self._failure
+            yield
 
     def afresh(self) -> None:
         """A person has mended something: ask, whatever was to be waited for."""
@@ -177,6 +190,7 @@ class Tokens:
         try:
             fresh = await self._refreshed(kept)
         except TryLater as error:
+            self._failure, self._failures = error, self._failures + 1
             if (wait := grants.asked_for(error.after)) > 0:
                 self._patience, self._patient_until = error, self._clock.monotonic() + wait
             if not self._fresh(kept):

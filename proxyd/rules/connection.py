@@ -228,6 +228,17 @@ def worth_a_try(side: Side) -> bool:
     return side.state in (Health.UNREACHABLE, Health.MISCONFIGURED) and not side.refusals
 
 
+def sign_in_server_is_back(before: Condition, event: HealthEvent) -> bool:
+    """It gave a token, and had not `before`."""
+    ill = any(side.protocol == SIGN_IN_SERVER for side in before.sides)
+    return ill and event.protocol == SIGN_IN_SERVER and event.cause is HealthCause.SIGNED_IN
+
+
+def waits_for_a_token(side: Side) -> bool:
+    """May it be that nothing else is wrong?"""
+    return side.state in (Health.UNREACHABLE, Health.THROTTLED, Health.ACCESS_REVOKED) and not side.refusals
+
+
 def refused(condition: Condition) -> bool:
     """Was a sign-in refused, and none has worked since?"""
     return any(side.refusals or side.state in _STUCK for side in condition.sides)

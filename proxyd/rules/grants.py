@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from proxyd.rules import retry
+
 
 class Meaning(StrEnum):
     REVOKED = "revoked"
@@ -36,6 +38,7 @@ _NOT_NOW = frozenset({"temporarily_unavailable", "slow_down"})
 _LATER = frozenset({"server_error", "authorization_pending"})
 
 PATIENCE = 3600.0  # seconds: who asks for more is asked once an hour all the same
+AGAIN = 60.0  # seconds at most between two tries at a server that is down, unless it asks for more
 SOONEST = 5.0  # seconds between two renewals, however short the tokens live
 PROBE = 3600.0  # seconds until a grant that is gone is asked about again
 
@@ -68,6 +71,11 @@ def renew_after(expires_at: float, lifetime: float, now: float, jitter: float) -
 def renewal_due(expires_at: float, lifetime: float, now: float) -> bool:
     """Whether it is in the last fifth of its life: nobody else has renewed it meanwhile."""
     return now >= expires_at - lifetime * 0.2
+
+
+def ask_again(failures: int, jitter: float, after: float | None) -> float:
+    """Seconds until a renewal that failed is tried again, the first after `failures` = 0."""
+    return max(min(retry.delay(failures, jitter), AGAIN), asked_for(after))
 
 
 def asked_for(after: float | None) -> float:

@@ -122,6 +122,23 @@ async def test_who_asks_at_the_same_time_waits_for_one_refresh(make_grant: Calla
 
 
 @on_the_loop
+async def test_who_waited_for_one_that_failed_does_not_ask_again(make_grant: Callable[..., Grant]) -> None:
+    grant = make_grant()
+    grant.server.answers_with = (500, "")
+    grant.server.may_answer.clear()
+    asking = [asyncio.ensure_future(grant.tokens.access_token())]
+    await asyncio.get_running_loop().run_in_executor(None, grant.server.asked.wait, 20)
+    asking += [asyncio.ensure_future(grant.tokens.access_token()) for _ in range(4)]
+    await asyncio.sleep(0)
+    grant.server.may_answer.set()
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(each) for each in answers] == [TryLater] * 5
+    assert len(grant.server.token_requests) == 1
+    grant.server.answers_with = None
+    assert await grant.tokens.access_token()
+
+
+@on_the_loop
 async def test_what_is_given_is_kept_before_it_is_used(make_grant: Callable[..., Grant]) -> None:
     """The old refresh token stays until the new one has worked; nobody else can read either."""
     grant = make_grant(lifetime=600)

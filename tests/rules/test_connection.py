@@ -23,8 +23,10 @@ from proxyd.rules.connection import (
     rest,
     restored,
     retry_after,
+    sign_in_server_is_back,
     step,
     told,
+    waits_for_a_token,
     worth_a_try,
 )
 
@@ -283,6 +285,22 @@ def test_who_signs_in_by_oauth(events: list[tuple[float, HealthCause]], sentence
 )
 def test_another_network_or_clock_is_a_reason_to_try(cause: HealthCause, tried: bool) -> None:
     assert worth_a_try(after((0, cause)).side("IMAP")) is tried
+
+
+@pytest.mark.parametrize(
+    ("events", "back", "waits"),
+    [
+        pytest.param([(0, THROTTLED), (1, THROTTLED, OAUTH)], True, True, id="it asked for patience"),
+        pytest.param([(0, REVOKED), (1, REVOKED, OAUTH)], True, True, id="the grant was gone"),
+        pytest.param([(0, REFUSED), (1, UNREACHABLE, OAUTH)], True, False, id="the mail server refused as well"),
+        pytest.param([(0, UNREACHABLE)], False, True, id="it was never away"),
+    ],
+)
+def test_the_sign_in_server_is_back(events: list[tuple[float, HealthCause]], back: bool, waits: bool) -> None:
+    before = after(*events)
+    assert sign_in_server_is_back(before, HealthEvent(SIGNED_IN, OAUTH)) is back
+    assert not sign_in_server_is_back(before, HealthEvent(SIGNED_IN, "IMAP"))
+    assert waits_for_a_token(before.side("IMAP")) is waits
 
 
 def test_nothing_is_a_reason_to_try_a_password_that_was_refused() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxyd.rules.grants import Meaning, asked_for, fresh_enough, meaning, renew_after, renewal_due
+from proxyd.rules.grants import Meaning, ask_again, asked_for, fresh_enough, meaning, renew_after, renewal_due
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,10 @@ def test_an_access_token_is_renewed_ahead_of_need(left: float, lifetime: float, 
 @pytest.mark.parametrize(("after", "seconds"), [(None, 0), (120, 120), (-5, 0), (86400, 3600)])
 def test_who_asks_for_patience(after: float | None, seconds: float) -> None:
     assert asked_for(after) == seconds
+
+
+@pytest.mark.parametrize(
+    ("failures", "after", "seconds"), [(0, None, 1.5), (3, None, 12), (9, None, 60), (0, 90, 90), (9, 1, 60)]
+)
+def test_a_renewal_that_failed_is_tried_again(failures: int, after: float | None, seconds: float) -> None:
+    assert ask_again(failures, 0.5, after) == seconds

@@ -13,6 +13,8 @@ import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,10 +23,11 @@ from tests.scenarios.conftest import QUICK
 from tests.scenarios.rig import CLIENT_PASSWORD, Rig, letter, message_id
 from tests.scenarios.test_failures import refusal
 from tests.servers.mailprovider import CUSTOMER, PERSON, Provider
+from tests.servers.oauth_server import OAuthServer, by_oauth, passdb
 from tests.servers.processes import open_folder
 from tests.servers.resolver import Resolver
 from tests.servers.slumber import Slumber
-from tests.servers.tls import HERE
+from tests.servers.tls import HERE, ThrowAwayCa
 from tests.servers.waiting import eventually
 
 LISTEN = 'listen: {smtp: off, smtps: "127.0.0.1:0", imap: off, imaps: "127.0.0.1:0", web: off}\n'
@@ -132,6 +135,25 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield made
 
 
+def hear_what_status_says(rig: Rig, sent: EmailMessage, codes: tuple[int, ...] = (451,)) -> None:
+    """Whoever sends and whoever reads, in the same words."""
+
+    def told() -> Any:
+        code, words = refusal(rig, sent)
+        heard = rig.account_status()["sentence"]
+        same = words.partition(" ")[2] == heard and f"[UNAVAILABLE] {heard}" == said_to_a_reader(rig)
+        return code in codes and same
+
+    eventually(told, "both clients to hear what status says", within=LONG, every=0.2)
+
+
+def arrives_once(rig: Rig, sent: EmailMessage) -> None:
+    assert rig.send(sent) == {}, "the client tries again"
+    eventually(lambda: rig.inbox_of(CUSTOMER, message_id(sent)), "the message to arrive")
+    assert len(rig.inbox_of(CUSTOMER, message_id(sent))) == 1
+    eventually(lambda: len(rig.sent(message_id(sent))) == 1, "its Sent copy")
+
+
 def said_to_a_reader(rig: Rig) -> str:
     """What a mail client hears that wants to read."""
     trust = ssl.create_default_context(cafile=str(rig.data / "ca.pem"))
@@ -156,19 +178,55 @@ def test_it_is_said_and_it_is_cured(place: Place, name: str) -> None:
     said = eventually(shown, f"status to say: {trouble.state}", within=LONG, every=0.2)
     assert said["cure"] == trouble.cure
     assert trouble.sentence in said["sentence"]
-
-    def told() -> Any:
-        code, words = refusal(rig, sent)
-        heard = rig.account_status()["sentence"]
-        return code == 451 and words.partition(" ")[2] == heard and f"[UNAVAILABLE] {heard}" == said_to_a_reader(rig)
-
-    eventually(told, "both clients to hear what status says", within=LONG, every=0.2)
+    hear_what_status_says(rig, sent)
     trouble.end(place)
     if trouble.cure == "proxyd reload":
         place.provider_restarts()
         assert rig.run("reload").returncode == 0
     eventually(lambda: rig.account_status()["state"] == "connected", "the way back", within=LONG, every=0.2)
-    assert rig.send(sent) == {}, "the client tries again"
-    eventually(lambda: rig.inbox_of(CUSTOMER, message_id(sent)), "the message to arrive")
-    assert len(rig.inbox_of(CUSTOMER, message_id(sent))) == 1
-    eventually(lambda: len(rig.sent(message_id(sent))) == 1, "its Sent copy")
+    arrives_once(rig, sent)
+
+
+@pytest.fixture
+def oauth_rig(make_provider: Callable[..., Provider], server_folder: Path, tmp_path: Path) -> Iterator[Rig]:
+    """Ada signs in by OAuth2 alone, with tokens that live for seconds."""
+    with OAuthServer(ThrowAwayCa(tmp_path / "ca"), lifetime=8, rotate=False) as server:  # an answer may be lost
+        provider = make_provider(dovecot=passdb(server, server_folder))
+        provider.ca.ca.write_bytes(server.ca.ca.read_bytes() + provider.ca.ca.read_bytes())
+        rig = Rig(tmp_path / "rig", provider)
+        text = provider.account_yaml(client_password=rig.client_password, more=QUICK)
+        rig.write_account(by_oauth(text, server, tmp_path))
+        (rig.config / "proxyd.yaml").write_text(LISTEN)
+        rig.sign_in_server = server  # type: ignore[attr-defined]
+        rig.start()
+        yield rig
+        rig.stop()
+
+
+def test_the_sign_in_server_is_slow_then_the_grant_is_gone(oauth_rig: Rig) -> None:
+    rig, server, sent = oauth_rig, oauth_rig.sign_in_server, letter()  # type: ignore[attr-defined]
+
+    def becomes(state: str, evidence: str) -> Any:
+        def shown() -> Any:
+            now = rig.account_status()
+            return now["state"] == state and evidence in now["evidence"] and now
+
+        return eventually(shown, f"{state}: {evidence}", within=LONG, every=0.2)
+
+    rig.connected()
+    server.may_answer.clear()
+    rig.provider.stop()
+    rig.provider.start()
+    assert becomes("unreachable", "did not answer in time")["cure"] is None
+    code, words = refusal(rig, sent)
+    assert (code, "did not answer in time" in words) == (451, True), words
+    server.may_answer.set()
+    arrives_once(rig, sent)  # which asks for a token, and ends everybody's wait
+    becomes("connected", "")
+    server.revoke()
+    said = becomes("access_revoked", "invalid_grant")
+    assert said["cure"] == f"proxyd reconnect {PERSON}"
+    assert "password" not in said["sentence"]
+    rig.provider.stop()  # connections that stand go on, and what is sent over them
+    rig.provider.start()
+    hear_what_status_says(rig, letter("Another"), codes=(454,))

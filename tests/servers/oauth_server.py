@@ -6,10 +6,13 @@ too: `revoke` the grant, `rotate` refresh tokens, answer slowly or not at all. D
 
 from __future__ import annotations
 
+import json
+import re
 import secrets
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import flask
@@ -238,7 +241,8 @@ class OAuthServer(Server):
             known = next((each for each in self.tokens if each.access == text), None)
             if known is None or known.is_expired() or known.revoked:
                 return {"active": False}
-            return {"active": True, "email": known.user, "username": known.user, "scope": known.scope}
+            domain = known.user.partition("@")[2]
+            return {"active": True, "email": known.user, "username": known.user, "domain": domain, "scope": known.scope}
 
         return app
 
@@ -341,15 +345,35 @@ class _Revocation(RevocationEndpoint):  # type: ignore[misc]
         token.revoked = True
 
 
-def passdb(server: OAuthServer, folder: Any) -> dict[str, Any]:
-    """What Dovecot needs to take this server's access tokens, beside passwords: `Provider(dovecot=passdb(…))`."""
+def passdb(server: OAuthServer, folder: Path, *, delegates: bool = False) -> dict[str, Any]:
+    """What Dovecot needs to take this server's access tokens, beside passwords: `Provider(dovecot=passdb(…))`.
+    `delegates`: a person's token opens every mailbox of their domain."""
     file = folder / "oauth2.conf.ext"
+    whose = (
+        "username_attribute = domain\nusername_validation_format = %d" if delegates else "username_attribute = email"
+    )
     file.write_text(
         f"introspection_url = http://127.0.0.1:{server.plain_port}/introspect\n"
-        "introspection_mode = post\nusername_attribute = email\nactive_attribute = active\nactive_value = true\n"
+        f"introspection_mode = post\n{whose}\nactive_attribute = active\nactive_value = true\n"
     )
     file.chmod(0o644)
     return {
         "settings": "auth_mechanisms = plain login xoauth2 oauthbearer\nauth_cache_size = 0\n"
         f"passdb {{\n  driver = oauth2\n  mechanisms = xoauth2 oauthbearer\n  args = {file}\n}}\n"
     }
+
+
+def by_oauth(account: str, server: OAuthServer, folder: Path) -> str:
+    """The text of an account's file with OAuth2 in the place of its password; the person has agreed. Secrets and tokens
+    lie in `folder`."""
+    for name, text in (
+        ("client-secret", CLIENT_SECRET),
+        ("tokens", json.dumps(_AGREED | {"refresh": server.grant().refresh})),
+    ):
+        (folder / name).touch(mode=0o600)
+        (folder / name).write_text(text + "\n")
+    lies = f"client_secret: {{file: {folder}/client-secret}}, tokens: {{file: {folder}/tokens}}"
+    return re.sub(r"(?m)^  password: .*$", f"  oauth: {{{server.yaml}, {lies}}}", account, count=1)
+
+
+_AGREED = {"before": "", "access": "", "expires_at": 0.0, "lifetime": 0.0}
