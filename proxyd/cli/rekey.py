@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from proxyd.cli.daemon_link import NotRunning, daemon_link
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import note
 from proxyd.config import Places
+from proxyd.config.store_key import CREDENTIAL_CURE, KEY_FILE, credential_key
 from proxyd.errors import ConfigError, ProxydError
 from proxyd.store.opening import rekey as rekey_store
 
 EPILOG = """\b
 Every page of the store is encrypted anew, and the new key takes the old one's place, in the keyring or
 in the file store.key. A crash in between leaves a store that opens. Copies and backups made before
-still open with the old key only. The daemon must be stopped.
+still open with the old key only. The daemon must be stopped, and under systemd its sockets, which would
+start it again. A key that systemd hands over is replaced by store.key, of which its administrator makes
+the next credential: docs/administration.md.
 Exit status: 0 the key is another, 1 it is not (and why).
 
 \b
@@ -40,3 +45,5 @@ def rekey(places: Places) -> None:
     except ConfigError as error:
         raise ProxydError(str(error)) from None
     note("The store has another key. Copies of it made before open with the old one only.")
+    if credential_key(os.environ) is not None:
+        note(f"It lies in {places.data / KEY_FILE} now, no longer in the credential. {CREDENTIAL_CURE}")

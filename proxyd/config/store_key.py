@@ -1,7 +1,8 @@
 """The key of the store: found where it was put, made once, never made anew for a store that exists.
 
 Where it may lie, first found wins: a systemd credential, the key file beside the store, the keyring. A new one goes
-into the keyring; where there is none, into the key file, which keeps others out but not whoever takes the whole folder.
+into the keyring; where there is none, and for the system service, which has no desktop to ask, into the key file, which
+keeps others out but not whoever takes the whole folder.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from proxyd.config import desktop_keyring
+from proxyd.config.places import is_system_service
 from proxyd.config.private_files import create_private, open_private
 from proxyd.config.problems import shown
 from proxyd.errors import ConfigError
@@ -25,6 +27,10 @@ KEY_FILE = "store.key"
 STORE_FILE = "store.db"
 CREDENTIALS = ("proxyd-store-key", "master-key")
 WHAT = "the store's key"
+CREDENTIAL_CURE = (
+    "Make a credential of that file, and remove it: "
+    "systemd-creds encrypt --name=proxyd-store-key FILE /etc/credstore.encrypted/proxyd-store-key"
+)
 
 
 def store_key(data: Path, *, store: str = STORE_FILE, env: Mapping[str, str] | None = None) -> bytes:
@@ -32,14 +38,19 @@ def store_key(data: Path, *, store: str = STORE_FILE, env: Mapping[str, str] | N
 
     `store` is the store's file name: once that file is there, no key is ever made. Raises ConfigError.
     """
-    found = credential_key(os.environ if env is None else env)
+    environment = os.environ if env is None else env
+    found = credential_key(environment)
     if found is None:
-        found = _from_file(data / KEY_FILE)
+        found = file_key(data)
     if found is not None:
         return found
     with _alone(data):
-        found = _from_file(data / KEY_FILE)  # another process may have been first
-        return found if found is not None else _from_keyring(data, store)
+        found = file_key(data)  # another process may have been first
+        if found is not None:
+            return found
+        if is_system_service(environment) and not os.path.lexists(data / store):
+            return make_key_file(data)
+        return _from_keyring(data, store)
 
 
 def make_key_file(data: Path) -> bytes:
@@ -49,7 +60,7 @@ def make_key_file(data: Path) -> bytes:
         create_private(path, f"{secrets.token_hex(KEY_SIZE)}\n".encode())
     except OSError as error:
         raise ConfigError(f"{WHAT}: {shown(str(path), 200)} cannot be made: {error.strerror}") from None
-    found = _from_file(path)
+    found = file_key(data)
     if found is None:
         raise ConfigError(f"{WHAT}: {shown(str(path), 200)} was removed while it was made")
     return found
@@ -71,7 +82,9 @@ def credential_key(env: Mapping[str, str]) -> bytes | None:
     return None
 
 
-def _from_file(path: Path) -> bytes | None:
+def file_key(data: Path) -> bytes | None:
+    """The key file's, None where there is none. Raises ConfigError."""
+    path = data / KEY_FILE
     if not os.path.lexists(path):
         return None
     try:

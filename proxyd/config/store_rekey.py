@@ -3,7 +3,8 @@
 1. The new key is written down beside the old one (`store.key.next`; where the key lies in the keyring, the new one goes
    there too, and the file only says so).
 2. The store is encrypted anew (`store.database`), in one transaction.
-3. The new key takes the old one's place, and the note is removed.
+3. The new key takes the old one's place, and the note is removed. A key that systemd hands over cannot be replaced by
+   us: the new one goes into the key file, until the administrator has made a credential of it.
 
 Whoever opens the store while the note is there tries both keys, and brings the change to its end or takes it back
 (`store.opening`).
@@ -19,55 +20,51 @@ from pathlib import Path
 from proxyd.config import desktop_keyring
 from proxyd.config.private_files import open_private, replace_private
 from proxyd.config.problems import shown
-from proxyd.config.store_key import KEY_FILE, KEY_SIZE, WHAT, credential_key, key_of, keyring_entry, store_key
+from proxyd.config.store_key import KEY_FILE, KEY_SIZE, WHAT, credential_key, key_of, keyring_entry
 from proxyd.errors import ConfigError
 
 NEXT_FILE = "store.key.next"
 IN_KEYRING = b"keyring"
 
 
-def begin_rekey(data: Path, *, env: Mapping[str, str] | None = None) -> tuple[bytes, bytes]:
-    """(the key, the one that is to follow), both durable. Raises ConfigError, also where systemd hands the key over."""
-    if credential_key(os.environ if env is None else env) is not None:
-        raise ConfigError(
-            f"{WHAT} is handed over by systemd, which proxyd cannot change. Stop the service, copy the key into "
-            f"{shown(str(data / KEY_FILE), 200)} (mode 0600), type `proxyd rekey`, and make a credential of "
-            "what is there then"
-        )
-    key = store_key(data, env=env)
+def begin_rekey(data: Path, *, env: Mapping[str, str] | None = None) -> bytes:
+    """The key that is to follow, durable. Raises ConfigError."""
     fresh = secrets.token_bytes(KEY_SIZE)
-    if os.path.lexists(data / KEY_FILE):
+    if os.path.lexists(data / KEY_FILE) or credential_key(os.environ if env is None else env) is not None:
         _write(data / NEXT_FILE, f"{fresh.hex()}\n".encode())
     else:
         desktop_keyring.write("proxyd", _next_entry(data), fresh.hex(), WHAT)
         _write(data / NEXT_FILE, IN_KEYRING + b"\n")
-    return key, fresh
+    return fresh
 
 
 def next_key(data: Path) -> bytes | None:
     """The key that a change was to bring, None where none was begun. Raises ConfigError."""
-    path = data / NEXT_FILE
-    if not os.path.lexists(path):
-        return None
-    with open_private(path) as file:
-        octets = file.read(1024)
-    if octets.strip() != IN_KEYRING:
-        return key_of(octets, f"the file {shown(str(path), 200)}")
+    note = _note(data)
+    if note is None or note.strip() != IN_KEYRING:
+        return None if note is None else key_of(note, f"the file {shown(str(data / NEXT_FILE), 200)}")
     found = desktop_keyring.read("proxyd", _next_entry(data), WHAT)
     return None if found is None else key_of(found.encode(), "the keyring's entry for the store's next key")
 
 
 def end_rekey(data: Path, key: bytes, *, changed: bool) -> None:
     """`key` is what opens the store from now on; `changed`: it is the new one. Raises ConfigError."""
-    path = data / NEXT_FILE
-    in_keyring = not os.path.lexists(data / KEY_FILE)
+    in_keyring = (_note(data) or b"").strip() == IN_KEYRING
     if changed and in_keyring:
         desktop_keyring.write("proxyd", keyring_entry(data), key.hex(), WHAT)
     elif changed:
         _write(data / KEY_FILE, f"{key.hex()}\n".encode())
     if in_keyring:
         desktop_keyring.remove("proxyd", _next_entry(data), WHAT)
-    path.unlink(missing_ok=True)
+    (data / NEXT_FILE).unlink(missing_ok=True)
+
+
+def _note(data: Path) -> bytes | None:
+    path = data / NEXT_FILE
+    if not os.path.lexists(path):
+        return None
+    with open_private(path) as file:
+        return file.read(1024)
 
 
 def _next_entry(data: Path) -> str:

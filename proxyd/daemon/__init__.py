@@ -7,19 +7,18 @@ Twisted's web server import it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 import os
-import resource
 import sys
 from typing import Any
 
 import structlog
 
 from proxyd.config import ConfigErrors, Places, load_what_is_well
+from proxyd.config.store_key import CREDENTIAL_CURE, credential_key
 from proxyd.daemon import alone
 from proxyd.daemon.event_log import Priority, as_json, is_journal
 from proxyd.daemon.exit_codes import EX_CONFIG, EX_UNAVAILABLE
+from proxyd.daemon.limits import set_limits
 from proxyd.daemon.listeners import handed_over
 from proxyd.errors import ConfigError
 from proxyd.store.opening import opened
@@ -27,16 +26,14 @@ from proxyd.workers import start
 
 __all__ = ["run"]
 
-MOST_FILES = 65536  # descriptors
-M_ARENA_MAX = -8  # mallopt(3)
+log = structlog.get_logger()
 
 
 def run(places: Places) -> int:
     """Run until told to stop; returns the exit code: 0, 78 = bad configuration, 69 = no listener could be opened, or
     another daemon has these records."""
     _log_to_stderr()
-    _allow_many_sockets()
-    _share_one_arena()
+    set_limits()
     given = handed_over(os.environ)  # now: Twisted takes these variables out of the environment when it is imported
     try:
         settings, problems = load_what_is_well(places.config)
@@ -52,6 +49,9 @@ def run(places: Places) -> int:
     except ConfigError as error:
         print(f"proxyd: {error}", file=sys.stderr)  # noqa: T201
         return EX_CONFIG
+    given_key = credential_key(os.environ)
+    if given_key is not None and not database.has_key(given_key):
+        log.warning("the store's key is that of store.key, not the credential's", cure=CREDENTIAL_CURE)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     from twisted.internet import asyncioreactor
@@ -66,14 +66,6 @@ def run(places: Places) -> int:
     loop.call_soon(lambda: start(daemon.start(), "start"))
     daemon.run(reactor)
     return daemon.exit_code
-
-
-def _allow_many_sockets() -> None:
-    """Each mail client's IMAP connection takes two; the usual soft limit of 1024 is for programs that use select(2)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _log_to_stderr() -> None:
@@ -92,10 +84,3 @@ def _log_to_stderr() -> None:
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-
-
-def _share_one_arena() -> None:
-    """glibc gives each thread a heap of its own, and what one of them freed stays with it: twenty messages of 25 MB at
-    once left a third of their memory behind (75 MiB instead of 50). Other C libraries have no such call."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)

@@ -109,6 +109,10 @@ class Database:
         """A keyed hash of its normal form: without the store's key nobody can try addresses or ids against it."""
         return hmac.digest(self._hash_key, id_key(message_id).encode("utf-8", "surrogateescape"), "sha256").hex()[:40]
 
+    def has_key(self, key: bytes) -> bool:
+        """Whether this is what it is encrypted with."""
+        return hmac.compare_digest(key, self._key)
+
     def rekey(self, key: bytes) -> None:
         """Encrypt everything with another 32-octet `key`; nobody else may have the store open. The keyed hashes stay
         what they are: their own key is kept in the store from now on.

@@ -101,6 +101,15 @@ def test_a_key_file_comes_before_the_keyring(data: Path, kept: Keeping) -> None:
     assert not Path(os.environ["TEST_KEYRING"]).exists()
 
 
+def test_the_system_service_asks_no_desktop(data: Path, use_keyring: Callable[[KeyringBackend], None]) -> None:
+    """A slow machine takes longer to look for a keyring than a keyring has to answer."""
+    use_keyring(Silent())
+    environment = {"STATE_DIRECTORY": str(data)}
+    key = store_key(data, env=environment)
+    assert (data / "store.key").read_text() == f"{key.hex()}\n"
+    assert store_key(data, env=environment) == key
+
+
 # --- a store that exists -----------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import smtplib
 import ssl
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.scenarios.rig import CLIENT_PASSWORD, Rig
+from tests.scenarios.rig import CLIENT_PASSWORD, Rig, letter
 from tests.servers.mailprovider import PASSWORD, PERSON
 from tests.servers.waiting import eventually
 
+COLLEAGUE = "colleague@example.test"
+UNUSED = "what nobody has logged in with yet"
+PRIVATE = "what the contract says of the price, for the two of us"
 WRONG = "what a wrong client tried"
 
 
@@ -74,3 +78,36 @@ def test_no_secret_where_it_should_not_be(make_rig: Any) -> None:
     assert found(rig, secrets(rig)) == []
     (rig.data / "left behind").write_bytes(b"x" + base64.b64encode(f"\0{PERSON}\0{PASSWORD}".encode()) + b"y")
     assert found(rig, secrets(rig)) == [f"the provider's password in {rig.data / 'left behind'}"]  # our eyes are open
+
+
+def in_memory(pid: int, wanted: bytes) -> int:
+    """How often it stands in the process's memory now (proc(5))."""
+    found = 0
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            span, rights = line.split()[:2]
+            start, _, end = span.partition("-")
+            if "r" in rights:
+                with contextlib.suppress(OSError, ValueError, OverflowError):  # [vvar], [vsyscall]
+                    memory.seek(int(start, 16))
+                    found += memory.read(int(end, 16) - int(start, 16)).count(wanted)
+    return found
+
+
+def test_what_is_in_the_daemons_memory(make_rig: Any) -> None:
+    """A client's password is there from when it is used, not before. What Python has let go it cannot wipe, so nothing
+    is said of what was used, nor of a mail's text; they are in no file, and the memory goes nowhere
+    (tests/daemon/test_limits)."""
+    rig: Rig = make_rig(start=False, more_users={COLLEAGUE: PASSWORD})
+    unused = rig.folder / "colleague.password"
+    unused.touch(mode=0o600)
+    unused.write_text(UNUSED + "\n")
+    rig.write_account(rig.provider.account_yaml(COLLEAGUE, client_password=unused), "colleague")
+    rig.start()
+    rig.connected()
+    with rig.client() as smtp:
+        smtp.noop()
+    rig.send(letter(body=PRIVATE))
+    assert in_memory(rig.pid, b"5a" * 32) > 0, "the store's key is in use: our eyes are open"
+    assert in_memory(rig.pid, UNUSED.encode()) == 0
+    assert found(rig, {"what an untracked mail says": [PRIVATE.encode()]}) == []

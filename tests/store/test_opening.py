@@ -12,6 +12,7 @@ import pytest
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from proxyd.config import make_key_file, store_key
+from proxyd.config.store_key import file_key
 from proxyd.config.store_rekey import NEXT_FILE, next_key
 from proxyd.errors import ConfigError, TryLater
 from proxyd.store import opening
@@ -153,13 +154,93 @@ def test_kill_9_at_any_moment(data: Path) -> None:
     assert len(keys) > 1  # some were killed behind the change, or came to its end
 
 
-def test_a_key_of_systemds_is_not_ours_to_change(data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.fixture
+def credential(data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """systemd hands the key over, and there is no other."""
     folder = tmp_path / "credentials"
     folder.mkdir()
-    (folder / "proxyd-store-key").write_bytes(store_key(data))
+    given = folder / "proxyd-store-key"
+    (data / "store.key").rename(given)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
-    with pytest.raises(ConfigError, match="handed over by systemd"):
-        rekey(data)
+    return given
+
+
+def test_a_key_that_systemd_hands_over_is_followed_by_the_file(data: Path, credential: Path) -> None:
+    before = store_key(data)
+    rekey(data)
+    after = file_key(data)
+    assert after not in (None, before)
+    assert told_once(data) == "to be kept"
+    database = opened(data)
+    assert (database.has_key(before), database.has_key(after or b"")) == (
+        False,
+        True,
+    )  # the daemon says so at its start
+    database.close()
+    rekey(data)  # before a credential was made of it
+    assert file_key(data) not in (None, before, after)
+    assert told_once(data) == "to be kept"
+    (data / "store.key").replace(credential)  # as the administrator does then
+    assert told_once(data) == "to be kept"
+    assert [path.name for path in data.iterdir() if path.name.startswith("store.key")] == []
+
+
+EVERYWHERE = """
+import os, signal, sys
+from pathlib import Path
+from proxyd.store.opening import opened, rekey
+
+WHOSE = ("proxyd.store.opening", "proxyd.config.store_rekey", "proxyd.config.private_files")
+
+def killed_at(step):
+    def count(frame, event, argument):
+        nonlocal step
+        if frame.f_globals.get("__name__") in WHOSE or frame.f_code.co_qualname == "Database.rekey":
+            step -= 1
+            if step < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+    return count
+
+def child(work):
+    pid = os.fork()
+    if not pid:
+        work()
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+data = Path(sys.argv[1])
+def changed():
+    sys.setprofile(killed_at(step))
+    rekey(data)
+    sys.setprofile(None)
+
+def looked():
+    database = opened(data)
+    with database.reading() as connection:
+        assert connection.exec_driver_sql("SELECT text FROM told").scalar() == "to be kept"
+    database.close()
+    assert not (data / "store.key.next").exists()
+
+step, ended = int(sys.argv[2]), -9
+while ended == -9:
+    ended = child(changed)
+    assert ended in (0, -9), (step, ended)
+    assert child(looked) == 0, step
+    step += 3  # a run of each takes a minute
+print(step)
+"""
+
+
+@pytest.mark.parametrize(("where", "first"), [("in the file", 0), ("as a credential", 1)])
+def test_kill_9_between_any_two_steps(data: Path, where: str, first: int, request: pytest.FixtureRequest) -> None:
+    """Before and behind the calls that are made for it; what SQLite does within one, the test above kills."""
+    if where == "as a credential":
+        request.getfixturevalue("credential")
+    done = subprocess.run(
+        [sys.executable, "-c", EVERYWHERE, str(data), str(first)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 40
     assert told_once(data) == "to be kept"
 
 
