@@ -177,7 +177,7 @@ class Wire:
 
 
 SAME_BUT = [
-    (rb"\(\d+\.\d+[^)]* secs?\b[^)]*\)", b"(time)"),
+    (rb"\([^()]*\d+\.\d+[^)]* secs?\b[^)]*\)", b"(time)"),
     (rb"(UIDVALIDITY|APPENDUID|COPYUID) \d+", rb"\1 V"),
     (rb"MODSEQ \(\d+\)", b"MODSEQ (N)"),  # depends on who looked into the folder when: the watcher may be first
     (rb"HIGHESTMODSEQ \d+", b"HIGHESTMODSEQ N"),
