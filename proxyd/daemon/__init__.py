@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from typing import Any
 
@@ -33,6 +34,7 @@ def run(places: Places) -> int:
     """Run until told to stop; returns the exit code: 0, 78 = bad configuration, 69 = no listener could be opened, or
     another daemon has these records."""
     _log_to_stderr()
+    hung_up = _remember_hang_ups()
     set_limits()
     given = handed_over(os.environ)  # now: Twisted takes these variables out of the environment when it is imported
     try:
@@ -62,10 +64,18 @@ def run(places: Places) -> int:
 
     from proxyd.daemon.process import Daemon
 
-    daemon = Daemon(places, settings, problems, database, reactor, given)
+    daemon = Daemon(places, settings, problems, database, reactor, given, hung_up)
     loop.call_soon(lambda: start(daemon.start(), "start"))
     daemon.run(reactor)
     return daemon.exit_code
+
+
+def _remember_hang_ups() -> list[int]:
+    """SIGHUP asks for the configuration to be read anew; one that comes before there is a loop ends no daemon, as it
+    would by default, and is not forgotten."""
+    hung_up: list[int] = []
+    signal.signal(signal.SIGHUP, lambda number, _: hung_up.append(number))
+    return hung_up
 
 
 def _log_to_stderr() -> None:

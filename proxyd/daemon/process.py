@@ -71,10 +71,13 @@ class Daemon:
         database: Database,
         reactor: Any,
         given: dict[str, Any],
+        hung_up: list[int],
     ) -> None:
         """`problems` are those of files that are not in force; `given` the sockets that systemd has opened, by the
-        listener's name."""
+        listener's name. `hung_up` is not empty where SIGHUP came before there was a loop."""
         self._given = given
+        self._hung_up = hung_up
+        self._ready = False
         self.exit_code = EX_OK
         self._places = places
         self._settings = settings
@@ -126,7 +129,7 @@ class Daemon:
 
     async def _start(self) -> None:
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, lambda: start(self.reload(), "reload"))
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         self._database.start_writing(loop)
         await self._journal.open()
         await self._workers.run(self._web.load)
@@ -163,6 +166,16 @@ class Daemon:
         gc.freeze()  # what was built until now lives as long as the process: the collector need not walk it again
         self._notify.ready(self._status_line())
         log.info("ready", version=__version__, accounts=len(self._settings.accounts))
+        self._ready = True
+        if self._hung_up:
+            await self.reload()
+
+    def _hang_up(self) -> None:
+        """Before all is there nothing can be changed: it is kept until then."""
+        if self._ready:
+            start(self.reload(), "reload")
+        else:
+            self._hung_up.append(signal.SIGHUP)
 
     def _stopping(self) -> Deferred[None]:
         return Deferred.fromFuture(asyncio.ensure_future(self._stop()))

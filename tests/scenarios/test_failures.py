@@ -7,6 +7,7 @@ import smtplib
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.servers.mailprovider import CUSTOMER, OTHER_CUSTOMER, PERSON
 from tests.servers.tls import ThrowAwayCa
 from tests.servers.waiting import eventually
 
+NOBODY_YET: dict[str, Any] = {"accounts": []}
 NOBODY = "nobody@customer.test"
 
 
@@ -164,6 +166,16 @@ def test_a_broken_file_keeps_the_old_settings_and_says_so(rig: Rig) -> None:
     assert rig.run("reload").returncode == 0
     assert not rig.status()["daemon"].get("config_problem")
     still_works(rig)
+
+
+def test_sighup_while_it_starts_is_not_forgotten(make_rig) -> None:
+    rig = make_rig(start=False)
+    rig.start(wait=False)
+    eventually((rig.data / "daemon.lock").exists, "the daemon to be on its way, with its configuration read")
+    rig.write_account(rig.provider.account_yaml("charles@example.test", client_password=rig.client_password), "charles")
+    rig.hang_up()
+    both = {PERSON, "charles@example.test"}
+    eventually(lambda: both == {each["address"] for each in (rig.status(may_fail=True) or NOBODY_YET)["accounts"]})
 
 
 def test_a_second_person_is_added_without_a_restart(rig: Rig) -> None:
