@@ -6,6 +6,7 @@ import click
 
 from proxyd.cli.daemon_link import records
 from proxyd.cli.folders import with_places
+from proxyd.cli.several import Several
 from proxyd.cli.showing import console, local, plain, print_json, table
 from proxyd.config import Places
 
@@ -24,7 +25,7 @@ Examples:
 """
 
 
-@click.group(epilog=EPILOG)
+@click.group(cls=Several, epilog=EPILOG)
 def company() -> None:
     """The companies that contacts belong to: list, set."""
 

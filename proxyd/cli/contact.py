@@ -9,6 +9,7 @@ import click
 
 from proxyd.cli.daemon_link import records
 from proxyd.cli.folders import with_places
+from proxyd.cli.several import Several
 from proxyd.cli.showing import console, local, note, plain, print_json, table
 from proxyd.config import Places
 from proxyd.errors import ProxydError
@@ -25,7 +26,7 @@ Examples:
 """
 
 
-@click.group(epilog=EPILOG)
+@click.group(cls=Several, epilog=EPILOG)
 def contact() -> None:
     """The people whose conversations are logged: add, list, import, merge, split."""
 

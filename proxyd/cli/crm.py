@@ -8,6 +8,7 @@ import click
 
 from proxyd.cli.daemon_link import records
 from proxyd.cli.folders import with_places
+from proxyd.cli.several import Several
 from proxyd.cli.showing import console, local, plain, print_json, table
 from proxyd.config import Places
 
@@ -31,7 +32,7 @@ account_option = click.option("--account", metavar="A", help="Only of this accou
 crm_option = click.option("--crm", "name", metavar="NAME", help="Only of the CRM of this name.")
 
 
-@click.group(invoke_without_command=True, epilog=EPILOG)
+@click.group(cls=Several, invoke_without_command=True, epilog=EPILOG)
 @account_option
 @crm_option
 @click.option("--limit", metavar="N", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most N.")

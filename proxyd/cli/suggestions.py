@@ -8,6 +8,7 @@ import click
 
 from proxyd.cli.daemon_link import Records, records
 from proxyd.cli.folders import with_places
+from proxyd.cli.several import Several
 from proxyd.cli.showing import console, local, note, person, plain, print_json, table
 from proxyd.config import Places
 
@@ -28,7 +29,7 @@ Examples:
 """
 
 
-@click.group(invoke_without_command=True, epilog=EPILOG)
+@click.group(cls=Several, invoke_without_command=True, epilog=EPILOG)
 @click.option("--account", metavar="A", help="Only of this account, an address.")
 @click.option("--ask", is_flag=True, help="Show one after the other and ask for a key.")
 @json_option

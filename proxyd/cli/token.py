@@ -6,6 +6,7 @@ import click
 
 from proxyd.cli.daemon_link import records
 from proxyd.cli.folders import with_places
+from proxyd.cli.several import Several
 from proxyd.cli.showing import console, local, note, plain, print_json, table
 from proxyd.config import Places
 
@@ -22,7 +23,7 @@ Examples:
 """
 
 
-@click.group(epilog=EPILOG)
+@click.group(cls=Several, epilog=EPILOG)
 def token() -> None:
     """The HTTP API's tokens: make, list, revoke."""
 

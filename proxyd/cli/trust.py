@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from proxyd.cli.folders import with_places
+from proxyd.cli.several import Several
 from proxyd.cli.showing import console, plain, print_json, table
 from proxyd.cli.trust_stores import Authority, NotDone, Store, authority, stores
 from proxyd.config import Places, load
@@ -38,7 +39,7 @@ root_option = click.option(
 )
 
 
-@click.group(epilog=EPILOG)
+@click.group(cls=Several, epilog=EPILOG)
 def trust() -> None:
     """Whether this machine trusts the certificate of proxyd: install, remove, show."""
 

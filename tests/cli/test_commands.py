@@ -51,6 +51,12 @@ def test_the_list_of_commands_says_of_each_what_its_own_help_says(name: str) -> 
     assert said.startswith(listed.rstrip(".").partition(":")[0])
 
 
+@pytest.mark.parametrize("name", ["company", "contact", "crm", "suggestions", "token", "trust"])
+def test_the_help_of_several_commands_cuts_no_sentence(name: str) -> None:
+    _, out, _ = run(name, "--help", env={"COLUMNS": "60"})
+    assert "..." not in out.partition("Commands:")[2]
+
+
 def test_the_first_help_imports_nothing_that_takes_time() -> None:
     code = "import sys, proxyd.cli; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
