@@ -133,7 +133,7 @@ class Http:
 
     def _refusal(self, response: httpx.Response, body: bytes) -> TryLater | Refused | SignInRefused:
         status = response.status_code
-        words = said(body)
+        words = said(body) or said(response.headers.get("x-status-reason", "").encode())  # EspoCRM says it there
         what = f"{self.host} answered {status} {response.reason_phrase}".rstrip() + (f": {words}" if words else "")
         if status in (401, 403):
             return SignInRefused(what, words)

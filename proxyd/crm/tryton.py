@@ -50,6 +50,15 @@ class Tryton(HttpAdapter[Settings]):
 
     # --- messages --------------------------------------------------------------------------------------------
 
+    async def find_theirs(self, record: Record) -> str | None:
+        """What Tryton's own mailer sent is an `ir.email`, by its Message-ID, at whatever record it was written from."""
+        domain = [["message_id", "=", f"<{record.message_id}>"]]
+        rows = await self._call("ir.email.search_read", domain, 0, 1, [["id", "ASC"]], ["resource"])
+        if not rows:
+            return None
+        model, _, id = str(rows[0]["resource"] or "").partition(",")
+        return f"{id if model == PARTY else ''}/email {rows[0]['id']}"
+
     async def log_message(self, record: Record) -> str:
         party = _party(record)
         (made,) = await self._call("ir.note.create", [{"resource": f"{PARTY},{party}", "message": note(record)}])
@@ -81,12 +90,15 @@ class Tryton(HttpAdapter[Settings]):
 
     async def update_state(self, record: Record, remote_id: str) -> None:
         if await self._note(f"{record.id} {record.state}") is None:
-            resource = f"{PARTY},{remote_id.partition('/')[0]}"
+            party = remote_id.partition("/")[0] or await self.find_contact((*record.to, record.from_)[0].address)
+            if party is None:
+                return  # an e-mail of Tryton's own that hangs at no party: there is nothing to write it at
+            resource = f"{PARTY},{party}"
             await self._call("ir.note.create", [{"resource": resource, "message": state_note(record)}])
 
     async def erase(self, address: str, remote_ids: tuple[str, ...]) -> str:
         party = await self.find_contact(address)
-        parties = {each.partition("/")[0] for each in remote_ids} | ({party} if party else set())
+        parties = {each.partition("/")[0] for each in remote_ids} - {""} | ({party} if party else set())
         gone = 0
         for model, field in (("ir.note", "message"), ("ir.attachment", "description")):
             of = ["OR", *([["resource", "=", f"{PARTY},{each}"]] for each in sorted(parties))]

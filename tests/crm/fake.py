@@ -137,7 +137,8 @@ def _handler(crm: FakeCrm) -> type[BaseHTTPRequestHandler]:
             super().setup()
             self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-        def _body(self) -> bytes:
+        def _body(self) -> bytes | None:
+            """None: whoever sent it went away in the middle; no server takes what is not complete (RFC 9112, 8)."""
             if self.headers.get("transfer-encoding", "").lower() == "chunked":
                 parts = []
                 while size := int(self.rfile.readline().split(b";")[0], 16):
@@ -145,10 +146,15 @@ def _handler(crm: FakeCrm) -> type[BaseHTTPRequestHandler]:
                     self.rfile.readline()
                 self.rfile.readline()
                 return b"".join(parts)
-            return self.rfile.read(int(self.headers.get("content-length") or 0))
+            length = int(self.headers.get("content-length") or 0)
+            body = self.rfile.read(length)
+            return body if len(body) == length else None
 
         def _do(self) -> None:
             body = self._body()
+            if body is None:
+                self.close_connection = True
+                return
             parts = urlsplit(self.path)
             headers = {name.lower(): value for name, value in self.headers.items()}
             request = Request(self.command, parts.path, parse_qs(parts.query, keep_blank_values=True), headers, body)

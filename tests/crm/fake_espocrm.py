@@ -19,6 +19,7 @@ class FakeEspocrm(FakeCrm):
         self.uploads: dict[str, bytes] = {}
         self.emails: dict[str, dict[str, Any]] = {}
         self.posts: list[dict[str, Any]] = []
+        self.refuses = ""  # why it imports nothing
         self._next = 0
 
     def _id(self) -> str:
@@ -47,7 +48,9 @@ class FakeEspocrm(FakeCrm):
     def _post_contact(self, request: Request) -> Reply:
         body = request.json()
         if not body.get("lastName"):
-            return Reply(400, {"messageTranslation": {"label": "validationFailure"}})
+            return Reply(
+                400, b"", {"X-Status-Reason": "Field validation failure; entityType: Contact, field: lastName."}
+            )
         same = [each for each in self.contacts.values() if each["lastName"] == body["lastName"]]
         if same and request.headers.get("x-skip-duplicate-check") != "true":
             return Reply(409, same)
@@ -71,6 +74,8 @@ class FakeEspocrm(FakeCrm):
         return Reply(200, True) if self.uploads.pop(id, None) else Reply(404)
 
     def _import(self, request: Request, _: str) -> Reply:
+        if self.refuses:
+            return Reply(400, b"", {"X-Status-Reason": self.refuses})
         octets = self.uploads.get(request.json()["fileId"])
         if octets is None:
             return Reply(404)
@@ -90,7 +95,10 @@ class FakeEspocrm(FakeCrm):
         del self.uploads[request.json()["fileId"]]
         return Reply(200, {"id": id})
 
-    def _get_email(self, request: Request, id: str) -> Reply:
+    def _get_email(self, request: Request, id: str = "") -> Reply:
+        if not id:
+            rows = [{"id": each, "name": email["name"]} for each, email in self.emails.items()]
+            return Reply(200, {"total": len(rows), "list": rows})
         return Reply(200, {"id": id, **self.emails[id]}) if id in self.emails else Reply(404)
 
     def _put_email(self, request: Request, id: str) -> Reply:

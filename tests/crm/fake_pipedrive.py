@@ -49,7 +49,7 @@ class FakePipedrive(FakeCrm):
         return self._next
 
     def answer(self, request: Request) -> Reply:
-        if request.headers.get("x-api-token") != self.token:
+        if self.token not in (request.headers.get("x-api-token"), request.one("api_token")):
             return Reply(401, {"success": False, "error": "unauthorized access"})
         match request.method, request.path.strip("/").split("/"):
             case "GET", ["api", "v2", "persons", "search"]:
@@ -62,6 +62,12 @@ class FakePipedrive(FakeCrm):
                 id = self._id()
                 self.persons[id] = {"name": body["name"], "email": body["emails"][0]["value"]}
                 return _ok({"id": id}, 201)
+            case "GET", ["api", "v2", "persons", id]:
+                person = self.persons[int(id)]
+                email = {"value": person["email"], "primary": True, "label": "work"}
+                return _ok({"id": int(id), "name": person["name"], "emails": [email]})
+            case "GET", ["api", "v2", "activities", id]:
+                return _ok({"id": int(id), **self.activities[int(id)]})
             case "GET", ["api", "v2", "activities"]:
                 return self._list(request)
             case "POST", ["api", "v2", "activities"]:
@@ -102,7 +108,7 @@ class FakePipedrive(FakeCrm):
             for id, each in sorted(self.activities.items(), reverse=request.one("sort_direction") == "desc")
             if str(each["person_id"]) == request.one("person_id")
         ]
-        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", request.one("updated_since"))
+        assert re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?", request.one("updated_since"))
         page = min(int(request.one("limit", "100")), 500, self.page)
         start = int(request.one("cursor", "0"))
         more = {"next_cursor": str(start + page) if len(rows) > start + page else None}

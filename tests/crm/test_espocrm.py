@@ -13,6 +13,7 @@ from tests.crm.exactly_once import PATIENCE, play
 from tests.crm.fake_espocrm import FakeEspocrm
 from tests.looping import on_the_loop
 from tests.rigged import ADA, GRACE
+from tests.servers.judges import judge
 
 
 @pytest.fixture
@@ -55,6 +56,27 @@ async def test_a_whole_message_its_contact_its_owner_and_its_bounce(tmp_path, es
         await s.until(lambda: not s.erasures(), "the erasure")
         assert espo.emails == {}
         assert list(espo.contacts) == ["7"]
+
+
+@on_the_loop(timeout=200)
+async def test_what_is_written_is_what_a_client_after_espocrm_s_documents_reads(tmp_path, espo):
+    async with scene(tmp_path, entry(tmp_path, espo)) as s:
+        await s.log(letter(1))
+        await s.drained()
+        seen = await s.workers.run(judge, "espocrm", espo.url, espo.key, GRACE)
+    ((contact,), total) = seen["contacts"]["list"], seen["contacts"]["total"]
+    assert (contact["id"] in espo.contacts, total, seen["emails"]) == (True, 1, 1)
+    assert (seen["read"]["messageId"], seen["read"]["parentId"]) == ("m1@example.test", contact["id"])
+    assert (seen["gone"], len(espo.contacts)) == (True, 1)
+    assert "400: Field validation failure" in seen["refused"]
+
+
+@on_the_loop
+async def test_why_espocrm_refuses_is_in_its_own_words(tmp_path, espo):
+    espo.refuses = "No access to Import."
+    async with scene(tmp_path, entry(tmp_path, espo)) as s:
+        await s.log(letter(1))
+        assert "400 Bad Request: No access to Import." in await s.until(s.rows_failed, "the refusal")
 
 
 @on_the_loop

@@ -14,6 +14,7 @@ from tests.crm.exactly_once import PATIENCE, few, play
 from tests.crm.fake_pipedrive import FakePipedrive
 from tests.looping import on_the_loop
 from tests.rigged import ADA, GRACE
+from tests.servers.judges import judge
 
 
 @pytest.fixture
@@ -48,6 +49,21 @@ async def test_a_person_an_activity_a_file_and_a_bounce(tmp_path, pipedrive):
         await s.erase(GRACE, [id])
         await s.until(lambda: not s.erasures(), "the erasure")
         assert (pipedrive.persons, pipedrive.activities, pipedrive.files) == ({}, {}, {})
+
+
+@on_the_loop(timeout=200)
+async def test_what_is_written_is_what_pypipedrive_reads(tmp_path, pipedrive):
+    async with scene(tmp_path, entry(tmp_path, pipedrive)) as s:
+        await s.log(letter(1, attach=[b"%PDF offer"]))
+        await s.drained()
+        written = {key for each in pipedrive.activities.values() for key in each}
+        ((number, activity),) = pipedrive.activities.items()
+        seen = await s.workers.run(judge, "pipedrive", pipedrive.url, pipedrive.token, GRACE)
+    assert seen["person"] == ["Grace Hopper", [GRACE]]
+    assert seen["activities"] == [["Offer 1", "email", True, "2026-11-23", activity["note"]]]
+    assert seen["files"] == [["1-offer-1-0.pdf", number]]
+    assert (seen["theirs"], seen["left"]) == ("Theirs", 1)
+    assert written <= set(seen["writable"]), "its model of an activity has all that is written"
 
 
 @on_the_loop(timeout=PATIENCE)

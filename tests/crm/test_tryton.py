@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from tests.crm.exactly_once import PATIENCE, few, play
 from tests.crm.relayed import Relayed
 from tests.looping import on_the_loop
 from tests.rigged import GRACE
-from tests.servers.tryton import ADMIN, DATABASE, PASSWORD, Tryton, prepared
+from tests.servers.tryton import ADMIN, DATABASE, Tryton
 
 pytestmark = pytest.mark.servers
 
@@ -58,10 +56,7 @@ async def test_a_party_a_note_an_attachment_and_a_bounce(tmp_path, tryton):
 @on_the_loop(timeout=120)
 async def test_tryton_s_own_client_reads_what_was_written(tmp_path, tryton):
     """Proteus finds the party by its address, and at it the note: the way in which people's scripts look."""
-    place = f"{ADMIN}:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{tryton.port}/{DATABASE}/rpc/"
     script = (
-        "import json, proteus; from proteus import Model\n"
-        f"proteus.config.set_xmlrpc('http://{place}')\n"
         f"party, = Model.get('party.party').find([('contact_mechanisms.value', '=', '{GRACE}')])\n"
         "note, = Model.get('ir.note').find([('resource', '=', f'party.party,{party.id}')])\n"
         "print(json.dumps([party.name, note.message]))\n"
@@ -69,10 +64,7 @@ async def test_tryton_s_own_client_reads_what_was_written(tmp_path, tryton):
     async with scene(tmp_path, entry(tryton)) as s:
         await s.log(letter(1))
         await s.drained()
-        command = [str(prepared() / "venv/bin/python"), "-c", script]
-        done = await s.workers.run(lambda: subprocess.run(command, capture_output=True, text=True, check=False))
-    assert done.returncode == 0, done.stderr
-    name, note = json.loads(done.stdout)
+        name, note = await s.workers.run(tryton.scripted, script)
     assert name == "Grace Hopper"
     assert "offer number 1" in note
 

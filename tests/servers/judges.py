@@ -16,13 +16,19 @@ from typing import Any
 from tests.servers.processes import ServerFailed
 from tests.servers.unpacked import cache_folder
 
-PACKAGES = ("hubspot-api-client==12.*", "simple-salesforce==1.12.*", "OdooRPC==0.10.*")
+PACKAGES = (
+    "hubspot-api-client==12.*",
+    "simple-salesforce==1.12.*",
+    "OdooRPC==0.10.*",
+    "espo==0.1.*",
+    "pypipedrive-client==1.0.*",
+)
 SCRIPTS = Path(__file__).parents[1] / "crm" / "judges"
 
 
 def python() -> Path:
     """The interpreter that has them; made the first time. Raises ServerFailed with pip's words."""
-    root = cache_folder() / "judges-1"
+    root = cache_folder() / "judges-2"
     root.parent.mkdir(parents=True, exist_ok=True)
     with root.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -59,11 +59,11 @@ def _run(*command: str, env: dict[str, str] | None = None) -> None:
         raise ServerFailed(f"{' '.join(command[:3])} ended with {done.returncode}\n{done.stderr.strip()[-2000:]}")
 
 
-def _configuration(folder: Path, database: Path, port: int) -> Path:
+def _configuration(folder: Path, database: Path, port: int, more: str = "") -> Path:
     path = folder / "trytond.conf"
     path.write_text(
         f"[database]\nuri = sqlite://\npath = {database}\n"
-        f"[web]\nlisten = 127.0.0.1:{port}\n[session]\nauthentications = password\n"
+        f"[web]\nlisten = 127.0.0.1:{port}\n[session]\nauthentications = password\n{more}"
     )
     return path
 
@@ -80,10 +80,17 @@ class Tryton(Server):
         shutil.copytree(self._root / "database", folder / "database", dirs_exist_ok=True)
         self._config = _configuration(folder, folder / "database", self.port)
         self._process: ServerProcess | None = None
+        self._environment: dict[str, str] | None = None
+
+    def sends_by(self, uri: str, sender: str, ca: Path) -> None:
+        """From its next start its own mailer uses the submission server `uri` (smtps://USER:PASSWORD@HOST:PORT)."""
+        more = f"[email]\nuri = {uri}\nfrom = {sender}\n"
+        self._config = _configuration(self._folder, self._folder / "database", self.port, more)
+        self._environment = {**os.environ, "SSL_CERT_FILE": str(ca)}
 
     def start(self) -> None:
         command = [str(self._root / "venv/bin/trytond"), "-c", str(self._config), "-d", DATABASE]
-        self._process = ServerProcess(command, log=self._folder / "trytond.log")
+        self._process = ServerProcess(command, log=self._folder / "trytond.log", env=self._environment)
         self._process.wait_until(self._answers, "trytond")
 
     def stop(self) -> None:
@@ -104,6 +111,17 @@ class Tryton(Server):
         path.touch(mode=0o600)
         path.write_text(PASSWORD + "\n")
         return path
+
+    def scripted(self, script: str, *arguments: str) -> Any:
+        """What a program of Tryton's own client prints, one JSON document; its connection is made."""
+        place = f"{ADMIN}:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{self.port}/{DATABASE}/rpc/"
+        opening = "import json, sys, proteus\nfrom proteus import Model\n"
+        opening += f"config = proteus.config.set_xmlrpc('http://{place}')\n"
+        command = [str(self._root / "venv/bin/python"), "-c", opening + script, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ServerFailed(done.stderr[-3000:])
+        return json.loads(done.stdout)
 
     def records(self, model: str, *fields: str) -> list[tuple[Any, ...]]:
         """As they lie in the database, oldest first."""
