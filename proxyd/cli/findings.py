@@ -29,6 +29,7 @@ from proxyd.config import (
 from proxyd.errors import ConfigError
 from proxyd.provider import tokens
 from proxyd.relay import local_ca
+from proxyd.rules import record_troubles
 from proxyd.store import room
 
 SOON = timedelta(days=14)  # before a certificate's end
@@ -200,28 +201,17 @@ def daemon(status: dict[str, Any], settings: Settings | None) -> Iterator[Findin
             yield Finding(account["address"], account["sentence"], account.get("cure") or "", grave)
 
 
-GIVEN_UP = {
-    "sent_copies": "{count} Sent {copies} could not be filed in the last 7 days",
-    "dropbox": "The CRM's address did not take {count} {copies} in the last 7 days",
-}
-
-
 def records(troubles: dict[str, Any]) -> Iterator[Finding]:
     for each in troubles["failed"]:
-        count = each["count"]
-        words = GIVEN_UP[each["what"]].format(count=count, copies="copy" if count == 1 else "copies")
-        error = f"; the last time: {each['error']}" if each["error"] else ""
-        yield Finding(each["account"], f"{words}{error.rstrip('.')}.", f"proxyd timeline --account {each['account']}")
+        found = record_troubles.given_up(each["what"], each["account"], each["count"], each["error"])
+        yield Finding(each["account"], found.sentence, found.cure)
     for each in troubles["crm"]:
         if each["because"]:
             cure = each["cure"] or f"proxyd crm --crm {each['name']}"
             yield Finding(each["account"], f"{each['sentence']}.", cure, grave=bool(each["cure"]))
     for each in troubles["unknown"]:
-        yield Finding(
-            each["account"],
-            f"It is unknown whether a mail was sent ({each['why'].rstrip('.')}); ask before you send it again.",
-            f"proxyd explain '{each['message_id']}'",
-        )
+        sentence, cure = record_troubles.unknown_sentence(each["why"]), record_troubles.cure_of(each["message_id"])
+        yield Finding(each["account"], sentence, cure)
     for each in troubles["capabilities"]:
         words = f"Its IMAP server can do what this version has never heard of ({', '.join(each['words'])}); it passes."
         yield Finding(each["account"], words, grave=False)

@@ -1,7 +1,8 @@
 """Trouble is told where the account's `alerts` say: on the desktop, in the INBOX, to a program, to a webhook.
 
-What is to be told, and when, is `rules/alerts`. Told is what at least one of the places took; where none did, it is
-tried again every quarter of an hour, so that a mailbox that was out of reach, for one, hears of it later.
+What is to be told, and when, is `rules/alerts`; what only the records know is looked for every few minutes. Told is
+what at least one of the places took; where none did, it is tried again every quarter of an hour, so that a mailbox that
+was out of reach, for one, hears of it later.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
+from typing import Any
 
 import httpx
 import structlog
@@ -25,9 +27,10 @@ from proxyd.daemon import desktop
 from proxyd.errors import ProxydError, TryLater
 from proxyd.journal import Journal
 from proxyd.model import Health
-from proxyd.rules import alerts
+from proxyd.rules import alerts, record_troubles
 from proxyd.rules.alerts import Occasion
 from proxyd.rules.connection import Condition
+from proxyd.rules.record_troubles import RecordTrouble
 from proxyd.watcher.mailbox import Mailbox
 from proxyd.workers import Clock, Workers
 
@@ -43,7 +46,8 @@ Document = dict[str, object]
 
 
 class Alerts:
-    """`mailbox` gives the account's watcher, which alone signs in to its mailbox."""
+    """`mailbox` gives the account's watcher, which alone signs in to its mailbox; `records` what the records know of
+    trouble now, as `proxyd.web.troubles` has it (it blocks)."""
 
     def __init__(
         self,
@@ -52,14 +56,17 @@ class Alerts:
         workers: Workers,
         clock: Clock,
         mailbox: Callable[[str], Mailbox | None],
+        records: Callable[[datetime], Mapping[str, Any]],
     ) -> None:
         self._accounts = accounts
         self._journal = journal
         self._workers = workers
         self._clock = clock
         self._mailbox = mailbox
+        self._records = records
+        self._records_due = 0.0  # on the clock's monotonic scale
         self._happened = asyncio.Event()
-        self._not_before: dict[str, float] = {}  # account → on the clock's monotonic scale
+        self._not_before: dict[tuple[str, str], float] = {}  # (account, KEY of what) → on the clock's monotonic scale
         journal.on_health.append(lambda account, event, condition: self._happened.set())
 
     async def run(self) -> None:
@@ -76,21 +83,46 @@ class Alerts:
     async def look(self) -> None:
         """Tell what is to be told now."""
         await asyncio.gather(*(self._look(each) for each in self._accounts().values()))
+        if self._clock.monotonic() >= self._records_due:
+            self._records_due = self._clock.monotonic() + LOOK
+            known = await self._workers.run(self._records, self._clock.now())
+            await asyncio.gather(*(self._look_into(known, each) for each in self._accounts().values()))
 
     async def _look(self, account: Account) -> None:
         address, now = account.address, self._clock.now()
         condition = self._journal.condition(address)
         what = alerts.occasion(alerts.restored(self._journal.known(address, KEY)), condition, now)
-        if what is None or not account.alerts or self._not_before.get(address, 0.0) > self._clock.monotonic():
+        if what is None:
             return
         document = alert_document(account, what, condition, now)
+        await self._told(account, KEY, what, document, alerts.after(what, condition, now))
+
+    async def _look_into(self, known: Mapping[str, Any], account: Account) -> None:
+        address, now = account.address, self._clock.now()
+        found = {each.kind: each for each in of_account(known, address, now)}
+        for kind in record_troubles.KINDS:
+            key, trouble = f"{KEY}:{kind}", found.get(kind)
+            what = alerts.of_records(alerts.restored(self._journal.known(address, key)), trouble, now)
+            if what is not None and trouble is not None:
+                document = record_document(account, what, trouble, now)
+                await self._told(account, key, what, document, alerts.Told(trouble.mark, now))
+            elif trouble is None and self._journal.known(address, key):
+                await self._journal.learn(address, key, "")
+
+    async def _told(
+        self, account: Account, key: str, what: Occasion, document: Document, remember: alerts.Told | None
+    ) -> None:
+        """Tell it, and `remember` under `key` that it was."""
+        address = account.address
+        if not account.alerts or self._not_before.get((address, key), 0.0) > self._clock.monotonic():
+            return
         took = await asyncio.gather(*(self._tell(account, each, what, document) for each in account.alerts))
         if not any(took):
-            self._not_before[address] = self._clock.monotonic() + AGAIN
+            self._not_before[address, key] = self._clock.monotonic() + AGAIN
             return
-        self._not_before.pop(address, None)
-        await self._journal.learn(address, KEY, alerts.kept(alerts.after(what, condition, now)))
-        log.info("alert told", account=address, occasion=what, state=condition.state)
+        self._not_before.pop((address, key), None)
+        await self._journal.learn(address, key, alerts.kept(remember))
+        log.info("alert told", account=address, occasion=what, of=key)
 
     async def _tell(self, account: Account, alert: Alert, what: Occasion, document: Document) -> bool:
         """Whether this place took it."""
@@ -185,6 +217,36 @@ def alert_document(account: Account, what: Occasion, condition: Condition, now: 
             "evidence": condition.evidence,
             "sentence": condition.sentence,
             "cure": condition.cure or None,
+        },
+    }
+
+
+def of_account(known: Mapping[str, Any], address: str, now: datetime) -> Iterator[RecordTrouble]:
+    """The account's troubles among all that the records know (`proxyd.web.troubles`)."""
+    ours = {part: [each for each in known[part] if each["account"] == address] for part in ("failed", "crm", "unknown")}
+    mails = [
+        record_troubles.Unknown(each["message_id"], datetime.fromisoformat(each["since"]), each["why"])
+        for each in ours["unknown"]
+    ]
+    found = [record_troubles.unknown(mails, now)]
+    found += [record_troubles.given_up(each["what"], address, each["count"], each["error"]) for each in ours["failed"]]
+    found.append(record_troubles.crm([(each["sentence"], each["cure"] or "") for each in ours["crm"]]))
+    yield from (each for each in found if each is not None)
+
+
+def record_document(account: Account, what: Occasion, trouble: RecordTrouble, now: datetime) -> Document:
+    """As `alert_document`, of what only the records know."""
+    return {
+        "id": str(ULID.from_datetime(now)),
+        "title": f"{account.address} needs attention",
+        "text": f"{trouble.sentence} Run: {trouble.cure}",
+        "type": f"records.{what}",
+        "timestamp": now.isoformat(),
+        "data": {
+            "account": account.address,
+            "what": trouble.kind,
+            "sentence": trouble.sentence,
+            "cure": trouble.cure,
         },
     }
 

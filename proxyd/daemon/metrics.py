@@ -6,8 +6,8 @@ No label names an account, an address or a server: whoever may open a port of th
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -17,6 +17,7 @@ from ulid import ULID
 from proxyd.journal import Begun, Joined, Journal, Logged
 from proxyd.model import (
     CopyPresent,
+    CopyPromised,
     DropboxPostponed,
     DropboxSent,
     Event,
@@ -28,6 +29,7 @@ from proxyd.model import (
     SendUnknown,
     Sent,
     Source,
+    State,
 )
 from proxyd.rules.connection import Condition
 from proxyd.store import history, outbox, sent_copies
@@ -40,9 +42,16 @@ LAG = (0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600)
 
 
 class Metrics:
-    """Hears of everything that is written down. `state` is what only the running daemon knows."""
+    """Hears of everything that is written down. `state` is what only the running daemon knows; `renewed` when each
+    account's access token was given, in seconds since 1970."""
 
-    def __init__(self, journal: Journal, database: Database, state: Callable[[], DaemonState]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        database: Database,
+        state: Callable[[], DaemonState],
+        renewed: Callable[[], Sequence[float]] = tuple,
+    ) -> None:
         self._registry = registry = CollectorRegistry()
         self._counted: OrderedDict[str, None] = OrderedDict()
         self._submissions = Counter(
@@ -50,6 +59,11 @@ class Metrics:
         )
         for outcome in ("sent", "refused", "unknown", "joined", "log_only"):
             self._submissions.labels(outcome)
+        self._prevented = Counter(
+            "proxyd_duplicates_prevented", "What would have been there twice", ["what"], registry=registry
+        )
+        for what in ("mail", "sent_copy"):
+            self._prevented.labels(what)
         self._latency = Histogram(
             "proxyd_relay_seconds",
             "From a mail's first octet to the provider's answer on record",
@@ -78,7 +92,7 @@ class Metrics:
         started = Gauge("proxyd_start_time_seconds", "When the daemon started, since 1970", registry=registry)
         started.set(state().started_at.timestamp())
         ProcessCollector(registry=registry)
-        registry.register(_Standing(database, state))
+        registry.register(_Standing(database, state, renewed))
         journal.on_event.append(self._on_event)
         journal.on_health.append(self._on_health)
 
@@ -97,10 +111,14 @@ class Metrics:
                 self._submissions.labels("unknown").inc()
             case Joined():
                 self._submissions.labels("joined").inc()
+                if event.state is State.SENT:
+                    self._prevented.labels("mail").inc()
             case Logged():
                 self._submissions.labels("log_only").inc()
             case CopyPresent():
                 self._copy_there(id, event)
+            case CopyPromised():
+                self._prevented.labels("sent_copy").inc()
             case DropboxSent():
                 self._dropbox.labels("sent").inc()
             case DropboxPostponed():
@@ -134,9 +152,12 @@ class Metrics:
 class _Standing(Collector):
     """What stands now: asked when the figures are."""
 
-    def __init__(self, database: Database, state: Callable[[], DaemonState]) -> None:
+    def __init__(
+        self, database: Database, state: Callable[[], DaemonState], renewed: Callable[[], Sequence[float]]
+    ) -> None:
         self._database = database
         self._state = state
+        self._renewed = renewed
 
     def collect(self) -> Iterator[Metric]:
         state = self._state()
@@ -144,6 +165,9 @@ class _Standing(Collector):
         for each in Health:
             accounts.add_metric([each], sum(account.condition.state is each for account in state.accounts))
         yield accounts
+        if given := self._renewed():
+            age = max(0.0, datetime.now(UTC).timestamp() - min(given))
+            yield GaugeMetricFamily("proxyd_access_token_age_seconds", "Age of the oldest OAuth2 access token", age)
         with self._database.reading() as connection:
             copies = sum(sent_copies.waiting_by_account(connection).values())
             waiting = sum(outbox.waiting_by_account(connection).values())

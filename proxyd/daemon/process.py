@@ -50,6 +50,7 @@ from proxyd.relay.smtp import SmtpRelay
 from proxyd.store import room
 from proxyd.store.database import Database
 from proxyd.web.answers import AccountState, DaemonState
+from proxyd.web.troubles import troubles
 from proxyd.workers import SystemClock, Workers, start
 
 log = structlog.get_logger()
@@ -161,7 +162,8 @@ class Daemon:
         self._tasks.append(start(self._notify.feed(self._commits, self._status_line, self._clock), "watchdog"))
         self._tasks.append(start(self._every_day(), "every day"))
         self._tasks.append(start(self._listen_again(), "listen again"))
-        alerts = Alerts(self._people.accounts, self._journal, self._workers, self._clock, self._people.mailbox)
+        known = functools.partial(troubles, self._database)
+        alerts = Alerts(self._people.accounts, self._journal, self._workers, self._clock, self._people.mailbox, known)
         self._tasks.append(start(alerts.run(), "alerts"))
         gc.freeze()  # what was built until now lives as long as the process: the collector need not walk it again
         self._notify.ready(self._status_line())

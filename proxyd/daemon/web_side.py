@@ -55,7 +55,7 @@ class WebSide:
         self._port: Any = None
         self._tokens = Tokens(database, accounts)
         self._sessions = Sessions(clock.now, database)
-        figures = Metrics(journal, database, state).exposition
+        figures = Metrics(journal, database, state, people.sign_ins.renewed).exposition
         sending = Sending(accounts, journal, database, workers, clock, relay, new_message_id)
         api = Api(journal, database, workers, clock, state, people.reconnect, accounts, sending)
         earlier = EarlierMail(journal.backfills, state)

@@ -85,6 +85,10 @@ class SignIns:
             self._tokens[account.address] = known
         return known[1]
 
+    def renewed(self) -> list[float]:
+        """When each access token in use was given, in seconds since the epoch."""
+        return [at for _, tokens in self._tokens.values() if (at := tokens.renewed_at) is not None]
+
     async def _password(self, account: Account) -> str:
         what = f"{account.address}: sign_in.password"
         try:

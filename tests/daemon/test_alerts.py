@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import queue
 import threading
@@ -19,10 +20,11 @@ from standardwebhooks import Webhook
 from proxyd.daemon import desktop
 from proxyd.daemon.alerts import AGAIN, Alerts
 from proxyd.errors import TryLater
-from proxyd.model import HealthCause, HealthEvent
+from proxyd.model import DropboxPostponed, HealthCause, HealthEvent, SendUnknown, Sent, SmtpReply
+from proxyd.web.troubles import troubles
 from tests.daemon import bus
 from tests.looping import on_the_loop
-from tests.rigged import ADA, Desk, desk
+from tests.rigged import ADA, Desk, desk, message
 from tests.servers.mailprovider import PERSON, Provider
 from tests.watcher.watched import watched
 
@@ -32,7 +34,8 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLTdw"
 
 
 def alerts(d: Desk, mailbox: Any = None) -> Alerts:
-    return Alerts(lambda: d.accounts, d.journal, d.workers, d.clock, lambda address: mailbox)
+    known = functools.partial(troubles, d.database)
+    return Alerts(lambda: d.accounts, d.journal, d.workers, d.clock, lambda address: mailbox, known)
 
 
 @contextmanager
@@ -159,6 +162,39 @@ async def test_it_stands_in_the_inbox_unread(tmp_path: Path, provider: Provider)
         assert message["Auto-Submitted"] == "auto-generated"
         assert "certificate has <b>expired" in message.get_payload(decode=True).decode()
         assert "\\Seen" not in str(stored.flags)
+
+
+@on_the_loop
+async def test_what_only_the_records_know_is_told_too(tmp_path: Path) -> None:
+    """A mail of unknown outcome, once it did not settle by itself; a dropbox that did not take its copy. Then daily."""
+    told = tmp_path / "told"
+    more = f"dropbox: 4711@bcc.crm.test\nalerts: [{{command: [sh, -c, 'cat >> {told}; echo >> {told}']}}]\n"
+
+    def heard() -> list[tuple[str, str, str]]:
+        documents = [json.loads(line) for line in told.read_text().splitlines()] if told.exists() else []
+        return [(each["type"], each["data"]["what"], each["data"]["cure"]) for each in documents]
+
+    async with desk(tmp_path, more) as d:
+        ours = alerts(d)
+        await d.add_contact("grace@customer.test")
+        lost = await d.begin(message(id="lost@example.test"))
+        await d.journal.record(SendUnknown(lost.id, "the connection broke", d.clock.now()))
+        await ours.look()
+        assert heard() == [], "most turn out by themselves"
+        sent = await d.begin(message(id="sent@example.test"))
+        await d.journal.record(Sent(sent.id, SmtpReply(250, ("OK",)), d.clock.now()))
+        await d.journal.record(DropboxPostponed(sent.id, "550 no such user", None, d.clock.now()))
+        await d.clock.advance(600)
+        await ours.look()
+        await d.clock.advance(600)
+        await ours.look()
+        unknown = ("records.trouble", "unknown", "proxyd explain '<lost@example.test>'")
+        dropbox = ("records.trouble", "dropbox", f"proxyd timeline --account {ADA}")
+        assert heard() == [unknown, dropbox]
+        await d.journal.record(Sent(lost.id, SmtpReply(250, ("OK",)), d.clock.now()))
+        await d.clock.advance(86400)
+        await ours.look()
+        assert heard()[2:] == [("records.reminder", *dropbox[1:])], "what turned out is told no more"
 
 
 @on_the_loop

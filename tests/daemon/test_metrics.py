@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxyd.daemon.metrics import Metrics
-from proxyd.journal import Begun
+from proxyd.journal import Begun, Joined
 from proxyd.model import (
     CopyPresent,
+    CopyPromised,
     DropboxPostponed,
     FiledBy,
     Found,
@@ -33,7 +35,7 @@ def metrics(d: Desk) -> Metrics:
         account = AccountState(ADA, d.journal.condition(ADA))
         return DaemonState("0.1.0", d.clock.now(), {}, [account], None)
 
-    return Metrics(d.journal, d.database, state)
+    return Metrics(d.journal, d.database, state, lambda: [datetime.now(UTC).timestamp() - 1800])
 
 
 def figures(of: Metrics) -> dict[str, float]:
@@ -72,12 +74,41 @@ async def test_mails_by_their_outcome(tmp_path: Path) -> None:
     assert seen["proxyd_submissions_total|unknown"] == 1
     assert seen["proxyd_submissions_total|joined"] == 0
     assert seen["proxyd_unknown_outcomes"] == 1
+    assert 1800 <= seen["proxyd_access_token_age_seconds"] < 1900
     assert seen["proxyd_sent_copies_settled_total|provider"] == 1, "looked at twice, settled once"
     assert seen["proxyd_sent_copies_settled_total|client"] == 0
     assert seen["proxyd_relay_seconds_count"] == 1
     assert 1.4 < seen["proxyd_relay_seconds_sum"] < 1.6
     assert seen["proxyd_dropbox_copies_total|given_up"] == 1
     assert seen["proxyd_sent_copies_waiting"] + seen["proxyd_outbox_waiting"] >= 0
+
+
+@on_the_loop
+async def test_duplicates_prevented(tmp_path: Path) -> None:
+    async with desk(tmp_path) as d:
+        ours = metrics(d)
+        id = await begun(d, "m1@example.test")
+        await d.journal.record(Sent(id, TAKEN, d.clock.now()))
+        joined = await d.begin(message(id="m1@example.test"))
+        assert isinstance(joined, Joined)
+        await d.journal.record(CopyPromised(id, frozenset(), d.clock.now()))
+        seen = figures(ours)
+    assert seen["proxyd_duplicates_prevented_total|mail"] == 1
+    assert seen["proxyd_duplicates_prevented_total|sent_copy"] == 1
+
+
+def documented() -> set[str]:
+    text = (Path(__file__).parents[2] / "docs/administration.md").read_text()
+    return set(re.findall(r"`(proxyd_[a-z_]+)", text.partition("### Figures")[2].partition("\n## ")[0]))
+
+
+@on_the_loop
+async def test_every_figure_is_documented_and_every_documented_one_is_there(tmp_path: Path) -> None:
+    async with desk(tmp_path) as d:
+        families = text_string_to_metric_families(metrics(d).exposition().decode())
+        ours = {each.name for each in families if each.name.startswith("proxyd_")}
+        ours = {each for each in ours if not each.endswith("_created")}  # the library's own
+    assert ours == documented()
 
 
 @on_the_loop

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from proxyd.model import Health
-from proxyd.rules.alerts import Occasion, Told, after, kept, occasion, restored
+from proxyd.rules.alerts import Occasion, Told, after, kept, occasion, of_records, restored
 from proxyd.rules.connection import Condition, Side
+from proxyd.rules.record_troubles import RecordTrouble
 
 START = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -42,11 +43,27 @@ def test_what_is_told(told: tuple[Health, float] | None, state: Health, later: f
     assert occasion(before, condition(state), START + later * HOUR) is what
 
 
+@pytest.mark.parametrize(
+    ("told", "mark", "later", "what"),
+    [
+        pytest.param(None, None, 0, None, id="nothing"),
+        pytest.param(None, "a", 0, Occasion.TROUBLE, id="at once"),
+        pytest.param("a", "a", 23.9, None, id="told already"),
+        pytest.param("a", "a", 24, Occasion.REMINDER, id="a day later"),
+        pytest.param("a", "b", 1, Occasion.TROUBLE, id="another one"),
+        pytest.param("a", None, 1, None, id="over"),
+    ],
+)
+def test_what_the_records_know(told: str | None, mark: str | None, later: float, what: Occasion | None) -> None:
+    trouble = None if mark is None else RecordTrouble("unknown", mark, "It is so.", "proxyd explain x")
+    assert of_records(Told(told, START) if told else None, trouble, START + later * HOUR) is what
+
+
 def test_what_was_told_outlives_a_restart() -> None:
     ill, now = condition(Health.PASSWORD_REFUSED), START + HOUR
     told = after(Occasion.TROUBLE, ill, now)
     assert restored(kept(told)) == told == Told(Health.PASSWORD_REFUSED, now)
     assert after(Occasion.HEALED, condition(Health.CONNECTED), now) is None
     assert kept(None) == ""
-    for unreadable in (None, "", "[]", "{}", '{"state": "odd", "at": ""}'):
+    for unreadable in (None, "", "[]", "{}", '{"state": "x", "at": ""}'):
         assert restored(unreadable) is None

@@ -1,0 +1,75 @@
+"""What the records know of trouble that somebody should hear of, in one sentence each, with the command that helps.
+
+Four kinds: mail of which nobody knows whether it was sent; Sent copies, and copies to the CRM's address, that were
+given up; entries that a CRM refused. Each is told as `rules.alerts` has it: once, and once a day while it stands.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+KINDS = ("unknown", "sent_copies", "dropbox", "crm")
+SETTLING = timedelta(minutes=10)  # in which most unknown outcomes turn out by themselves
+
+_GIVEN_UP = {
+    "sent_copies": "{count} Sent {copies} could not be filed in the last 7 days",
+    "dropbox": "The CRM's address did not take {count} {copies} in the last 7 days",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A mail whose outcome is not known, since `since`."""
+
+    message_id: str
+    since: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordTrouble:
+    """`mark` tells a new trouble of its `kind` from the one that was told."""
+
+    kind: str
+    mark: str
+    sentence: str
+    cure: str
+
+
+def unknown(mails: Sequence[Unknown], now: datetime) -> RecordTrouble | None:
+    """Each of them is told of, not only the first: only a person can find out, and only while they remember."""
+    old = [each for each in mails if now - each.since >= SETTLING]
+    if not old:
+        return None
+    newest = max(old, key=lambda each: each.since)
+    more = f" (and of {len(old) - 1} more)" if len(old) > 1 else ""
+    return RecordTrouble(
+        "unknown", newest.message_id, f"{unknown_sentence(newest.why)}{more}", cure_of(newest.message_id)
+    )
+
+
+def unknown_sentence(why: str) -> str:
+    return f"It is unknown whether a mail was sent ({why.rstrip('.')}); ask before you send it again."
+
+
+def cure_of(message_id: str) -> str:
+    return f"proxyd explain {shlex.quote(message_id)}"
+
+
+def given_up(kind: str, account: str, count: int, error: str) -> RecordTrouble:
+    """`kind` is sent_copies or dropbox; `error` is what the newest of them came to."""
+    words = _GIVEN_UP[kind].format(count=count, copies="copy" if count == 1 else "copies")
+    last = f"; the last time: {error}" if error else ""
+    return RecordTrouble(kind, kind, f"{words}{last.rstrip('.')}.", f"proxyd timeline --account {account}")
+
+
+def crm(sentences: Sequence[tuple[str, str]]) -> RecordTrouble | None:
+    """`sentences`: of each CRM that lacks something, with the command that is typed once it is mended, or ""."""
+    helped = [(sentence, cure) for sentence, cure in sentences if cure]
+    if not helped:
+        return None
+    said = "; ".join(sentence for sentence, _ in helped)
+    return RecordTrouble("crm", "crm", f"{said[0].upper()}{said[1:]}.", helped[0][1])
