@@ -138,7 +138,7 @@ def test_kill_9_at_any_moment(data: Path) -> None:
         if n % 3 == 0:
             eventually(functools.partial(_begun, data, process), "the change to begin", every=0.001)
         try:
-            process.wait(chance.uniform(0, 0.5))
+            process.wait(chance.uniform(0, 0.5) if n < 7 else None)
         except subprocess.TimeoutExpired:
             process.kill()
         process.wait()
@@ -151,7 +151,7 @@ def test_kill_9_at_any_moment(data: Path) -> None:
         database.close()
         keys.add(store_key(data))
         assert not (data / NEXT_FILE).exists()
-    assert len(keys) > 1  # some were killed behind the change, or came to its end
+    assert len(keys) > 1  # the last one came to its end
 
 
 @pytest.fixture
