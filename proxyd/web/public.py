@@ -17,6 +17,7 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from klein import Klein
 from twisted.internet.defer import Deferred
@@ -171,6 +172,8 @@ class ThisMachineOnly(Resource):
     def render(self, request: Request) -> bytes | int | Deferred[bytes]:
         request.setHeader("x-content-type-options", "nosniff")
         request.setHeader("cache-control", "no-store")
+        if not _is_utf8(request.path):  # klein's own answer is no problem document
+            return write_problem(request, Problem(HTTPStatus.BAD_REQUEST, "the path is not text in UTF-8"))
         hosts = request.requestHeaders.getRawHeaders(b"host") or []
         if len(hosts) != 1 or not OURSELVES.fullmatch(hosts[0]):
             detail = "this address is answered to localhost, 127.0.0.1 and [::1] only"
@@ -182,3 +185,11 @@ class ThisMachineOnly(Resource):
             asked = self._for_anybody
         answer: bytes | int | Deferred[bytes] = asked.render(request)
         return answer
+
+
+def _is_utf8(path: bytes) -> bool:
+    try:
+        unquote_to_bytes(path).decode()
+    except UnicodeError:
+        return False
+    return True

@@ -46,6 +46,14 @@ async def test_without_a_token_nothing_is_told(tmp_path: Path) -> None:
 
 
 @on_the_loop
+async def test_a_path_that_is_no_text_is_a_problem_too(tmp_path: Path) -> None:
+    async with served(tmp_path) as s, await s.token() as client:
+        answer = await client.get("/api/v1/contacts/%FF/timeline")
+        assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+        assert (await client.get("/api/v1/contacts/gr%C3%A4ce@x.example/timeline")).status_code == 200
+
+
+@on_the_loop
 async def test_a_token_opens_what_its_person_sees_and_is_over_when_revoked(tmp_path: Path) -> None:
     async with served(tmp_path) as s:
         id = await logged(s)
