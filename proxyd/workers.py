@@ -51,6 +51,53 @@ def _ended(task: asyncio.Task[Any]) -> None:
         log.error("task failed", task=task.get_name(), exc_info=error)
 
 
+class Signal:
+    """As asyncio.Event, in a tenth of its memory: every mailbox has some, and hardly any is ever waited for.
+
+    Instead of a task that waits for it, `heard_by` may be called soon after each time that it is set.
+    """
+
+    __slots__ = ("_is_set", "_waiting", "heard_by")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiting: tuple[asyncio.Future[None], ...] = ()
+        self.heard_by: Callable[[], None] | None = None
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        for each in self._waiting:
+            if not each.done():
+                each.set_result(None)
+        if self.heard_by is not None:
+            asyncio.get_running_loop().call_soon(self._tell)
+
+    def _tell(self) -> None:
+        if self.heard_by is not None:
+            self.heard_by()
+
+    def clear(self) -> None:
+        self._is_set = False
+
+    async def wait(self) -> None:
+        """Until it is set; at once where it is."""
+        if self._is_set:
+            return
+        woken = asyncio.get_running_loop().create_future()
+        self._waiting = (*self._waiting, woken)
+        try:
+            await woken
+        finally:
+            self._waiting = tuple(each for each in self._waiting if each is not woken)
+
+
+class Timer(Protocol):
+    def cancel(self) -> None: ...
+
+
 class Clock(Protocol):
     """Where every part of the daemon gets its time, so that tests can turn it."""
 
@@ -59,6 +106,9 @@ class Clock(Protocol):
     def monotonic(self) -> float: ...
 
     async def sleep(self, seconds: float) -> None: ...
+
+    def call_later(self, seconds: float, call: Callable[[], None], name: str) -> Timer:
+        """Without a task that sleeps; `name` is for tests, which wait until it is there."""
 
 
 class SystemClock:
@@ -70,6 +120,9 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+    def call_later(self, seconds: float, call: Callable[[], None], name: str) -> Timer:
+        return asyncio.get_running_loop().call_later(seconds, call)
 
 
 class Workers:

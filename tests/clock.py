@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 
@@ -35,6 +36,15 @@ class ManualClock:
             await wake
         finally:
             del self._names[wake]
+
+    def call_later(self, seconds: float, call: Callable[[], None], name: str) -> asyncio.Future[None]:
+        wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleepers.append((self._elapsed + max(seconds, 0.0), wake))
+        self._names[wake] = name
+        wake.add_done_callback(lambda done: self._names.pop(done))
+        wake.add_done_callback(lambda done: None if done.cancelled() else call())
+        self._slept.set()
+        return wake
 
     def sleeping(self, task: str) -> int:
         """How many tasks of this name sleep now: only what sleeps already is woken by `advance`."""

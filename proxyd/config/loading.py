@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -24,6 +25,7 @@ from proxyd.config.tree import FILE_LIMIT, Node, Scalar, Table, read_tree, value
 from proxyd.errors import ConfigError
 
 S = TypeVar("S", bound=Section)
+T = TypeVar("T")
 
 
 def load(folder: Path) -> Settings:
@@ -249,10 +251,10 @@ def _resolved(setting: AccountFile, file: _File) -> Account | None:
     oauth = _oauth(setting, file)
     if setting.sign_in.oauth is not None and oauth is None:
         return None
-    shared = {name: getattr(setting, name) for name in Choices.model_fields}
+    chosen = {name: _shared(getattr(setting, name)) for name in Choices.model_fields}
     return Account(
-        **shared,
-        provider=provider,
+        **chosen,
+        provider=_shared(provider),
         sign_in=SignIn(
             imap_user=setting.sign_in.imap_user or user,
             smtp_user=setting.sign_in.smtp_user or user,
@@ -261,6 +263,20 @@ def _resolved(setting: AccountFile, file: _File) -> Account | None:
         ),
         client=Client(password=_source(setting.client.password, f"{setting.address}/client")),
     )
+
+
+def _shared(value: T) -> T:
+    """What thousands of accounts say alike is held once: the last few values that were equal to this one."""
+    try:
+        known: T = _held((type(value), value))[1]
+    except TypeError:  # it holds a dict
+        return value
+    return known
+
+
+@lru_cache(maxsize=1024)
+def _held(value: tuple[type, Any]) -> tuple[type, Any]:
+    return value
 
 
 def _oauth(setting: AccountFile, file: _File) -> OAuth | None:

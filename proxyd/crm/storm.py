@@ -40,7 +40,7 @@ from proxyd.journal import Begun, Journal, Submission
 from proxyd.model import Envelope, Recipient, Sent, SmtpReply
 from proxyd.store.contacts import Contact, add
 from proxyd.store.database import Database
-from proxyd.workers import Clock, Workers
+from proxyd.workers import Clock, Timer, Workers
 
 T = TypeVar("T")
 There = Callable[[], list[tuple[str, list[str]]]]
@@ -81,6 +81,9 @@ class FastClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds / self.factor)
+
+    def call_later(self, seconds: float, call: Callable[[], None], name: str) -> Timer:
+        return asyncio.get_running_loop().call_later(seconds / self.factor, call)
 
 
 def storm(

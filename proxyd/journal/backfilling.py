@@ -19,7 +19,7 @@ from proxyd.model import Backfill
 from proxyd.rules.tracking import NO_CONTACT
 from proxyd.store import backfills, contacts, submissions
 from proxyd.store.database import Database
-from proxyd.workers import Clock, Workers
+from proxyd.workers import Clock, Signal, Workers
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class Backfills:
         self._database = database
         self._workers = workers
         self._clock = clock
-        self._asked: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._asked: dict[str, Signal] = defaultdict(Signal)
         self._moved: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._live: dict[tuple[str, bool], Backfill] = {}  # where it is in the span that it goes through now
 
@@ -85,7 +85,7 @@ class Backfills:
 
     # --- for the watcher -----------------------------------------------------------------------------------
 
-    def asked(self, account: str) -> asyncio.Event:
+    def asked(self, account: str) -> Signal:
         """Set when something was asked or stopped. Whoever waits clears it, then reads."""
         return self._asked[account]
 

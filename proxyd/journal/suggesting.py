@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -16,7 +15,7 @@ from proxyd.rules.suggestions import LIVE, MOST_OPEN, MOST_PEOPLE, LiveThread, S
 from proxyd.store import suggestions
 from proxyd.store.database import Database
 from proxyd.store.suggestions import Suggestion
-from proxyd.workers import Clock, Workers
+from proxyd.workers import Clock, Signal, Workers
 
 __all__ = ["Suggestion", "Suggestions"]
 
@@ -30,13 +29,12 @@ class Suggestions:
         self._database = database
         self._workers = workers
         self._clock = clock
-        self._told: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._told: dict[str, Signal] = defaultdict(Signal)
         self._looked: set[str] = set()  # accounts of which nothing accepted waits, as far as we were told
 
-    async def told(self, account: str) -> None:
-        """Until a person accepts something. A hint: the table is the truth."""
-        await self._told[account].wait()
-        self._told[account].clear()
+    def told(self, account: str) -> Signal:
+        """Set when a person accepts something. A hint: the table is the truth."""
+        return self._told[account]
 
     def tell(self, account: str) -> None:
         self._looked.discard(account)

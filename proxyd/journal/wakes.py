@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 
+from proxyd.workers import Signal
+
 
 class Wakes:
     """`copies(account)` is set when a Sent copy or a look for an unknown outcome became due, `outbox` when a dropbox is
@@ -12,10 +14,10 @@ class Wakes:
     Whoever waits clears the event, then reads the tables."""
 
     def __init__(self) -> None:
-        self._copies: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._copies: dict[str, Signal] = defaultdict(Signal)
         self.outbox = asyncio.Event()
         self.entries = asyncio.Event()
         self.mended = asyncio.Event()
 
-    def copies(self, account: str) -> asyncio.Event:
+    def copies(self, account: str) -> Signal:
         return self._copies[account]

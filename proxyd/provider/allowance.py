@@ -18,7 +18,7 @@ import structlog
 from proxyd.config import Account
 from proxyd.errors import ProxydError, TryLater
 from proxyd.rules import allowance as rules
-from proxyd.workers import Clock, start
+from proxyd.workers import Clock, Signal, start
 
 GIVE_WAY = 3.0  # seconds that a client waits for the watcher to close a connection, where there is no place to spare
 SETTLE = 0.5  # seconds for the provider to see that a connection is closed
@@ -80,7 +80,7 @@ class Allowance:
         self._watchers: set[Place] = set()
         self._guests: set[Place] = set()  # of work that can wait, going through earlier mail
         self._resting = 0  # places that clients left a moment ago, which the watcher does not take yet
-        self._changed = asyncio.Event()
+        self._changed = Signal()
         self._last_share = rules.WATCHER
         self.on_change: Callable[[], None] = lambda: None  # the watcher's share is another
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import imaplib
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from imapclient import IMAPClient
 
 from proxyd.formats.imap_fields import cut_out
 from proxyd.provider.keepalive import keep_alive
+from proxyd.provider.tls import sessions
 from proxyd.provider.trace import Tap
 
 CONNECT_TIMEOUT = 10.0  # seconds, for each address of the host
@@ -44,8 +46,16 @@ def checked(value: str | bytes) -> str | bytes:
     return value
 
 
+_TAG = b"PRXD"
+_TAGGED = re.compile(rb"(?P<tag>PRXD\d+) (?P<type>[A-Z]+) (?P<data>.*)", re.ASCII)
+
+
 class Wire(imaplib.IMAP4):
     """One connection. `context` is TLS from the first byte, None = plain (STARTTLS may follow)."""
+
+    # imaplib makes a pattern for each connection, for tags that differ; it costs each two KiB, and nobody needs it.
+    tagpre = property(lambda self: _TAG, lambda self, made: None)
+    tagre = property(lambda self: _TAGGED, lambda self, made: None)
 
     def __init__(
         self, host: str, port: int, context: ssl.SSLContext | None, *, connect_timeout: float, read_timeout: float
@@ -66,7 +76,7 @@ class Wire(imaplib.IMAP4):
         sock = socket.create_connection((host, port), timeout)
         try:
             _tune(sock)
-            self.sock = self._context.wrap_socket(sock, server_hostname=host) if self._context else sock
+            self.sock = self._secured(self._context, sock) if self._context else sock
             self.sock.settimeout(self._read_timeout)
         except BaseException:
             sock.close()
@@ -136,9 +146,17 @@ class Wire(imaplib.IMAP4):
             raise self.error("the server refused STARTTLS")
         if self._unread:
             raise self.abort("the server sent octets in clear behind its answer to STARTTLS")
-        self.sock = ssl_context.wrap_socket(self.sock, server_hostname=self.host)
+        self.sock = self._secured(ssl_context, self.sock)
         self._get_capabilities()
         return "OK", [None]
+
+    def _secured(self, context: ssl.SSLContext, sock: socket.socket) -> ssl.SSLSocket:
+        return context.wrap_socket(sock, server_hostname=self.host, session=sessions.to(context, self.host, self.port))
+
+    def keep_session(self) -> None:
+        """So that the next connection to this server can resume it."""
+        if isinstance(self.sock, ssl.SSLSocket):
+            sessions.keep(self.sock, self.host, self.port)
 
     def drop(self) -> None:
         """End the connection from any thread: whoever reads from it hears so at once."""

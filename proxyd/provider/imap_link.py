@@ -70,6 +70,7 @@ class Link:
                 connection.drop()
                 connection.close()
                 raise
+        connection._wire.keep_session()
         return connection
 
     def _raise_tls(self, context: ssl.SSLContext | None, at: tuple[str, int]) -> None:

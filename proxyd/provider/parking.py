@@ -19,7 +19,7 @@ from zope.interface.declarations import implementer
 
 from proxyd.errors import ProxydError
 from proxyd.provider.imap import Connection
-from proxyd.workers import Clock, Lane, start
+from proxyd.workers import Clock, Lane
 
 RENEW = 9 * 60.0  # seconds an IDLE stands at most: home routers forget a silent connection after ten minutes and more
 
@@ -100,7 +100,7 @@ class Place:
             self._nudged = False
             return
         self._woken = asyncio.get_running_loop().create_future()
-        timer = start(self._later(seconds), "parking: time is over")
+        timer = self._clock.call_later(seconds, self._over, "parking: time is over")
         try:
             await self._woken
         finally:
@@ -108,8 +108,7 @@ class Place:
             self._woken = None
             self._nudged = False
 
-    async def _later(self, seconds: float) -> None:
-        await self._clock.sleep(seconds)
+    def _over(self) -> None:
         self._wake(None)
 
     def _wake(self, error: ProxydError | None) -> None:

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import socket
 import ssl
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,37 @@ def _context(_role: str, ca: Path | None, _mtime_ns: int, _size: int) -> ssl.SSL
         except OSError as error:
             raise ConfigError(f"ca: {ca} cannot be read: {error.strerror}") from None
     return context
+
+
+RESUMED = 3600.0  # seconds
+KEPT = 64  # servers
+
+
+class Sessions:
+    """What a server's TLS session is resumed by: all connections to one server share the reading of its certificates,
+    which else costs each of them ten KiB and both sides a signature.
+
+    A certificate is looked at anew after an hour at most (RFC 8446 section 4.6.1 would allow a week).
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[tuple[ssl.SSLContext, str, int], tuple[ssl.SSLSession, float]] = {}
+
+    def to(self, context: ssl.SSLContext, host: str, port: int) -> ssl.SSLSession | None:
+        session, verified = self._of.get((context, host, port), (None, 0.0))
+        return session if time.monotonic() - verified < RESUMED else None
+
+    def keep(self, sock: ssl.SSLSocket, host: str, port: int) -> None:
+        """After the first answers: with TLS 1.3 the server says what to resume by behind its handshake."""
+        if sock.session_reused or (session := sock.session) is None or not session.has_ticket:
+            return
+        key = (sock.context, host, port)
+        while len(self._of) >= KEPT and key not in self._of:
+            del self._of[next(iter(self._of))]
+        self._of[key] = session, time.monotonic()
+
+
+sessions = Sessions()
 
 
 # X509_V_ERR_* of OpenSSL's x509_vfy.h. `rules.remedies` knows these words.

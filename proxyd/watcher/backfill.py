@@ -9,6 +9,7 @@ durable; what is gone through twice after a kill is logged once.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +33,7 @@ from proxyd.watcher import catch_up
 from proxyd.watcher.catch_up import CatchUp
 from proxyd.watcher.positions import NAMES
 from proxyd.watcher.session import Session
-from proxyd.workers import Clock
+from proxyd.workers import Clock, start
 
 log = structlog.get_logger()
 
@@ -83,16 +84,33 @@ class Backfilling:
         self._now: Backfill | None = None
         self._withheld: Counter[tuple[str, int]] = Counter()  # (folder, UID) → spans given up because of it
         self._searches = True  # the server searches for people
+        self._task: asyncio.Task[None] | None = None
 
-    async def run(self, connected: Connected) -> None:
-        """For ever: what is asked for, as often as it takes."""
+    def start(self, connected: Connected) -> None:
+        """What is asked for now or later is gone through, as often as it takes."""
+
+        def asked() -> None:
+            if self._task is None or self._task.done():
+                self._task = start(self._run(connected), f"backfill {self._address}")
+
+        self._backfills.asked(self._address).heard_by = asked
+        asked()
+
+    async def stop(self) -> None:
+        self._backfills.asked(self._address).heard_by = None
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self, connected: Connected) -> None:
         asked = self._backfills.asked(self._address)
         while True:
             asked.clear()
             self._now = await self._backfills.unfinished(self._address)
-            if self._now is None:
-                await asked.wait()
+            if self._now is None and asked.is_set():
                 continue
+            if self._now is None:
+                return
             if not self._allowance.guest_welcome:
                 self._show(waits_for=MAKES_ROOM)
                 await self._allowance.guest_may_come()
@@ -178,8 +196,8 @@ class Backfilling:
         some = await self._named_by_server(session, len(uids), contacts, since, before)
         looked = uids if some is None else sorted(some & set(uids))
         found: list[Found] = []
-        for start in range(0, len(looked), rules.BATCH):
-            batch = looked[start : start + rules.BATCH]
+        for first in range(0, len(looked), rules.BATCH):
+            batch = looked[first : first + rules.BATCH]
             found += self._wanted(place, await self._fields(session, place, batch), frozenset(contacts))
             assert self._now is not None
             read = self._now.read + (len(batch) if some is None else 0)
@@ -228,9 +246,9 @@ class Backfilling:
         if not self._searches or not rules.asks_server(messages, looked_for):
             return None
         named: set[int] = set()
-        for start in range(0, len(looked_for), rules.ASKED):
+        for first in range(0, len(looked_for), rules.ASKED):
             began = self._clock.monotonic()
-            asked = looked_for[start : start + rules.ASKED]
+            asked = looked_for[first : first + rules.ASKED]
             try:
                 named.update(await session.do(Connection.uids_between, since, before, asked))
             except Refused as error:

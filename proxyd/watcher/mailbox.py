@@ -38,7 +38,7 @@ from proxyd.watcher.folders import WatchedFolders
 from proxyd.watcher.marking import Marking
 from proxyd.watcher.sent_copy import SentCopies
 from proxyd.watcher.session import Door, Session
-from proxyd.workers import Clock, Workers, start
+from proxyd.workers import Clock, Signal, Workers, start
 
 log = structlog.get_logger()
 
@@ -107,28 +107,31 @@ class Mailbox:
         # when it is to have one.
         self._sent_due = 0.0
         self._sent_until = 0.0
-        self._stirred = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._stirred = Signal()
+        self._incoming: asyncio.Task[None] | None = None
+        self._sent: asyncio.Task[None] | None = None  # while there is to be a connection that stays in Sent
 
     def start(self) -> None:
         self._allowance.on_change = self._stir
-        self._tasks = [
-            start(self._keep_incoming(), f"mailbox {self._address}"),
-            start(self._keep_sent(), f"sent {self._address}"),
-            start(self._listen(), f"wakes {self._address}"),
-            start(self._hear_of_accepted(), f"accepted {self._address}"),
-            start(self._backfilling.run(self._for_earlier_mail), f"backfill {self._address}"),
-        ]
+        self._incoming = start(self._keep_incoming(), f"mailbox {self._address}")
+        for signal, hears in self._signals():
+            signal.heard_by = hears
+            if signal.is_set():
+                hears()
+        self._backfilling.start(self._for_earlier_mail)
 
     async def stop(self) -> None:
         """Returns when every connection is closed."""
         self._allowance.on_change = lambda: None
-        for task in self._tasks:
+        for signal, _ in self._signals():
+            signal.heard_by = None
+        tasks = [task for task in (self._incoming, self._sent) if task is not None]
+        self._incoming = self._sent = None  # nobody begins anew
+        for task in tasks:
             task.cancel()
         for session in list(self._sessions):
             session.drop()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        await asyncio.gather(*tasks, self._backfilling.stop(), return_exceptions=True)
 
     async def retry_now(self) -> None:
         """Sign in now, whatever was to be waited for; connections that stand are checked."""
@@ -159,9 +162,18 @@ class Mailbox:
             session.drop()
             await session.close()
 
+    def _signals(self) -> tuple[tuple[Signal, Callable[[], None]], ...]:
+        """What is told from elsewhere, and who hears it."""
+        journal = self._journal
+        return (
+            (journal.wakes.copies(self._address), self._copies_due),
+            (journal.suggestions.told(self._address), self._accepted),
+        )
+
     def _stir(self) -> None:
         """There may be something to do that no server tells of."""
         self._stirred.set()
+        self._tend_sent()
         for session in self._sessions:
             session.nudge()
 
@@ -191,16 +203,19 @@ class Mailbox:
             if self._allowance.share == 0:
                 await self._with_session(self._look, lambda: True, self._out_of_reach)
 
+    def _tend_sent(self) -> None:
+        """Whatever may change whether Sent is to have a connection says so here; nearly always it is not."""
+        if self._incoming is not None and self._sent_wanted() and (self._sent is None or self._sent.done()):
+            self._sent = start(self._keep_sent(), f"sent {self._address}")
+
     async def _keep_sent(self) -> None:
-        while True:
-            if not self._sent_wanted():  # nearly always: whatever changes that stirs, so no timer has to run meanwhile
-                self._stirred.clear()
-                await self._stirred.wait()
-                continue
+        more = True
+        while more:
             async with self._sent_turn:
                 await self._with_session(self._watch_sent, self._sent_wanted, self._copies.out_of_reach)
             self._sent_due = self._clock.monotonic()  # the other connection looks after it from now on
             self._stir()
+            more = self._sent_wanted()
 
     def _sent_wanted(self) -> bool:
         """Is there to be a connection that stays in Sent?"""
@@ -241,28 +256,24 @@ class Mailbox:
         allowance = self._allowance
         await self._with_session(go_through, lambda: allowance.guest_welcome, self._backfilling.waits, allowance.guest)
 
-    async def _listen(self) -> None:
-        """Hints that a Sent copy became due, or that an outcome is unknown."""
-        wake = self._journal.wakes.copies(self._address)
-        while True:
-            await wake.wait()
-            wake.clear()
-            now = self._clock.monotonic()
-            self._sent_until = max(self._sent_until, now + LINGER)
-            if self._sent_session is not None:
-                self._sent_session.nudge()
-            elif self._allowance.share >= WATCHER:
-                self._stirred.set()
-            else:
-                soon = self._account.sent_copy.settle if self._allowance.share == 0 else 0.0
-                self._sent_due = min(self._sent_due, now + soon)
-                self._stir()
-
-    async def _hear_of_accepted(self) -> None:
-        """A person has accepted a suggestion: whoever has a folder open looks (`CatchUp.read`)."""
-        while True:
-            await self._journal.suggestions.told(self._address)
+    def _copies_due(self) -> None:
+        """A hint that a Sent copy became due, or that an outcome is unknown."""
+        self._journal.wakes.copies(self._address).clear()
+        now = self._clock.monotonic()
+        self._sent_until = max(self._sent_until, now + LINGER)
+        if self._sent_session is not None:
+            self._sent_session.nudge()
+        elif self._allowance.share >= WATCHER:
+            self._tend_sent()
+        else:
+            soon = self._account.sent_copy.settle if self._allowance.share == 0 else 0.0
+            self._sent_due = min(self._sent_due, now + soon)
             self._stir()
+
+    def _accepted(self) -> None:
+        """A person has accepted a suggestion: whoever has a folder open looks (`CatchUp.read`)."""
+        self._journal.suggestions.told(self._address).clear()
+        self._stir()
 
     # --- INBOX and further folders -------------------------------------------------------------------------
 
@@ -406,8 +417,7 @@ class Mailbox:
                 self._sent_until = max(self._sent_until, now + due + LINGER)
             soon = [each for each in (due, None if whole else AGAIN[1]) if each is not None]
             self._sent_due = min([self._sent_due, *(now + each for each in soon)])
-        if self._sent_wanted():
-            self._stirred.set()
+        self._tend_sent()
 
     async def _watch_sent(self, session: Session) -> None:
         self._sent_session = session

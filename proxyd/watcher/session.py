@@ -26,7 +26,7 @@ from proxyd.provider.sign_in import SignIn, SignIns, once_more
 from proxyd.provider.trace import Tap
 from proxyd.rules import connection as rules
 from proxyd.rules import retry
-from proxyd.workers import Clock, Lane, Workers, begin, start
+from proxyd.workers import Clock, Lane, Signal, Workers, begin, start
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -125,7 +125,7 @@ class Door:
         self._allowance = allowance
         self._tap = tap or Tap()
         self._one_at_a_time = asyncio.Lock()
-        self._hurry = asyncio.Event()
+        self._hurry = Signal()
         self._failures = 0  # in a row
         # On the clock's monotonic scale; what was refused before a restart keeps its wait.
         self._not_before = clock.monotonic() + rules.rest(journal.condition(account.address), "IMAP", clock.now())

@@ -88,6 +88,17 @@ def test_users_who_may_log_in(tmp_path: Path, written_as: str, uids: tuple[int, 
     assert only(written(tmp_path, ADA + written_as)).allow_uids == uids
 
 
+def test_what_accounts_say_alike_is_held_once(tmp_path: Path) -> None:
+    """There may be thousands of them in one daemon."""
+    folder = written(tmp_path, ADA)
+    other = ADA.replace("Ada", "grace") + "sent_copy: {settle: 5s}\n"
+    (folder / "accounts.d/grace.yaml").write_text(other)
+    ada, grace = load(folder).accounts.values()
+    assert ada.provider is grace.provider
+    assert ada.watch is grace.watch
+    assert ada.sent_copy != grace.sent_copy
+
+
 def test_accounts_are_keyed_by_their_lower_case_address(tmp_path: Path) -> None:
     settings = load(written(tmp_path, ADA))
     assert list(settings.accounts) == ["ada@example.com"]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from proxyd.errors import Refused, SignInRefused
 from proxyd.model import HealthCause
+from proxyd.provider import tls
 from proxyd.provider.imap import (
     Connection,
     Misconfigured,
@@ -22,6 +23,7 @@ from proxyd.provider.imap import (
     health_of,
 )
 from proxyd.provider.imap_lines import checked
+from proxyd.provider.tls import client_context
 from tests.provider.scripted_imap import EXAMINE, GREETING, SIGN_IN, ScriptedImap
 from tests.servers.mailprovider import PASSWORD, PERSON, Provider
 from tests.servers.processes import free_port
@@ -345,3 +347,28 @@ def test_no_folder_name_with_a_line_end_passes(folder: str) -> None:
             connection.append_begin(folder, 1, [], AT)
         connection.close()
         assert "LOGOUT" in server.heard[-1]
+
+
+def test_the_next_connection_resumes_the_tls_session(provider: Provider) -> None:
+    """It shares the reading of the server's certificates: with thousands of mailboxes that is most of their memory."""
+    context = client_context("resumed", provider.dovecot.ca.ca)
+    reused = []
+    for _ in range(3):
+        connection = Connection.open("localhost", provider.dovecot.imaps_port, "implicit", context)
+        reused.append(connection._wire.sock.session_reused)
+        connection.close()
+    assert reused[0] is False
+    assert reused[1:] == [True, True]
+
+
+def test_a_session_is_resumed_for_an_hour_after_its_certificate_was_seen(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = client_context("hour", provider.dovecot.ca.ca)
+    at = ("localhost", provider.dovecot.imaps_port)
+    Connection.open(*at, "implicit", context).close()
+    now = tls.time.monotonic()
+    assert tls.sessions.to(context, *at) is not None
+    assert tls.sessions.to(context, "127.0.0.1", at[1]) is None  # another name is another certificate's business
+    monkeypatch.setattr(tls.time, "monotonic", lambda: now + tls.RESUMED)
+    assert tls.sessions.to(context, *at) is None

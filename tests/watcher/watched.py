@@ -26,7 +26,7 @@ from tests.servers.mailprovider import CUSTOMER, PERSON, Provider
 
 T = TypeVar("T")
 
-PARKED = "parking: time is over"  # the task that ends a parked connection's wait
+PARKED = "parking: time is over"  # the timer that ends a parked connection's wait
 TAKEN = SmtpReply(250, ("2.0.0 OK queued as 4711",))
 THREE_FIELDS = "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID IN-REPLY-TO REFERENCES)]"
 PATIENCE = 60.0  # seconds; a busy machine is slow
