@@ -37,7 +37,7 @@ soak: $(VENV)/ready-test
 	@tests/setup servers
 	@PROXYD_SOAK=200 $(VENV)/bin/python -m pytest --durations=5 tests/scenarios/test_uploads.py $(ARGS)
 	@PROXYD_STEPS=10000 $(VENV)/bin/python -m pytest tests/watcher/test_model.py $(ARGS)
-	@PROXYD_SOAK_CRM=1000 $(VENV)/bin/python -m pytest --durations=8 -k exactly_once tests/crm $(ARGS)
+	@PROXYD_SOAK_CRM=1000 $(VENV)/bin/python -m pytest --durations=8 -k "exactly_once or killed_again" tests/crm tests/scenarios/test_crm.py $(ARGS)
 
 bench: $(VENV)/ready-test
 	@tests/setup bench

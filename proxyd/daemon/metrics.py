@@ -32,7 +32,7 @@ from proxyd.model import (
     State,
 )
 from proxyd.rules.connection import Condition
-from proxyd.store import history, outbox, sent_copies
+from proxyd.store import history, ledger, outbox, sent_copies
 from proxyd.store.database import Database
 from proxyd.web.answers import DaemonState
 
@@ -170,11 +170,15 @@ class _Standing(Collector):
             yield GaugeMetricFamily("proxyd_access_token_age_seconds", "Age of the oldest OAuth2 access token", age)
         with self._database.reading() as connection:
             copies = sum(sent_copies.waiting_by_account(connection).values())
+            standings = ledger.standings(connection)
             waiting = sum(outbox.waiting_by_account(connection).values())
+            waiting += sum(each.waiting + each.erasures for each in standings)
+            refused = sum(each.failed + each.not_erased for each in standings)
             unknown = len(history.unsettled(connection, datetime.min.replace(tzinfo=state.started_at.tzinfo)))
         yield GaugeMetricFamily("proxyd_unknown_outcomes", "Mails of which nobody knows whether they went", unknown)
         yield GaugeMetricFamily("proxyd_sent_copies_waiting", "Sent copies that are not settled", copies)
         yield GaugeMetricFamily("proxyd_outbox_waiting", "Copies and entries that wait for the CRM", waiting)
+        yield GaugeMetricFamily("proxyd_crm_refused", "Entries that a CRM refused, until somebody decides", refused)
 
     def describe(self) -> Iterator[Metric]:
         return iter(())

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxyd.daemon.metrics import Metrics
@@ -23,6 +24,7 @@ from proxyd.model import (
     Sent,
     SmtpReply,
 )
+from proxyd.store import ledger
 from proxyd.web.answers import AccountState, DaemonState
 from tests.looping import on_the_loop
 from tests.rigged import ADA, GRACE, Desk, desk, message
@@ -123,3 +125,21 @@ async def test_connections(tmp_path: Path) -> None:
     assert seen["proxyd_connection_failures_total|unreachable|IMAP"] == 1
     assert seen["proxyd_accounts|connected"] == 1
     assert seen["proxyd_accounts|unreachable"] == 0
+
+
+@on_the_loop
+async def test_what_waits_for_a_crm_and_what_it_refused(tmp_path: Path) -> None:
+    async with desk(tmp_path) as d:
+        ours = metrics(d)
+        await d.add_contact(GRACE)
+        for n, due in enumerate((d.clock.now(), None)):
+            id = await begun(d, f"m{n}@example.test")
+            await d.journal.record(Sent(id, TAKEN, d.clock.now()))
+
+            def owed(connection: sa.Connection, id: str = id, due: datetime | None = due) -> None:
+                ledger.owe(connection, id, ["hubspot"], d.clock.now())
+                ledger.postponed(connection, id, "hubspot", "400 no such owner", due)
+
+            await d.database.write(owed)
+        seen = figures(ours)
+    assert (seen["proxyd_outbox_waiting"], seen["proxyd_crm_refused"]) == (1, 1)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.crm.exactly_once import storm
 from tests.crm.fake import Receiver
 from tests.scenarios.rig import Rig, letter, message_id
 from tests.servers.mailprovider import CUSTOMER, PERSON
@@ -18,6 +21,7 @@ from tests.servers.tryton import ADMIN, DATABASE, Tryton
 from tests.servers.waiting import eventually
 
 SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
+KILLS = int(os.environ.get("PROXYD_SOAK_CRM", "40")) // 20
 OFFER = b"%PDF-1.7 the offer " * 4000
 
 
@@ -112,6 +116,39 @@ def test_a_crm_that_is_down_loses_nothing_and_hurts_no_other(rig: Rig, receiver:
     eventually(lambda: delivered(rig), "the way back", every=0.1)
     assert len(receiver.of("message.logged")) == len(receiver.of("message.attachment")) == 1
     assert rig.account_status()["crm"] == []
+
+
+def asked(receiver: Receiver, times: int) -> None:
+    eventually(lambda: len(receiver.requests) >= times, f"{times} requests")
+
+
+def test_it_is_killed_again_and_again_while_the_crm_fails(rig: Rig, receiver: Receiver, tmp_path: Path) -> None:
+    """kill -9 of the daemon wherever it stands: each message and each attachment comes once, whole."""
+    dice = random.Random(11)
+    receiver.fault = storm(11)
+    hashes: dict[str, str] = {}
+    for _ in range(KILLS):
+        with rig.client() as smtp:
+            for _ in range(2):
+                octets = dice.randbytes(dice.choice((10, 70_000, 700_000)))
+                offer = letter(attach=octets)
+                hashes[message_id(offer).strip("<>")] = hashlib.sha256(octets).hexdigest()
+                smtp.send_message(offer)
+        asked(receiver, len(receiver.requests) + dice.randint(0, 3))
+        rig.kill()
+        rig.start()
+    receiver.fault = lambda request: None
+    eventually(lambda: len(receiver.of("message.attachment")) == len(hashes), "everything to be there")
+    eventually(lambda: rig.account_status()["crm"] == [], "nothing to be owed", every=0.5)
+    logged = receiver.of("message.logged")
+    assert sorted(each["message_id"] for each in logged) == sorted(hashes)
+    ids = {each["id"]: each["message_id"] for each in logged}
+    files = [(ids[each["message"]], base64.b64decode(each["content"])) for each in receiver.of("message.attachment")]
+    assert {id: hashlib.sha256(octets).hexdigest() for id, octets in files} == hashes
+    lines = [json.loads(line) for line in (tmp_path / "crm.jsonl").read_text().split("\n") if line.startswith("{")]
+    assert sorted(each["message_id"] for each in lines if each["kind"] == "message") == sorted(hashes)
+    kept = {path.parent.name: path for path in (tmp_path / "crm.jsonl.attachments").rglob("0-*")}
+    assert {ids[id]: hashlib.sha256(path.read_bytes()).hexdigest() for id, path in kept.items()} == hashes
 
 
 def test_a_real_crm_has_the_party_the_note_and_the_attachment(make_rig: Callable[..., Rig], tmp_path: Path) -> None:
