@@ -175,6 +175,10 @@ class Journal:
             self._tell(event.id, event)
 
     def _tell(self, id: str, event: Event | Begun | Joined | Logged) -> None:
+        """Behind whoever waits for it: the person's mail goes on first."""
+        asyncio.get_running_loop().call_later(0, self._tell_now, id, event)
+
+    def _tell_now(self, id: str, event: Event | Begun | Joined | Logged) -> None:
         for listener in self.on_event:
             _heard(listener, id, event)
 

@@ -8,6 +8,7 @@ long as `answer_within` allows. A client that comes again joins what is under wa
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -81,17 +82,23 @@ class Submissions:
         self._journal = journal
         self._providers = providers
         self._clock = clock
-        self._under_way: set[asyncio.Task[Known]] = set()
+        self._under_way: set[asyncio.Task[None]] = set()
 
     async def hand_in(self, account: Account, intake: Intake, submission: Submission) -> Handed:
         """Begin, hand over, record; returns at the latest when `answer_within` is over. Cancelling it stops nothing."""
         deadline = self._clock.monotonic() + account.sending.answer_within
-        work = start(self._carry(intake, submission), _task(intake.id))
+        outcome: asyncio.Future[Known | None] = asyncio.get_running_loop().create_future()
+        work = start(self._carry(intake, submission, outcome), _task(intake.id))
         self._under_way.add(work)
         work.add_done_callback(self._under_way.discard)
-        if not await self._within(work, deadline):
+        work.add_done_callback(functools.partial(_failed, outcome))
+        overdue = start(self._overdue(outcome, account.sending.answer_within), "answer within")
+        try:
+            known = await outcome
+        finally:
+            overdue.cancel()
+        if known is None:
             return Handed(answers.STILL_GOING, intake.id)
-        known = work.result()
         if known.reply is not None:
             return Handed(known.reply, known.id)
         left = max(0.0, deadline - self._clock.monotonic())
@@ -115,7 +122,18 @@ class Submissions:
 
     # --- one message
 
-    async def _carry(self, intake: Intake, submission: Submission) -> Known:
+    async def _carry(self, intake: Intake, submission: Submission, outcome: asyncio.Future[Known | None]) -> None:
+        """`outcome` is set in the same breath: that a task has ended is heard two turns of the loop later."""
+        known = await self._outcome(intake, submission)
+        if not outcome.done():
+            outcome.set_result(known)
+
+    async def _overdue(self, outcome: asyncio.Future[Known | None], seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        if not outcome.done():
+            outcome.set_result(None)
+
+    async def _outcome(self, intake: Intake, submission: Submission) -> Known:
         try:
             begun = await self._journal.begin(intake, submission)
         except Exception as error:
@@ -208,6 +226,16 @@ class Submissions:
         finally:
             timer.cancel()
         return task.done()
+
+
+def _failed(outcome: asyncio.Future[Known | None], work: asyncio.Task[None]) -> None:
+    """A message whose task ended without an outcome: whoever waits for it hears of the fault."""
+    if outcome.done():
+        return
+    if work.cancelled() or (error := work.exception()) is None:
+        outcome.cancel()
+    else:
+        outcome.set_exception(error)
 
 
 def _task(id: str) -> str:

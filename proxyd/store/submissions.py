@@ -41,16 +41,13 @@ _ROW = (
 _INSERT = prepared.insert(submissions, *_ROW)
 _BY_ID = Prepared(sa.select(submissions).where(submissions.c.id == sa.bindparam("of")))
 _OPEN = (State.SUBMITTING, State.SENT, State.UNKNOWN)
-_SAME_AGAIN = Prepared(
-    sa.select(submissions)
-    .where(
+_SAME_AGAIN = Prepared(  # not sorted: SQLite would set up a sorter, each time for no row at all
+    sa.select(submissions).where(
         submissions.c.account == sa.bindparam("account"),
         submissions.c.fingerprint == sa.bindparam("fingerprint"),
         submissions.c.begun_at >= sa.bindparam("since"),
         sa.or_(*(submissions.c.state == state for state in _OPEN)),
     )
-    .order_by(submissions.c.begun_at.desc())
-    .limit(1)
 )
 _ENDED = Prepared(
     submissions.update()
@@ -70,7 +67,11 @@ _EMPTIED = Prepared(
     .values(emptied=True, message_id=None, copy_fingerprint=None, envelope=None, reply_text=None, why=None)
 )
 _BARE_STEPS = Prepared(steps.update().where(steps.c.owner == sa.bindparam("of")).values(detail=""))
-_NO_ERROR = Prepared(sent_copies.update().where(sent_copies.c.id == sa.bindparam("of")).values(error=None))
+_NO_ERROR = Prepared(
+    sent_copies.update()
+    .where(sent_copies.c.id == sa.bindparam("of"), sent_copies.c.error.is_not(None))  # else a page for nothing
+    .values(error=None)
+)
 
 
 def envelope_document(envelope: Envelope) -> dict[str, Any]:
@@ -135,8 +136,8 @@ def get(connection: sa.Connection, id: str) -> Submitted | None:
 def same_again(connection: sa.Connection, account: str, fingerprint: str, since: datetime) -> Submitted | None:
     """The newest submission of these octets and envelope that the client heard no 250 of."""
     wanted = {"account": account, "fingerprint": fingerprint, "since": since}
-    row = _SAME_AGAIN.one(connection, wanted)
-    return None if row is None else _submitted(row)
+    rows = _SAME_AGAIN.all(connection, wanted)
+    return _submitted(max(rows, key=lambda row: row.begun_at)) if rows else None
 
 
 def ended(
