@@ -23,7 +23,7 @@ from proxyd.journal.bodies import Bodies
 from proxyd.journal.changes import Changes, What
 from proxyd.journal.finding import Arrived, DueCopy, UnknownSubmission
 from proxyd.journal.forwarding import forwarded_in
-from proxyd.journal.intake import Intake, KeptContent
+from proxyd.journal.intake import Intake, KeptContent, Room
 from proxyd.journal.ledger import Ledger
 from proxyd.journal.reports import Reading
 from proxyd.journal.sending import Begun, Joined, Logged, Submission
@@ -93,6 +93,7 @@ class Journal:
         self.on_health: list[HealthListener] = []  # each hears of every event and the condition after it
         self.on_event: list[EventListener] = []  # each hears the id of the mail and what has been written down of it
         self._facts: dict[tuple[str, str], str] = {}  # (account, key) → what was learned, as it stands in the store
+        self._room = Room()
         self.wakes = Wakes()
         self.changes = Changes()
         self.uploads = Uploads(clock)
@@ -124,7 +125,7 @@ class Journal:
     # --- a message on its way in -------------------------------------------------------------------------
 
     def intake(self, account: str) -> Intake:
-        return Intake(self._database, self._workers, str(ULID.from_datetime(self._clock.now())))
+        return Intake(self._database, self._workers, str(ULID.from_datetime(self._clock.now())), self._room)
 
     async def begin(self, intake: Intake, submission: Submission) -> Begun | Joined | Logged:
         """Durable before one octet goes upstream.

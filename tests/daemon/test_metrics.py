@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -69,7 +70,11 @@ async def test_mails_by_their_outcome(tmp_path: Path) -> None:
         there = CopyPresent(taken, Found("Sent", 1, 1), FiledBy.PROVIDER, 1, d.clock.now())
         await d.journal.record(there)
         await d.journal.record(there)
-        await d.journal.record(DropboxPostponed(taken, "550 no", None, d.clock.now()))
+        last = DropboxPostponed(taken, "550 no", None, d.clock.now())
+        heard = asyncio.Event()
+        d.journal.on_event.append(lambda _, event: heard.set() if event is last else None)
+        await d.journal.record(last)
+        await heard.wait()
         seen = figures(ours)
     assert seen["proxyd_submissions_total|sent"] == 1
     assert seen["proxyd_submissions_total|refused"] == 1

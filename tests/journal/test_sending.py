@@ -7,6 +7,7 @@ import hashlib
 import pytest
 
 from proxyd.journal import Begun, Joined, Logged, sending
+from proxyd.journal.intake import MOST_HELD, Intake, KeptContent, Room
 from proxyd.model import (
     CopyPostponed,
     CopyPresent,
@@ -229,10 +230,10 @@ async def test_what_was_under_way_at_a_kill_is_unknown_after_the_start(tmp_path)
         begun = await d.begin(message())
         half = d.journal.intake(ADA)
         await half.header(b"Subject: half\r\n\r\n")
-        await half.write(b"x" * (content.CHUNK + 1))
+        await half.write(b"x" * ((MOST_HELD + 1) * content.CHUNK + 1))
         await d.database.write(lambda connection: None)
         before = kept_chunks(d)
-        assert before == 4
+        assert before == 2 + 1 + MOST_HELD + 1
     async with desk(tmp_path, clock=d.clock) as d:
         assert [row.id for row in await d.journal.unknown_submissions(ADA)] == [begun.id]
         assert d.timeline()[0]["state"] == "unknown"
@@ -248,6 +249,34 @@ async def test_a_large_message_is_kept_in_chunks_and_read_back(tmp_path):
         wire = await octets(begun.content)
         assert hashlib.sha256(wire).digest() == hashlib.sha256(message(body=body)).digest()
         assert kept_chunks(d) == 1 + -(-len(body) // content.CHUNK)
+
+
+@on_the_loop
+async def test_messages_on_their_way_hold_no_more_memory_than_there_is_room_for(tmp_path):
+    async with desk(tmp_path) as d:
+        room = Room(3 * content.CHUNK)
+
+        async def come(id: str, chunks: int) -> tuple[Intake, int]:
+            """(the message, how many of its chunks are in the store before it is begun)"""
+            intake = Intake(d.database, d.workers, id, room)
+            await intake.header(b"Subject: s\r\n\r\n")
+            await intake.write(b"x" * chunks * content.CHUNK)
+            await d.database.write(lambda connection: None)
+            with d.database.reading() as connection:
+                return intake, content.count(connection, id)
+
+        first, written = await come("1", 2)
+        assert written == 0
+        second, written = await come("2", 2)
+        assert written == 1 + 2
+        await d.database.write(first.finish)
+        kept = first.kept()
+        assert await octets(kept) == await octets(KeptContent(d.database, d.workers, "1", kept.header, 0, None))
+        del first
+        assert (await come("3", 2))[1] == 1 + 2, "it can still be read"
+        del kept
+        assert (await come("4", 2))[1] == 0
+        await second.abandon()
 
 
 @on_the_loop
