@@ -1,15 +1,16 @@
 """The door to the account's IMAP server for a mail client: connected, over TLS, signed in; then the client's own.
 
 Why this way: what stands here serves a client that waits, so it is asyncio, takes no thread, and spends as few round
-trips as the server allows: our ID goes in one flight with the sign-in, and capabilities are asked for only where the
-server did not tell them by itself. The watcher's connections are another matter (`provider.imap`): they give commands,
-these only carry them.
+trips as the server allows: our ID goes in one flight with the sign-in, capabilities are asked for only where the
+server did not tell them by itself, and the connection is made while the password is being asked for. The watcher's
+connections are another matter (`provider.imap`): they give commands, these only carry them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import ipaddress
 import ssl
 from collections.abc import Awaitable, Callable
@@ -24,6 +25,7 @@ from proxyd.provider.imap_errors import Misconfigured, Unreachable, one_line, re
 from proxyd.provider.keepalive import keep_alive
 from proxyd.provider.sign_in import AccessToken, once_more
 from proxyd.provider.tls import abort
+from proxyd.workers import start
 
 LINE_LIMIT = 64 * 1024  # octets of a server's line before the sign-in is done
 _ID = b'ID ("name" "proxyd")\r\n'
@@ -76,10 +78,28 @@ class Door:
 
     async def open(self) -> SignedIn:
         """Raises SignInRefused, Throttled, Unreachable, Misconfigured, ConfigError (`provider.imap_errors`)."""
-        return await once_more(self.password, self._open)
+        early = [start(self._on_its_way(), "imap connect")]  # nobody's until it is taken out
+        try:
+            return await once_more(self.password, functools.partial(self._open, early))
+        finally:
+            for connecting in early:  # not cancelled: asyncio leaves open what was connected at that very moment
+                connecting.add_done_callback(_drop)
 
-    async def _open(self, secret: str) -> SignedIn:
-        wire = await self._connect()
+    async def _on_its_way(self) -> _Wire | ProxydError:
+        """What went wrong is told when the connection is wanted: without a password it never is."""
+        try:
+            return await self._connect()
+        except ProxydError as error:
+            return error
+
+    async def _open(self, early: list[asyncio.Task[_Wire | ProxydError]], secret: str) -> SignedIn:
+        made = await asyncio.shield(early[0]) if early else None
+        early.clear()
+        if isinstance(made, ProxydError):
+            raise made
+        if made is None or made.lost:  # the password took longer than the server waits
+            made = await self._connect()
+        wire = made
         try:
             return await self._greeted(wire, secret)
         except BaseException:
@@ -268,6 +288,10 @@ class _Wire(asyncio.Protocol):
         return self._transport
 
     @property
+    def lost(self) -> bool:
+        return self._lost is not None
+
+    @property
     def ahead(self) -> bytes:
         return bytes(self._ahead)
 
@@ -331,6 +355,13 @@ class _Wire(asyncio.Protocol):
     def abort(self) -> None:
         if self._transport is not None:
             abort(self._transport)
+
+
+def _drop(connecting: asyncio.Task[_Wire | ProxydError]) -> None:
+    """Nobody wants it any more."""
+    made = None if connecting.cancelled() or connecting.exception() is not None else connecting.result()
+    if isinstance(made, _Wire):
+        made.abort()
 
 
 def _has(offered: tuple[str, ...], capability: str) -> bool:

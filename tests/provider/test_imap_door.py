@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from proxyd.config import Server
-from proxyd.errors import ProxydError, SignInRefused
+from proxyd.errors import ConfigError, ProxydError, SignInRefused
 from proxyd.model import HealthCause
 from proxyd.provider.imap_door import Door, Limits, SignedIn
 from proxyd.provider.imap_errors import Misconfigured, Throttled, Unreachable, health_of
@@ -147,6 +148,73 @@ async def test_what_goes_wrong(script: str, error: type[ProxydError], cause: Hea
 async def test_a_server_that_does_not_stop(script: str):
     with pytest.raises(Unreachable):
         await through(script)
+
+
+class Early:
+    """A server that tells when somebody has connected, and when they have gone without a word."""
+
+    def __init__(self) -> None:
+        self.came = asyncio.Event()
+        self.gone = asyncio.Event()
+        self.closes = False  # at once, as one that waits no longer
+        self.connections = 0
+
+    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        writer.write(b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n")
+        self.came.set()
+        if self.closes and self.connections == 1:
+            writer.write_eof()
+            await reader.read()  # until the other end has seen it
+        elif await reader.readline():
+            writer.write(b"p1 OK [CAPABILITY IMAP4rev1 X] in\r\n")
+        writer.close()
+        self.gone.set()
+
+    async def open(self, secret: Callable[[], Awaitable[str]]) -> SignedIn:
+        async with await asyncio.start_server(self._accepted, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            signed_in = await Door(Server(host="127.0.0.1", port=port, tls="none"), USER, secret, None).open()
+            signed_in.abort()
+            return signed_in
+
+
+@on_the_loop
+async def test_the_connection_is_made_while_the_password_is_asked_for():
+    server = Early()
+
+    async def secret() -> str:
+        await server.came.wait()
+        return PASSWORD
+
+    assert "X" in (await server.open(secret)).capabilities
+    assert server.connections == 1
+
+
+@on_the_loop
+async def test_without_a_password_the_connection_is_dropped():
+    server = Early()
+
+    async def secret() -> str:
+        await server.came.wait()
+        raise ConfigError("locked")
+
+    with pytest.raises(ConfigError, match="locked"):
+        await server.open(secret)
+    await server.gone.wait()
+
+
+@on_the_loop
+async def test_a_password_that_took_longer_than_the_server_waits():
+    server = Early()
+    server.closes = True
+
+    async def secret() -> str:
+        await server.gone.wait()
+        return PASSWORD
+
+    assert "X" in (await server.open(secret)).capabilities
+    assert server.connections == 2
 
 
 @on_the_loop
