@@ -16,6 +16,7 @@ from proxyd.model import (
     CopyPresent,
     CopyPromised,
     DropboxPostponed,
+    Event,
     FiledBy,
     Found,
     HealthCause,
@@ -58,6 +59,14 @@ async def begun(d: Desk, id: str) -> str:
     return made.id
 
 
+async def heard(d: Desk, last: Event) -> None:
+    """Recorded, and all have heard of it: that is behind whoever waits for the record."""
+    told = asyncio.Event()
+    d.journal.on_event.append(lambda _, event: told.set() if event is last else None)
+    await d.journal.record(last)
+    await told.wait()
+
+
 @on_the_loop
 async def test_mails_by_their_outcome(tmp_path: Path) -> None:
     async with desk(tmp_path) as d:
@@ -70,11 +79,7 @@ async def test_mails_by_their_outcome(tmp_path: Path) -> None:
         there = CopyPresent(taken, Found("Sent", 1, 1), FiledBy.PROVIDER, 1, d.clock.now())
         await d.journal.record(there)
         await d.journal.record(there)
-        last = DropboxPostponed(taken, "550 no", None, d.clock.now())
-        heard = asyncio.Event()
-        d.journal.on_event.append(lambda _, event: heard.set() if event is last else None)
-        await d.journal.record(last)
-        await heard.wait()
+        await heard(d, DropboxPostponed(taken, "550 no", None, d.clock.now()))
         seen = figures(ours)
     assert seen["proxyd_submissions_total|sent"] == 1
     assert seen["proxyd_submissions_total|refused"] == 1
@@ -98,7 +103,7 @@ async def test_duplicates_prevented(tmp_path: Path) -> None:
         await d.journal.record(Sent(id, TAKEN, d.clock.now()))
         joined = await d.begin(message(id="m1@example.test"))
         assert isinstance(joined, Joined)
-        await d.journal.record(CopyPromised(id, frozenset(), d.clock.now()))
+        await heard(d, CopyPromised(id, frozenset(), d.clock.now()))
         seen = figures(ours)
     assert seen["proxyd_duplicates_prevented_total|mail"] == 1
     assert seen["proxyd_duplicates_prevented_total|sent_copy"] == 1
