@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ Examples:
   proxyd contact import contacts.csv
   proxyd contact import contacts.vcf
   proxyd contact merge grace@customer.example hopper@home.example
+"""
+
+IMPORT_EPILOG = """\b
+Examples:
+  proxyd contact import people.csv
+  proxyd contact import people.vcf
+  proxyd contact import - < people.csv
 """
 
 
@@ -106,10 +114,8 @@ def list_contacts(places: Places, as_json: bool) -> None:
     console().print(shown)
 
 
-@contact.command(
-    "import", epilog="\b\nExamples:\n  proxyd contact import people.csv\n  proxyd contact import people.vcf\n"
-)
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@contact.command("import", epilog=IMPORT_EPILOG)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 @click.option("--kind", type=click.Choice(["csv", "vcard"]), help="What the file is.  [default: told by its content]")
 @json_option
 @with_places
@@ -117,10 +123,10 @@ def list_contacts(places: Places, as_json: bool) -> None:
 def import_contacts(ctx: click.Context, places: Places, file: Path, kind: str | None, as_json: bool) -> None:
     """Take in the contacts of FILE (CSV or vCard); each line that is not usable is named.
 
-    Exit status: 0 where at least one contact was found.
+    - is standard input. Exit status: 0 where at least one contact was found.
     """
     try:
-        octets = file.read_bytes()
+        octets = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as error:
         raise ProxydError(f"{file} cannot be read: {error.strerror}") from None
     with records(places) as known:

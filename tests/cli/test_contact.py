@@ -121,3 +121,9 @@ def test_an_address_book_never_makes_two_contacts_one(tmp_path: Path) -> None:
     named = typed("company", "set", "x.test", "--name", "X", "--no-domain", "x.test", folder=tmp_path)
     assert named.out == "X: no domain; 0 contacts\n"
     assert typed("company", "list", folder=tmp_path).out.count("x.test") == 2  # its label and its domain
+
+
+def test_contacts_come_from_standard_input_too(tmp_path: Path) -> None:
+    seen = typed("contact", "import", "-", folder=tmp_path, keys="email,name\nzoe@customer.example,Zoe\nnobody,\n")
+    assert (seen.code, seen.out) == (0, "1 new, 0 updated, 0 unchanged, 1 line not usable\n")
+    assert seen.err.startswith("-:3: ")
