@@ -49,15 +49,13 @@ class Entry:
         if remote_id is None and (twin := await self._twin()) is not None:
             if twin.remote_id is None:
                 raise TryLater("the same mail of a colleague's is on its way there")
-            # It is there, with its attachments: one mail is one entry, however many of us have it.
-            await self.ledger.logged(self.owed, twin.remote_id, record.state, self.now())
-            await self.ledger.delivered(self.owed)
+            # One mail is one entry, however many of us have it.
+            await self._adopted(record, twin.remote_id, "is in the CRM by a colleague")
             return True
         if remote_id is None and self.owed.trying is None:
             theirs = await self.adapter.find_theirs(record)
             if theirs is not None:
-                await self.ledger.logged(self.owed, theirs, record.state, self.now())
-                await self.ledger.delivered(self.owed)
+                await self._adopted(record, theirs, "is in the CRM by its own doing")
                 return True
         if remote_id is None:
             record = await with_people(record, logged, self.account, self.adapter)
@@ -73,6 +71,11 @@ class Entry:
             await self.ledger.told(self.owed, record.state, self.now())
         await self.ledger.delivered(self.owed)
         return True
+
+    async def _adopted(self, record: Record, remote_id: str, what: str) -> None:
+        """It is there without us, with its attachments: none of them is added, now or with its next state."""
+        numbers = [each.n for each in record.attachments]
+        await self.ledger.adopted(self.owed, remote_id, record.state, numbers, what, self.now())
 
     async def _twin(self) -> Twin | None:
         if not self.adapter.limits.once_per_mail or len(self.sharing) < 2:

@@ -66,8 +66,11 @@ class Odoo(HttpAdapter[Settings]):
     async def find_theirs(self, record: Record) -> str | None:
         """What Odoo sends or fetches itself it keeps under the mail's Message-ID, at whatever record it belongs to."""
         domain = [["message_id", "=", f"<{record.message_id}>"]]
-        found = await self._call("mail.message", "search_read", domain, fields=["res_id"], limit=1, order="id")
-        return f"{found[0]['res_id']}/{found[0]['id']}" if found else None
+        found = await self._call("mail.message", "search_read", domain, fields=["model", "res_id"], limit=1, order="id")
+        if not found:
+            return None
+        partner = found[0]["res_id"] if found[0]["model"] == PARTNER else ""
+        return f"{partner}/{found[0]['id']}"
 
     async def _note(self, id: str) -> str | None:
         domain = [["model", "=", PARTNER], ["body", "ilike", html.escape(reference(id))]]
@@ -98,12 +101,16 @@ class Odoo(HttpAdapter[Settings]):
         return str(found[0])
 
     async def update_state(self, record: Record, remote_id: str) -> None:
-        if await self._note(f"{record.id} {record.state}") is None:
-            await self._post_note(remote_id.partition("/")[0], record.subject, in_html(state_note(record)))
+        partner = remote_id.partition("/")[0] or await self.find_contact((*record.to, record.from_)[0].address)
+        if partner is not None and await self._note(f"{record.id} {record.state}") is None:
+            await self._post_note(partner, record.subject, in_html(state_note(record)))
 
     async def erase(self, address: str, remote_ids: tuple[str, ...]) -> str:
         partner = await self.find_contact(address)
-        partners = sorted({int(each.partition("/")[0]) for each in remote_ids} | ({int(partner)} if partner else set()))
+        partners = sorted(
+            {int(each.partition("/")[0]) for each in remote_ids if not each.startswith("/")}
+            | ({int(partner)} if partner else set())
+        )
         gone = 0
         for model, field, at in (("ir.attachment", "description", "res_model"), ("mail.message", "body", "model")):
             domain = [[at, "=", PARTNER], ["res_id", "in", partners], [field, "ilike", "[proxyd "]]

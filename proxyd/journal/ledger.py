@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -133,6 +133,21 @@ class Ledger:
             ledger.logged(connection, owed.message, owed.crm, remote_id, state)
             ledger.trying(connection, owed.message, owed.crm, None, None)
             submissions.step(connection, owed.message, at, f"logged in the CRM {owed.crm}", remote_id)
+
+        await self._database.write(job)
+
+    async def adopted(
+        self, owed: Owed, remote_id: str, state: str, attachments: Iterable[int], what: str, at: datetime
+    ) -> None:
+        """The CRM has all of it under `remote_id`, and not by this entry."""
+
+        def job(connection: sa.Connection) -> None:
+            ledger.logged(connection, owed.message, owed.crm, remote_id, state)
+            for n in attachments:
+                ledger.attached(connection, owed.message, owed.crm, n, remote_id)
+            ledger.trying(connection, owed.message, owed.crm, None, None)
+            ledger.delivered(connection, owed.message, owed.crm)
+            submissions.step(connection, owed.message, at, f"{what}: {owed.crm}", remote_id)
 
         await self._database.write(job)
 

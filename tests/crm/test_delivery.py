@@ -56,6 +56,10 @@ async def test_a_mail_that_two_colleagues_have_is_one_in_their_crm(tmp_path):
             assert set(entries) == {ADA, CHARLES}
             assert entries[ADA] == entries[CHARLES]
             assert len(hub.emails) == len(hub.files) == 1
+            for each in s.timeline():
+                await s.bounce(each["id"])
+            await s.drained()
+            assert len(hub.emails) == len(hub.files) == 1, "its next state brings no attachment again"
 
 
 @on_the_loop

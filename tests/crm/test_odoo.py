@@ -59,11 +59,19 @@ async def test_what_odoo_sent_or_fetched_itself_is_that_one(tmp_path, odoo):
     theirs = {"model": "crm.lead", "res_id": 7, "message_id": "<m1@example.test>", "attachment_ids": [4]}
     odoo.tables["mail.message"][5] = dict(theirs)
     async with scene(tmp_path, entry(tmp_path, odoo)) as s:
-        await s.log(letter(1, attach=[b"%PDF offer"]))
+        id = await s.log(letter(1, attach=[b"%PDF offer"]))
         await s.drained()
         assert odoo.tables["mail.message"] == {5: theirs}
         assert odoo.tables["ir.attachment"] == odoo.tables["res.partner"] == {}
-        assert s.timeline()[0]["crm"][0]["remote_id"] == "7/5"
+        assert s.timeline()[0]["crm"][0]["remote_id"] == "/5", "7 is a lead, and no partner"
+        odoo.tables["res.partner"][8] = {"name": "Grace", "email": GRACE, "email_normalized": GRACE}
+        await s.bounce(id)
+        await s.drained()
+        assert [each["res_id"] for each in odoo.rows("mail.message")] == [7, 8], "where a person looks for it"
+        assert odoo.tables["ir.attachment"] == {}, "Odoo has it itself"
+        await s.erase(GRACE, [id])
+        await s.until(lambda: not s.erasures(), "the erasure")
+        assert odoo.tables["mail.message"] == {5: theirs}, "what is not ours to erase stays"
 
 
 @on_the_loop
