@@ -176,8 +176,11 @@ def _connect(places: Places, asked: Asked, ask: Questions, workers: Workers) -> 
     draft = _habits(asked, ask, draft, trial, sent)
     account = written(draft, path, signed_in)
     note(f"Written: {path}")
-    in_force(places)
+    runs = in_force(places)
     show_account_settings(places, account)
+    if not runs:  # the last thing on the screen, below all that is for mail programs
+        note("\nWhat comes next: let it run, in a terminal of its own or as a service, and say whose mail is logged:")
+        note('  proxyd run\n  proxyd contact add EMAIL --name "NAME"')
 
 
 def _path(places: Places, asked: Asked, ask: Questions) -> Path:
@@ -255,8 +258,9 @@ def _of_what_is_found(draft: Draft, asked: Asked, ask: Questions, settled: Settl
     if settled.preset:
         note(f"Provider: {settled.preset}; {settled.because}.")
         return _of_preset(draft, settled.preset)
+    agreed: set[str] = set()  # hosts outside the domain that the person lets have the password
     imap, smtp = (
-        named or _agreed(choice, kind, ask, draft.address)
+        named or _agreed(choice, kind, ask, draft.address, agreed)
         for kind, named, choice in (("IMAP", asked.imap, settled.imap), ("SMTP", asked.smtp, settled.smtp))
     )
     because = "; ".join(
@@ -278,17 +282,23 @@ def _of_what_is_found(draft: Draft, asked: Asked, ask: Questions, settled: Settl
     )
 
 
-def _agreed(choice: Choice | None, kind: str, ask: Questions, address: str) -> Server:
+def _agreed(choice: Choice | None, kind: str, ask: Questions, address: str, agreed: set[str]) -> Server:
     assert choice is not None
     place = choice.place
     note(f"{kind}: {place} ({choice.because}).")
-    if choice.ask and not ask.confirm(
-        f"{place.host} is not within the domain of {address}, and DNS can be forged. Sign in there with the password?",
-        f"--{kind.lower()} {place.host}",
-        default=False,
-    ):
+    if place.host not in agreed and not _may_have_the_password(choice, kind, ask, address):
         raise click.Abort
+    agreed.add(place.host)
     return Server(host=place.host, port=place.port, tls=place.tls)
+
+
+def _may_have_the_password(choice: Choice, kind: str, ask: Questions, address: str) -> bool:
+    host = choice.place.host
+    return not choice.ask or ask.confirm(
+        f"{host} is not within the domain of {address}, and DNS can be forged. Sign in there with the password?",
+        f"--{kind.lower()} {host}",
+        default=False,
+    )
 
 
 def _of_preset(draft: Draft, name: str) -> Draft:

@@ -103,15 +103,16 @@ def _relative(draft: Draft, folder: Path) -> Draft:
     return replace(draft, password=near(draft.password), client_password=near(draft.client_password))
 
 
-def in_force(places: Places) -> None:
-    """Tell the daemon, where one runs; else the person."""
+def in_force(places: Places) -> bool:
+    """Tell the daemon, where one runs; else the person. Whether one does."""
     try:
         with daemon_link(places) as link:
             problems = link.reload()
     except NotRunning:
-        note("The daemon is not running; start it with: proxyd run")
-        return
+        note("The daemon is not running.")
+        return False
     if problems:
         note(f"Not everything is in force: {problems[0]} (see proxyd check)")
     else:
         note("The daemon has taken it over (proxyd status).")
+    return True
