@@ -12,9 +12,10 @@
 #   make deb           a Debian package with all that proxyd needs: build/proxyd_VERSION_ARCH.deb
 #   make test-deb      installs, runs, upgrades and purges that package in a copy of this file system (as root)
 #   make test-systemd  that package under a real systemd, in namespaces of its own (as root)
+#   make test-boot     that package on a Debian 12 that boots, under qemu (as root; asks for qemu-system-x86 and mmdebstrap)
 #   make clean         forgets the virtual environment
 
-.PHONY: demo test coverage test-clients soak bench fuzz man deb test-deb test-systemd clean
+.PHONY: demo test coverage test-clients soak bench fuzz man deb test-deb test-systemd test-boot clean
 VENV := .venv
 PROJECT := pyproject.toml tests/setup
 
@@ -57,6 +58,9 @@ test-deb:
 
 test-systemd:
 	@packaging/try-systemd "$$(DEB_COMPRESSION=gzip packaging/deb)"
+
+test-boot:
+	@packaging/try-boot "$$(DEB_COMPRESSION=gzip packaging/deb)"
 
 $(VENV)/ready-demo: $(PROJECT)
 	@tests/setup python demo

@@ -1,7 +1,7 @@
 """What a calendar invitation says (RFC 5545, RFC 5546), in the few words that a person needs. Nothing is expanded: a
 rule that repeats for ever is named, not followed.
 
-icalendar is imported with the first invitation: it is a sixth of all that the daemon would import at its start.
+icalendar is imported with the first invitation: 91 modules and 3 MiB that many a daemon never needs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """`python -m tests.bench many`: forty accounts in one daemon, three of them in trouble; do the others notice?
 
 The same people send with and without the three beside them: one whose provider says "not now", one whose provider
-never answers, one whose file is broken. Printed as a ratio, with what the daemon weighs.
+never answers, one whose file is broken. A fourth, if wished, has thousands of folders. Printed as a ratio, with what
+the daemon weighs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 from tests.bench.sending import Figures, Memory, cpu_seconds, line, ms
 from tests.scenarios.rig import CLIENT_PASSWORD, Rig, letter
 from tests.scenarios.test_many import AWAY, answering
-from tests.servers.mailprovider import CUSTOMER, PASSWORD, Provider
+from tests.servers.mailprovider import CUSTOMER, PASSWORD, PERSON, Provider
 from tests.servers.processes import open_folder
 from tests.servers.waiting import eventually
 
@@ -46,10 +47,17 @@ def connected(rig: Rig, people: list[str]) -> None:
     eventually(look, f"{len(people)} accounts to be connected", within=WAIT, every=1)
 
 
+def make_folders(provider: Provider, count: int) -> None:
+    with provider.dovecot.imap(PERSON) as imap:
+        for n in range(count):
+            imap.create(f"Customers/{n // 100:02d}/{n:05d}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="whether one person's trouble slows another down")
     parser.add_argument("--accounts", type=int, default=37, help="that are well")
     parser.add_argument("--count", type=int, default=300, help="of messages, each time")
+    parser.add_argument("--folders", type=int, default=0, help="of a fourth account beside the three")
     given = parser.parse_args()
     people = [f"person{n}@example.test" for n in range(given.accounts)]
     discard = {"settings": {"virtual_transport": "discard:", "default_transport": "discard:"}}
@@ -76,8 +84,11 @@ def main() -> None:
             rig.write_account(AWAY.format(address="busy@example.test", port=busy, **more), "busy")
             rig.write_account(AWAY.format(address="silent@example.test", port=silent, **more), "silent")
             rig.write_account("address: broken@example.test\nprovder: nowhere\n", "broken")
+            if given.folders:
+                make_folders(provider, given.folders)
+                rig.write_account(provider.account_yaml(client_password=rig.client_password, more=QUIET))
             rig.run("reload")
-            connected(rig, people)
+            connected(rig, [*people, *([PERSON] if given.folders else [])])
             after = sent_by(rig, people, given.count)
             line("", "alone", "with the three", "ratio", "aim")
             for q, mark in ((0.5, "p50"), (0.95, "p95")):
