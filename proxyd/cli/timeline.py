@@ -15,6 +15,7 @@ from proxyd.cli.showing import console, local, person, plain, print_json, table
 from proxyd.config import Places
 
 EXCERPT = 160  # characters of a text that the table shows
+CRM_WORDS = {"failed": "refused", "waiting": "waits"}
 NARROW = 100  # columns; with fewer a table would break every address
 _MESSAGE_ID = re.compile(r"<[^<>]+@[^<>]+>")  # long, and `explain` has them
 
@@ -110,6 +111,9 @@ def _state(message: dict[str, Any]) -> str:
         lines.append(f"[dim]{plain(copy_words(copy))}[/]")
     if (dropbox := message["dropbox"]) is not None:
         lines.append(f"[dim]dropbox: {plain(dropbox['state'])}[/]")
+    for each in message["crm"]:
+        if each["state"] != "delivered":
+            lines.append(f"[dim]{plain(each['name'])}: {CRM_WORDS.get(each['state'], each['state'])}[/]")
     return "\n".join(lines)
 
 

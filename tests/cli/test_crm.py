@@ -70,6 +70,7 @@ async def test_status_and_doctor_tell_it_with_the_cure_and_it_is_tried_again(tmp
         )
         doctor = await typed_beside("doctor", "--json", folder=tmp_path)
         assert [each["cure"] for each in doctor.json["findings"] if "hub answered 400" in each["what"]] == [RETRY]
+        assert "hubspot: refused" in (await typed_beside("timeline", folder=tmp_path, width=140)).out
         listed = await typed_beside("crm", folder=tmp_path, width=200)
         assert listed.code == 1
         for word in (id, "refused", "Offer 1", "no [such] owner", RETRY):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from proxyd.crm import known
 from proxyd.crm.adapter import Attachment, Record, Refused
 from proxyd.crm.jsonl import Jsonl
 from proxyd.crm.storm import compare, storm
+from tests.crm.fake import Receiver
+from tests.crm.test_webhook import NEW as SECRET
 
 
 def there(file: Path) -> list[tuple[str, list[str]]]:
@@ -31,6 +35,26 @@ def play(folder: Path, **more: int) -> None:
 
 def test_a_good_one_comes_through(tmp_path: Path) -> None:
     play(tmp_path)
+
+
+def test_one_that_speaks_http_comes_through(tmp_path: Path) -> None:
+    """Each of its requests may fail, too, and no server need play along."""
+    secret = tmp_path / "secret"
+    secret.touch(mode=0o600)
+    secret.write_text(SECRET)
+    with Receiver(SECRET) as receiver:
+        receiver.any_time = True  # the storm's clock runs fast
+
+        def received() -> list[tuple[str, list[str]]]:
+            files: dict[str, list[str]] = {each["id"]: [] for each in receiver.of("message.logged")}
+            for each in receiver.of("message.attachment"):
+                files[each["message"]].append(hashlib.sha256(base64.b64decode(each["content"])).hexdigest())
+            return [(each["message_id"], files[each["id"]]) for each in receiver.of("message.logged")]
+
+        crm = {"webhook": {"url": receiver.url, "secret": {"file": str(secret)}}}
+        storm(tmp_path / "storm", crm, received, messages=8)
+        times = Counter(request.headers["webhook-id"] for request in receiver.requests)
+    assert max(times.values()) > 1, "some had to be asked for again"
 
 
 class Forgetful(Jsonl):
