@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import socket
 import re
+import socket
 import ssl
 from collections.abc import Callable
 from types import SimpleNamespace
