@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -18,7 +19,7 @@ from proxyd.rules.plus_tags import PlusTags, untagged
 from proxyd.store import companies, mailboxes
 from proxyd.store.prepared import Prepared
 from proxyd.store.tables import companies as company_table
-from proxyd.store.tables import contact_addresses, contacts, messages, participants
+from proxyd.store.tables import contact_addresses, contacts, last_words, participants
 
 AT_ONCE = 500  # values in one statement
 PLUS_TAGS = ("", "plus_tags")  # the fact that says folded, where they are
@@ -255,22 +256,37 @@ def logged_with(
     date; who is missing has none."""
     found: dict[str, tuple[int, datetime]] = {}
     for portion in portions(keys):
-        query = (
-            sa.select(
-                contact_addresses.c.contact, sa.func.count(messages.c.mail.distinct()), sa.func.max(messages.c.date)
+        counts = dict(
+            map(
+                tuple,
+                connection.execute(
+                    _of_each(connection, participants, sa.func.count(participants.c.mail.distinct()), portion, accounts)
+                ),
             )
-            .select_from(contact_addresses)
-            .join(participants, participants.c.key == contact_addresses.c.key)
-            .join(messages, messages.c.id == participants.c.message)
-            .where(contact_addresses.c.contact.in_(portion))
-            .group_by(contact_addresses.c.contact)
         )
-        if not folded(connection):
-            query = query.where(~contact_addresses.c.tag, ~participants.c.tag)
-        if accounts is not None:
-            query = query.where(messages.c.account.in_(sorted(accounts)))
-        found.update((row[0], (row[1], row[2])) for row in connection.execute(query))
+        newest = connection.execute(_of_each(connection, last_words, sa.func.max(last_words.c.date), portion, accounts))
+        found.update((contact, (counts[contact], date)) for contact, date in newest if contact in counts)
     return found
+
+
+def _of_each(
+    connection: sa.Connection,
+    table: sa.Table,
+    what: sa.ColumnElement[Any],
+    keys: Sequence[str],
+    accounts: Collection[str] | None,
+) -> sa.Select[Any]:
+    """For each of these contacts `what` of the rows of `table` that stand for them, in accounts that may be seen."""
+    query = (
+        sa.select(contact_addresses.c.contact, what)
+        .select_from(contact_addresses)
+        .join(table, table.c.key == contact_addresses.c.key)
+        .where(contact_addresses.c.contact.in_(keys))
+        .group_by(contact_addresses.c.contact)
+    )
+    if not folded(connection):
+        query = query.where(~contact_addresses.c.tag, ~table.c.tag)
+    return query if accounts is None else query.where(table.c.account.in_(sorted(accounts)))
 
 
 def portions(values: Iterable[str]) -> Iterable[list[str]]:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from proxyd.model import mailbox_key
 from proxyd.store.prepared import Prepared
-from proxyd.store.tables import message_ids, messages
+from proxyd.store.tables import message_ids, messages, participants
 
 NEAR = timedelta(minutes=10)
 
@@ -31,6 +31,9 @@ _OTHERS = Prepared(
     .distinct()
 )
 _RENAME = Prepared(messages.update().where(messages.c.mail == sa.bindparam("of")).values(mail=sa.bindparam("key")))
+_THEIRS = Prepared(
+    participants.update().where(participants.c.message == sa.bindparam("of")).values(mail=sa.bindparam("key"))
+)
 _SET_KEY = Prepared(messages.update().where(messages.c.id == sa.bindparam("of")).values(mail=sa.bindparam("key")))
 
 
@@ -45,9 +48,12 @@ def share(connection: sa.Connection, message: str) -> str:
     keys = {each.mail for each in same} | {row.mail or row.id}
     key: str = min(keys)
     if len(keys) > 1 or row.mail != key:
+        changed = [message] if key != message else []
         for old in keys - {key}:
+            changed += records(connection, old)
             _RENAME.run(connection, {"of": old, "key": key})
         _SET_KEY.run(connection, {"of": message, "key": key})
+        _THEIRS.run_each(connection, [{"of": each, "key": key} for each in changed])
     return key
 
 

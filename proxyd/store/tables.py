@@ -140,7 +140,10 @@ participants = Table(
     Column("message", String(26), ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True),
     Column("key", String, primary_key=True),  # formats.message.mailbox_key
     Column("tag", Boolean, nullable=False, server_default="0"),  # the key without its tag of one that has one
-    Index("ix_participants_key", "key"),
+    # Of the message, for counting without reading any: its account, and the key of its mail.
+    Column("account", String, nullable=False, server_default=""),
+    Column("mail", String(26), nullable=False, server_default=""),
+    Index("ix_participants_key", "key", "tag", "account", "mail", "message"),
 )
 
 # When somebody was last in a message of an account; of everybody, also who is no contact (yet).

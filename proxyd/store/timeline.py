@@ -64,7 +64,7 @@ _INSERT = prepared.insert(
     *("heading", "subject", "contacts", "because", "submission", "content", "notice", "participant"),
 )
 _INSERT_ID = prepared.insert(message_ids, "account", "message_id", "message", "written")
-_INSERT_PARTICIPANT = prepared.insert(participants, "message", "key", "tag")
+_INSERT_PARTICIPANT = prepared.insert(participants, "message", "key", "tag", "account", "mail")
 _LAST_WORDS = Prepared(
     _words.on_conflict_do_update(
         index_elements=["key", "tag", "account"], set_={"date": sa.func.max(last_words.c.date, _words.excluded.date)}
@@ -178,7 +178,7 @@ def insert(connection: sa.Connection, entry: Entry) -> None:
     if entry.people:
         bare = {untagged(key) for key in entry.people} - entry.people
         rows = [(key, False) for key in sorted(entry.people)] + [(key, True) for key in sorted(bare)]
-        told = {"message": entry.id, "account": entry.account, "date": entry.date}
+        told = {"message": entry.id, "account": entry.account, "date": entry.date, "mail": entry.id}
         _INSERT_PARTICIPANT.run_each(connection, [told | {"key": key, "tag": tag} for key, tag in rows])
         _LAST_WORDS.run_each(connection, [told | {"key": key, "tag": tag} for key, tag in rows])
     same_mail.share(connection, entry.id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Coroutine
 from typing import Any
 
 from proxyd.journal import Journal
@@ -31,24 +32,34 @@ class Events:
         self._workers = workers
         self._clock = clock
 
-    async def write(self, request: Request, viewer: Viewer, account: str | None = None) -> bytes:
-        """Until the listener goes. `account`: only what happens in this one."""
+    async def write(
+        self,
+        request: Request,
+        viewer: Viewer,
+        account: str | None = None,
+        over: Coroutine[Any, Any, None] | None = None,
+    ) -> bytes:
+        """Until the listener goes, or `over` returns: they may listen no more. `account`: only what happens in this
+        one."""
         request.setHeader("content-type", "text/event-stream")
         request.setHeader("cache-control", "no-store")
         request.setHeader("x-accel-buffering", "no")
         lost = gone(request)
+        end = start(_either(lost, over), "listening ends") if over is not None else lost
         room = Room()
         request.registerProducer(room, True)
         try:
             with self._journal.changes.listening() as listener:
                 request.write(_event("ready", {}))
-                while await self._until(room, lost):
-                    request.write(await self._next(listener, lost, viewer, account))
+                while await self._until(room, end):
+                    request.write(await self._next(listener, end, viewer, account))
         except asyncio.CancelledError:
             if request.channel is not None:
                 raise
             # The listener went: klein cancels what nobody waits for, and would log it as a fault.
         finally:
+            if end is not lost:
+                end.cancel()
             if request.channel is not None:  # it stands
                 request.unregisterProducer()
         return b""
@@ -95,6 +106,14 @@ class Events:
     def _record(self, id: str) -> tuple[str, str] | None:
         with self._database.reading() as connection:
             return timeline.of_record(connection, id)
+
+
+async def _either(lost: asyncio.Future[None], over: Coroutine[Any, Any, None]) -> None:
+    waits = start(over, "may listen no more")
+    try:
+        await asyncio.wait({lost, waits}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waits.cancel()
 
 
 def _event(name: str, data: dict[str, Any]) -> bytes:

@@ -1,4 +1,5 @@
-"""How long a page of a contact's timeline, of all messages and of a search takes among many logged messages.
+"""How long a page of a timeline, of the contacts, of a company and of a search takes among many logged messages and
+20,000 contacts.
 
     python -m tests.bench records [MESSAGES]      default: 100,000
 
@@ -8,6 +9,7 @@ The store is a real one, filled row by row as the journal does it, but in large 
 from __future__ import annotations
 
 import argparse
+import functools
 import random
 import statistics
 import tempfile
@@ -20,12 +22,12 @@ from typing import Any
 from proxyd.model import Body, Direction, Kind, MailAddress, Source, State
 from proxyd.store import contacts, search, timeline
 from proxyd.store.database import Database
-from proxyd.web import answers, answers_search
-from proxyd.web.viewer import May, Viewer
+from proxyd.web import answers, answers_companies, answers_contacts, answers_search
+from proxyd.web.viewer import OWNER, May, Viewer
 
 MESSAGES = 100_000
 ACCOUNTS = 10
-CONTACTS = 2_000
+CONTACTS = 20_000
 ROUNDS = 200
 IN_ONE_COMMIT = 2_000
 BEGAN = datetime(2024, 1, 1, tzinfo=UTC)
@@ -35,12 +37,14 @@ WORDS = 30_000  # of the language that the messages are written in, the n-th as 
 def fill(database: Database, count: int, chance: random.Random) -> tuple[list[str], list[str]]:
     """Log `count` messages; returns the contacts' addresses, the one with the most messages first, and the words, the
     most frequent first."""
-    people = [f"person{n}@customer{n % 300}.test" for n in range(CONTACTS)]
+    people = [f"person{n}@customer{n % 3000}.test" for n in range(CONTACTS)]
     language = [f"{chance.choice('bcdfgklmnprstvw')}{chance.choice('aeiou')}{n:x}" for n in range(WORDS)]
     weights = [1 / (n + 1) for n in range(WORDS)]
     with database.writing() as connection:
         for each in people:
-            contacts.add(connection, contacts.Contact(each, each, each.partition("@")[0].title()), BEGAN)
+            name, _, domain = each.partition("@")
+            others = (f"{name}@private.{domain}",) if name.endswith("7") else ()
+            contacts.add(connection, contacts.Contact(each, each, name.title(), "", others), BEGAN)
     for start in range(0, count, IN_ONE_COMMIT):
         with database.writing() as connection:
             for n in range(start, min(start + IN_ONE_COMMIT, count)):
@@ -49,7 +53,7 @@ def fill(database: Database, count: int, chance: random.Random) -> tuple[list[st
 
 
 def _log(connection: Any, n: int, chance: random.Random, people: list[str], words: list[str]) -> None:
-    person = people[min(int(chance.expovariate(1 / 100)), CONTACTS - 1)]
+    person = people[min(int(chance.expovariate(1 / 1000)), CONTACTS - 1)]
     account = f"ada{n % ACCOUNTS}@example.test"
     id = f"{n:026d}"
     entry = timeline.Entry(
@@ -106,7 +110,18 @@ def questions(
     between = "to:person7 after:2024-02 before:2024-09"
     yield "search: to, before, after", lambda: answers_search.found(database, between, 50)
     yield "search: as one of a team", lambda: answers_search.found(database, "to:person3", 50, viewer)
-    yield "contacts by a few letters", lambda: answers.contacts(database, "person12", limit=50)
+    newest = functools.partial(answers_contacts.listed, newest=True)
+    yield "contacts: the newest", lambda: newest(database, "", OWNER, 50)
+    yield "contacts: as one of a team", lambda: newest(database, "", viewer, 50)
+    middle = answers_contacts.listed(database, "", OWNER, 3000, newest=True)["next"]
+    yield "contacts: a page far behind", lambda: newest(database, "", OWNER, 50, middle)
+    yield "contacts: by a few letters", lambda: newest(database, "person12", OWNER, 50)
+    yield "contacts: by one nobody has", lambda: newest(database, "zebra", OWNER, 50)
+    yield "contacts: by address", lambda: answers_contacts.listed(database, "", OWNER, 50)
+    company = answers_companies.one(database, "customer7.test")
+    assert company is not None
+    yield "timeline of a company", lambda: answers.timeline(database, None, None, 50, company=company["id"])
+    yield "companies", lambda: answers_companies.listed(database, "", OWNER, 50)
 
 
 def main() -> None:

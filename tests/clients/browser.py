@@ -39,6 +39,10 @@ class Browser:
     def go(self, address: str) -> None:
         self.driver.get(address)
 
+    def home(self) -> str:
+        """Where the page that is shown comes from: its origin."""
+        return str(self.run("return location.origin"))
+
     def shape(self, width: int, *, dark: bool) -> None:
         """As wide as a desk's screen or a phone's, in the colours that the person's system asks for."""
         metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}

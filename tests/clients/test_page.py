@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
 
 from tests.clients.browser import Browser, chromium
 
@@ -43,12 +44,14 @@ class Demo:
         found: list[dict[str, Any]] = json.loads(self.proxyd("timeline", GRACE, "--json"))["messages"]
         return found
 
-    def grace_answers(self, text: str, to: str, html: str = "") -> None:
-        """From her own mail program, to the mail with this Message-ID."""
+    def grace_answers(self, text: str, to: str, html: str = "", subject: str = "Re: Offer: one compiler") -> None:
+        """From her own mail program, to the mail with this Message-ID; "" = it names none."""
         message = EmailMessage()
         message["From"], message["To"] = f"Grace Hopper <{GRACE}>", ADA
-        message["Subject"], message["Date"] = "Re: Offer: one compiler", formatdate()
-        message["Message-ID"], message["In-Reply-To"] = make_msgid(domain="customer.example"), to
+        message["Subject"], message["Date"] = subject, formatdate()
+        message["Message-ID"] = make_msgid(domain="customer.example")
+        if to:
+            message["In-Reply-To"] = to
         message.set_content(text)
         if html:
             message.add_alternative(html, subtype="html")
@@ -199,7 +202,9 @@ def test_an_answer_is_written_kept_over_a_reload_and_sent(browser: Browser, demo
         text = browser.one("#composer textarea")
         assert (text.get_attribute("value") or "").startswith("By the first of March.")
         browser.one("#composer [name=files]").send_keys(file.name)
-        browser.sees(Path(file.name).name, "#composer .attach")
+        browser.sees(Path(file.name).name, "#composer .attached")
+        browser.driver.refresh()
+        browser.sees(Path(file.name).name, "#composer .attached")
         assert browser.barriers() == [], "while one writes"
         browser.one("#composer .send").click()
         browser.sees("Sent.", "#composer")
@@ -213,8 +218,53 @@ def test_an_answer_is_written_kept_over_a_reload_and_sent(browser: Browser, demo
     assert not browser.one("body").find_elements("css selector", "#composer form"), "it is not written again"
 
 
+def test_mail_that_names_no_other_is_accepted_or_refused(browser: Browser, demo: Demo) -> None:
+    home = browser.home()
+    for subject in ("Another question", "Lunch on Friday"):
+        demo.grace_answers("In plain words.", "", subject=subject)
+
+    def listed() -> bool:
+        browser.go(f"{home}/suggestions")
+        return {"Another question", "Lunch on Friday"} <= {each.text for each in browser.every(".suggestion h2")}
+
+    browser.until(listed, "both wait for a word")
+    assert browser.barriers() == []
+    button(browser, "Lunch on Friday", "refuse").click()
+    browser.until(lambda: len(browser.every(".suggestion")) == 1, "one is refused")
+    button(browser, "Another question", "accept").click()
+    browser.sees("Nothing to decide", "#suggestions")
+    browser.go(f"{home}/contacts/{GRACE}")
+    browser.sees("Another question", "#timeline")
+    assert "Lunch on Friday" not in browser.text("#timeline")
+    (accepted,) = (each for each in demo.messages() if each["subject"] == "Another question")
+    assert accepted["thread"] in {each["thread"] for each in demo.messages() if each is not accepted}
+
+
+def button(browser: Browser, subject: str, word: str) -> WebElement:
+    (card,) = (each for each in browser.every(".suggestion") if subject in each.text)
+    return card.find_element("css selector", f'form[action$="/{word}"] button')
+
+
+def test_two_contacts_become_one_person_and_two_again(browser: Browser, demo: Demo) -> None:
+    demo.proxyd("contact", "add", "rear.admiral@navy.example")
+    open_grace(browser)
+    browser.one(".change summary").click()
+    browser.one('.change [name="address"]').send_keys("rear.admiral@navy.example" + Keys.ENTER)
+    browser.sees("rear.admiral@navy.example", ".person .muted")
+    browser.sees("Customer Inc.", ".person .muted")
+    browser.one(".change summary").click()
+    assert browser.barriers() == [], "while one changes"
+    browser.one(".addresses button").click()
+    browser.sees("rear.admiral@navy.example", "h1")
+    browser.one('.person a[href^="/companies/"]').click()
+    browser.sees("navy.example", "h1")
+    browser.one('.places a[href="/companies"]').click()
+    browser.sees("Customer Inc.", "main")
+
+
 PAGES = (
     "/contacts",
+    "/companies",
     f"/contacts/{GRACE}",
     "/contacts/nobody@else.example",
     f"/compose?to={GRACE}",
@@ -229,11 +279,10 @@ PAGES = (
 @pytest.mark.parametrize("width", [DESK, PHONE], ids=["desk", "phone"])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_nothing_stops_anybody_and_nothing_sticks_out(browser: Browser, width: int, dark: bool) -> None:
-    home = re.match(r"http://[^/]+", browser.driver.current_url)
-    assert home is not None
+    home = browser.home()
     browser.shape(width, dark=dark)
     for path in PAGES:
-        browser.go(home[0] + path)
+        browser.go(home + path)
         assert browser.barriers() == [], path
         assert not browser.overflows(), path
         dark_ground = browser.run("return getComputedStyle(document.body).backgroundColor") == "rgb(17, 19, 24)"

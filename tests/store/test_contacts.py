@@ -35,14 +35,14 @@ def add(store: sa.Connection, email: str, *others: str, name: str = "", company:
     return contacts.add(store, Contact(mailbox_key(email), email, name, company, others), AT)
 
 
-def log(store: sa.Connection, *people: str, account: str = ADA, minutes: int | None = None) -> str:
+def log(store: sa.Connection, *people: str, account: str = ADA, minutes: int | None = None, name: str = "") -> str:
     """A message to these people, so many minutes after `AT`."""
     n = next(number)
     id = f"{n:026d}"
     entry = timeline.Entry(
         id=id,
         account=account,
-        message_id=f"{n}@example.test",
+        message_id=name or f"{n}@example.test",
         direction=Direction.OUTGOING,
         kind=Kind.MESSAGE,
         state=State.SENT,
@@ -51,7 +51,7 @@ def log(store: sa.Connection, *people: str, account: str = ADA, minutes: int | N
         in_reply_to="",
         date=AT + timedelta(minutes=n if minutes is None else minutes),
         at=AT,
-        from_=MailAddress("", account),
+        from_=MailAddress("", ADA),
         to=tuple(MailAddress("", each) for each in people),
         cc=(),
         bcc=(),
@@ -164,6 +164,15 @@ def test_who_is_forgotten_goes_with_all_addresses_merges_and_company(store: sa.C
     assert [(row.key, row.date) for row in words] == [("lin@else.test", AT - timedelta(minutes=5))]
     for each in (GRACE, HOME):
         assert len(erasing.reports(store, f"#{each}")) == 1
+
+
+def test_a_mail_that_two_colleagues_have_counts_once(store: sa.Connection) -> None:
+    add(store, GRACE, HOME)
+    for account in (ADA, "bob@example.test"):
+        log(store, GRACE, HOME, account=account, minutes=0, name="same@x")
+    log(store, GRACE)
+    assert contacts.logged_with(store, [GRACE])[GRACE][0] == 2
+    assert contacts.logged_with(store, [GRACE], ["bob@example.test"])[GRACE][0] == 1
 
 
 # --- tags ------------------------------------------------------------------------------------------------------

@@ -84,6 +84,10 @@ def test_everything_is_there_and_everybody_has_their_company(tmp_path: Path) -> 
         assert timeline.of_people(store, contacts.same_person(store, ["jane@gmail.com"]), None, 9) == []
         contacts.fold(store, "folded")
         assert timeline.of_people(store, contacts.same_person(store, ["jane@gmail.com"]), None, 9) == ["01"]
+        counted = contacts.logged_with(store, [row[0] for row in PEOPLE], ["ada@example.test"])
+        assert {key: count for key, (count, _last) in counted.items()} == dict.fromkeys(
+            ["grace@customer.test", "jane+crm@gmail.com", "bob@customer.test"], 1
+        )
         assert timeline.documents(store, ["00"])[0]["contacts"] == ["grace@customer.test"]
         assert drafts.get(store, "ada@example.test", "to grace@customer.test") == {"text": "Dear"}
         assert [each.messages for each in erasing.reports(store, "#")] == [2]

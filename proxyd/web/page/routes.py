@@ -279,7 +279,8 @@ class Page(PeoplePages, WritingPages):
     @page
     async def events(self, request: Request, visit: Visit) -> bytes:
         """What changes, as it happens; the script then fetches the part of the page that shows it."""
-        return await self._events.write(request, visit.viewer)
+        over = self.sessions.ended(guard.cookie(request), self._clock)
+        return await self._events.write(request, visit.viewer, over=over)
 
     # --- rendering ---------------------------------------------------------------------------------------
 

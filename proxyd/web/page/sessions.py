@@ -7,6 +7,7 @@ outlives the daemon. Both belong to a person: an account's address, or the owner
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import secrets
@@ -20,7 +21,7 @@ import sqlalchemy as sa
 from proxyd.store import sessions as rows
 from proxyd.store.database import Database
 from proxyd.store.sessions import Held
-from proxyd.workers import start
+from proxyd.workers import Clock, start
 
 LINK_LASTS = timedelta(minutes=10)
 IDLE = timedelta(days=7)  # without a request, and a session is over
@@ -45,6 +46,7 @@ class Sessions:
         self._database = database
         self._links: dict[str, Held] = {}
         self._sessions: dict[str, Held] = {}
+        self._over: dict[str, asyncio.Event] = {}  # of those whose end somebody waits for
 
     def load(self) -> None:
         """Those of before the daemon was started. Blocks."""
@@ -86,17 +88,36 @@ class Sessions:
     def close(self, cookie: str) -> None:
         self._end(self._digest(cookie))
 
+    async def ended(self, cookie: str, clock: Clock) -> None:
+        """Until the session is over: closed, or not used for too long, which waiting for this is not."""
+        digest = self._digest(cookie)
+        while (left := self._left(digest)) > timedelta(0):
+            over = self._over.setdefault(digest, asyncio.Event())
+            told, aged = start(over.wait(), "session's end"), start(clock.sleep(left.total_seconds()), "session's age")
+            try:
+                await asyncio.wait({told, aged}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                told.cancel()
+                aged.cancel()
+
+    def _left(self, digest: str) -> timedelta:
+        held, now = self._sessions.get(digest), self._now()
+        return timedelta(0) if held is None else min(held.used + IDLE, held.since + LONGEST) - now
+
     def _end(self, digest: str) -> None:
         if self._sessions.pop(digest, None) is not None:
             self._write(rows.drop, digest)
+        if (over := self._over.pop(digest, None)) is not None:
+            over.set()
 
     def _hold(self, where: dict[str, Held], person: str | None) -> tuple[str, str]:
         now = self._now()
         while len(where) >= MOST:
             oldest = next(iter(where))
-            del where[oldest]
             if where is self._sessions:
-                self._write(rows.drop, oldest)
+                self._end(oldest)
+            else:
+                del where[oldest]
         secret = secrets.token_urlsafe(32)
         digest = self._digest(secret)
         where[digest] = Held(person, now, now)

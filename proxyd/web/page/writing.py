@@ -31,6 +31,7 @@ Document = Mapping[str, Any]
 MOST_PARTS = 200
 MOST_TEXT = 4 * 1024 * 1024  # octets of the fields that are no files
 DRAFTS_KEPT = timedelta(days=60)
+MOST_KEPT = 25 * 1024 * 1024  # octets of the files of one draft: what providers take in one mail
 KEPT_FIELDS = ("author", "to", "cc", "bcc", "subject", "text")
 
 
@@ -68,9 +69,22 @@ class Letter:
         return replace(self, **{name: str(kept[name]) for name in KEPT_FIELDS if name in kept})
 
     @property
-    def draft(self) -> dict[str, str] | None:
-        """What is worth keeping of it, None where nothing was written."""
-        return {name: getattr(self, name) for name in KEPT_FIELDS} if self.text.strip() else None
+    def draft(self) -> dict[str, str]:
+        """What is kept of it."""
+        return {name: getattr(self, name) for name in KEPT_FIELDS}
+
+    @property
+    def empty(self) -> bool:
+        return not self.text.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """The form as it came: `files` are new, `kept` the ids of those that its draft has."""
+
+    letter: Letter
+    files: tuple[File, ...] = ()
+    kept: tuple[str, ...] = ()
 
 
 def authors(accounts: Iterable[Account]) -> list[str]:
@@ -78,9 +92,13 @@ def authors(accounts: Iterable[Account]) -> list[str]:
     return [address for each in accounts for address in (each.address, *each.aliases)]
 
 
+def new_key() -> str:
+    return secrets.token_urlsafe(16)
+
+
 def first(to: str, own: list[str]) -> Letter:
     """An empty form, to somebody."""
-    return Letter(author=own[0], to=to, about=f"to {mailbox_key(to)}", key=secrets.token_urlsafe(16))
+    return Letter(author=own[0], to=to, about=f"to {mailbox_key(to)}", key=new_key())
 
 
 def answer(message: Document, own: list[str]) -> Letter:
@@ -98,7 +116,7 @@ def answer(message: Document, own: list[str]) -> Letter:
         text=f"\n\nOn {at}, {who} wrote:\n{quoted}\n",
         reply=message["id"],
         about=f"reply {message['id']}",
-        key=secrets.token_urlsafe(16),
+        key=new_key(),
     )
 
 
@@ -113,7 +131,7 @@ def _person(address: Document) -> str:
     return f'"{name}" <{address["address"]}>' if name else str(address["address"])
 
 
-def read(request: Request) -> tuple[Letter, tuple[File, ...]]:
+def read(request: Request) -> Posted:
     """The form as it was posted, with its files; all of it in memory. Raises Problem for what no browser sends."""
     said = (request.getHeader(b"content-type") or b"").decode("latin-1")
     mimetype, options = parse_options_header(said)
@@ -131,7 +149,14 @@ def read(request: Request) -> tuple[Letter, tuple[File, ...]]:
         for each in posted.getlist("files")
         if each.filename
     )
-    return letter, files
+    return Posted(letter, files, tuple(fields.getlist("kept")))
+
+
+def room(kept: Iterable[int], more: Iterable[File]) -> None:
+    """Raises Problem where a draft's files, whose sizes are `kept`, and these are more than are kept together."""
+    if sum(kept) + sum(len(each.octets) for each in more) > MOST_KEPT:
+        detail = f"at most {MOST_KEPT >> 20} MB of files are kept with a letter"
+        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
 
 
 def _in_memory(*_about: object, **_more: object) -> BytesIO:

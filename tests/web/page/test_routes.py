@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxyd.model import HealthCause, HealthEvent
+from proxyd.web.page.sessions import IDLE
 from tests.cli.test_crm import refused, states
 from tests.cli.test_suggestions import suggested
 from tests.looping import on_the_loop
@@ -456,3 +457,20 @@ async def test_what_is_not_there_is_said_on_a_page_and_a_fault_tells_nothing(tmp
         assert answer.status_code == 500
         assert "a fault of proxyd" in answer.text.lower()
         assert "NoneType" not in answer.text
+
+
+@on_the_loop
+async def test_who_signed_out_or_stayed_away_hears_nothing_more(tmp_path: Path) -> None:
+    async with shown(tmp_path) as s:
+        for ends in ("closed", "unused"):
+            browser = await s.browser()
+            async with browser.client.stream("GET", "/events", headers={"sec-fetch-site": "same-origin"}) as stream:
+                lines = stream.aiter_lines()
+                assert await anext(lines) == "event: ready"
+                if ends == "closed":
+                    await browser.post("/logout")
+                else:
+                    await s.desk.clock.advance(IDLE.total_seconds() + 1)
+                rest = [line async for line in lines]  # which has an end
+                assert not [line for line in rest if line.startswith("event:")]
+            assert (await browser.get("/events")).status_code == 403

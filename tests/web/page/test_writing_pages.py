@@ -11,7 +11,8 @@ import pytest
 
 from proxyd.formats.message import heading
 from proxyd.model import NotAccepted, SmtpReply
-from proxyd.store.tables import drafts
+from proxyd.store.tables import draft_files, drafts
+from proxyd.web.page import writing
 from tests.looping import on_the_loop
 from tests.web.page.shown import ADA, GRACE, Browser, Shown, shown
 
@@ -168,6 +169,61 @@ async def test_a_draft_is_there_again_for_its_author_alone_until_it_is_sent_or_d
         await post(browser, "/drafts", form)
         assert (await post(browser, "/compose", form)).status_code == 303
         assert s.desk.rows(drafts) == []
+
+
+@on_the_loop
+async def test_files_are_kept_with_the_draft_sent_with_it_and_gone_with_it(tmp_path: Path) -> None:
+    async with shown(tmp_path) as s:
+        browser, path = await s.browser(), f"/compose?to={GRACE}"
+        form = await written(s, browser, text="")
+        part = await post(browser, "/drafts?part=files", form, one=("a.txt", b"one", "text/plain"))
+        assert (part.status_code, "<form" in part.text, "a.txt" in part.text) == (200, False, True)
+        form |= {"text": "See there", "subject": "Offer"}
+        assert (await post(browser, "/drafts", form)).status_code == 204, "who types takes no file off"
+        await post(browser, "/drafts", form, two=("b.txt", b"two", "text/plain"))
+        first, second = ids(await browser.get(path))
+        gone = await post(browser, "/drafts/detach", form | {"detach": first})
+        assert ("a.txt" in gone.text, ids(gone)) == (False, [second])
+        s.provider.script.append(REFUSED)
+        refused = await post(browser, "/compose", form | {"kept": second}, three=("c.txt", b"three", "text/plain"))
+        assert refused.status_code == 422
+        kept, form = ids(refused), form | {"key": fields(refused.text)["key"]}  # it may be changed and sent again
+        assert len(kept) == 2, "what came with it is kept too"
+        sent = await post(browser, "/compose", form | {"kept": kept[0]}, more=("d.txt", b"four", "text/plain"))
+        assert sent.status_code == 303, sent.text
+        _refused, octets = s.provider.messages
+        assert [each in octets for each in (b"a.txt", b"b.txt", b"c.txt", b"d.txt")] == [False, True, False, True]
+        assert s.desk.rows(draft_files) == s.desk.rows(drafts) == []
+        again = await post(browser, "/compose", form | {"kept": kept[0]})
+        assert "kept no longer" in again.text
+        assert len(s.provider.messages) == 2
+        await post(browser, "/drafts", form, one=("a.txt", b"one", "text/plain"))
+        await post(browser, "/drafts/discard", form)
+        assert s.desk.rows(draft_files) == []
+
+
+@on_the_loop
+async def test_a_drafts_files_have_their_bounds_and_belong_to_its_author(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "MOST_KEPT", 1000)
+    async with shown(tmp_path) as s:
+        s.desk.accounts[BOB] = s.desk.accounts[ADA].model_copy(update={"address": BOB, "aliases": ()})
+        ada, bob = await s.browser(ADA), await s.browser(BOB)
+        form = await written(s, ada)
+        await post(ada, "/drafts", form, one=("a.txt", b"x" * 600, "text/plain"))
+        more = await post(ada, "/drafts", form, two=("b.txt", b"x" * 600, "text/plain"))
+        assert (more.status_code, "MB of files are kept" in more.text) == (413, True)
+        (kept,) = ids(await ada.get(f"/compose?to={GRACE}"))
+        stolen = await post(bob, "/compose", await written(s, bob, kept=kept))
+        assert (stolen.status_code, s.provider.messages) == (422, [])
+        await post(bob, "/drafts/detach", await written(s, bob, detach=kept))
+        assert ids(await ada.get(f"/compose?to={GRACE}")) == [kept]
+
+
+def ids(answer: Any) -> list[str]:
+    """Of the files that the form has."""
+    return re.findall(r'name="kept" value="(\w+)"', answer.text)
 
 
 @on_the_loop

@@ -140,6 +140,25 @@ async function sent(form) {
   setTimeout(() => { if (said.isConnected) closed(); }, 5000);
 }
 
+// What is attached goes into the draft at once: it is there after a reload, and the letter goes out sooner.
+async function attached(input) {
+  const form = input.form, label = one("span", input.closest("label")), button = one(".send", form);
+  label.textContent = [...input.files].map((file) => file.name).join(", ");
+  one(".kept", form).textContent = "Attaching…";
+  button.disabled = true;
+  const kept = await filed(form, "/drafts?part=files", new FormData(form));
+  button.disabled = false;
+  one(".kept", form).textContent = kept || "Not kept with the draft; they go with the letter all the same";
+  if (kept) { input.value = ""; label.textContent = "Attach"; }
+}
+
+async function filed(form, address, fields) {
+  const answer = await fetch(address, { method: "POST", body: fields }).catch(() => null);
+  if (!answer?.ok) return "";
+  placed(one(".draft-files", form), await answer.text());
+  return "Draft kept";
+}
+
 function writing() {
   if (!composer) return;
   let waiting = 0;
@@ -158,9 +177,17 @@ function writing() {
     }, 500);
   });
   document.addEventListener("change", (event) => {
-    if (event.target.type !== "file") return;
-    const names = [...event.target.files].map((file) => file.name);
-    one("span", event.target.closest("label")).textContent = names.length ? names.join(", ") : "Attach";
+    if (event.target.type === "file" && event.target.files.length) attached(event.target);
+  });
+  document.addEventListener("click", async (event) => {
+    const off = event.target.closest('button[name="detach"]');
+    if (!off) return;
+    event.preventDefault();
+    const fields = new FormData(off.form);
+    fields.delete("files");
+    fields.set("detach", off.value);
+    await filed(off.form, "/drafts/detach?part=files", fields);
+    one(".attach input", off.form)?.focus();
   });
   composer.addEventListener("submit", async (event) => {
     event.preventDefault();
