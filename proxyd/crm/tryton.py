@@ -100,7 +100,8 @@ class Tryton(HttpAdapter[Settings]):
         party = await self.find_contact(address)
         parties = {each.partition("/")[0] for each in remote_ids} - {""} | ({party} if party else set())
         gone = 0
-        for model, field in (("ir.note", "message"), ("ir.attachment", "description")):
+        # An OR of nothing is everything to Tryton.
+        for model, field in (("ir.note", "message"), ("ir.attachment", "description")) if parties else ():
             of = ["OR", *([["resource", "=", f"{PARTY},{each}"]] for each in sorted(parties))]
             found = await self._call(f"{model}.search", [of, [field, "like", f"%{reference('%')}"]], 0, None, None)
             if found:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from proxyd.crm.delivery import Route
 from tests.crm.delivering import letter, scene
 from tests.crm.exactly_once import PATIENCE, few, play
 from tests.crm.relayed import Relayed
 from tests.looping import on_the_loop
-from tests.rigged import GRACE
+from tests.rigged import ADA, GRACE
 from tests.servers.tryton import ADMIN, DATABASE, Tryton
 
 pytestmark = pytest.mark.servers
@@ -47,6 +48,10 @@ async def test_a_party_a_note_an_attachment_and_a_bounce(tmp_path, tryton):
         await s.until(lambda: len(tryton.records("ir.note", "id")) == 3, "the bounce")
         assert "bounced" in tryton.records("ir.note", "message")[2][0]
         await s.drained()
+        adapter = s.delivery.adapter(Route(s.accounts[ADA], s.accounts[ADA].crm[0]))
+        told = await adapter.erase("nobody@elsewhere.test", ("/email 5",))  # Tryton's own, at no party of ours
+        assert (told, len(tryton.records("ir.note", "id"))) == ("0 notes and attachments and no party deleted", 3)
+        await adapter.close()
         await s.erase(GRACE, [id])
         await s.until(lambda: not tryton.records("party.party", "id"), "the erasure")
         assert tryton.records("ir.note", "id") == []
