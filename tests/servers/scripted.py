@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import re
 import ssl
 import threading
@@ -24,7 +23,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tests.servers.processes import Server, free_port
+from tests.servers.own_loop import OwnLoopServer
+from tests.servers.processes import free_port
 from tests.servers.tls import Leaf, ThrowAwayCa, server_context
 
 # Where something can be made to happen: the moment before the reply. `content` is after the first octets of a message,
@@ -96,7 +96,7 @@ class Received:
         )
 
 
-class ScriptedSubmission(Server):
+class ScriptedSubmission(OwnLoopServer):
     """On `port` of 127.0.0.1 and ::1."""
 
     def __init__(
@@ -108,6 +108,7 @@ class ScriptedSubmission(Server):
         users: Mapping[str, str] | None = None,
     ) -> None:
         """`ca` is needed unless `tls` is none. `users`: who may sign in; None = everybody, with any password."""
+        super().__init__()
         self.tls = tls
         self.users = users
         self.port = free_port()
@@ -124,40 +125,16 @@ class ScriptedSubmission(Server):
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._waiting: list[tuple[str, int, Future[None]]] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
         self._go_on = asyncio.Event()
-        self._ended = asyncio.Event()
 
     # --- running ------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        up: Future[None] = Future()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(up)), name="scripted", daemon=True)
-        self._thread.start()
-        up.result(10)
-
-    def stop(self) -> None:
-        """Nothing listens any more, every connection is cut."""
-        if self._thread is None or self._loop is None:
-            return
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join(10)
-        self._thread = None
-
-    async def _serve(self, up: Future[None]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._go_on, self._ended = asyncio.Event(), asyncio.Event()
+    async def _listen(self) -> asyncio.Server:
+        self._go_on = asyncio.Event()
         implicit = self.context if self.tls == "implicit" else None
-        try:
-            server = await asyncio.start_server(self._accepted, ["127.0.0.1", "::1"], self.port, ssl=implicit)
-        except OSError as error:
-            up.set_exception(error)
-            return
-        up.set_result(None)
-        await self._ended.wait()
-        server.close()
+        return await asyncio.start_server(self._accepted, ["127.0.0.1", "::1"], self.port, ssl=implicit)
+
+    def _cut(self) -> None:
         for dialogue in list(self._open):
             dialogue.cut()
 

@@ -19,12 +19,12 @@ import copy
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 from proxyd.provider.tls import abort
-from tests.servers.processes import Server, free_port
+from tests.servers.own_loop import OwnLoopServer
+from tests.servers.processes import free_port
 
 CAPABILITY = "IMAP4rev1 IDLE AUTH=PLAIN SASL-IR SPECIAL-USE LITERAL+ UIDPLUS"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -54,10 +54,11 @@ class Box:
         return mail
 
 
-class UnrulyImap(Server):
+class UnrulyImap(OwnLoopServer):
     """On `port` of 127.0.0.1, in clear. Everybody signs in with any password."""
 
     def __init__(self, capability: str = CAPABILITY, *, sent: str = "Sent") -> None:
+        super().__init__()
         self.port = free_port()
         self.capability = capability
         self.boxes = {"INBOX": Box(7), sent: Box(7, attributes="\\HasNoChildren \\Sent"), "Archive": Box(7)}
@@ -73,34 +74,13 @@ class UnrulyImap(Server):
         self.lock = threading.RLock()
         self.open: set[Conversation] = set()
         self.connections = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
 
     # --- running ------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        up: Future[None] = Future()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(up)), name="unruly", daemon=True)
-        self._thread.start()
-        up.result(10)
+    async def _listen(self) -> asyncio.Server:
+        return await asyncio.start_server(self._accepted, "127.0.0.1", self.port, limit=1 << 24)
 
-    def stop(self) -> None:
-        if self._thread is None or self._loop is None:
-            return
-        self._loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join(10)
-        self._thread = self._loop = None
-
-    async def _serve(self, up: Future[None]) -> None:
-        self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
-        try:
-            server = await asyncio.start_server(self._accepted, "127.0.0.1", self.port, limit=1 << 24)
-        except OSError as error:
-            up.set_exception(error)
-            return
-        up.set_result(None)
-        await self._ended.wait()
-        server.close()
+    def _cut(self) -> None:
         for each in list(self.open):
             each.cut()
 
