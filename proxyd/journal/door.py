@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -67,6 +67,7 @@ log = structlog.get_logger()
 
 # Names under which the store remembers, for each account:
 HEALTH = "health"  # its condition
+LATE_REPORTS = "late_reports"  # reports on what is not logged yet; "[]" where there are none
 UNKNOWN_CAPABILITIES = "unknown_capabilities"  # what its IMAP server offers and we have never heard of
 
 HealthListener = Callable[[str, HealthEvent, health_rules.Condition], None]
@@ -230,6 +231,7 @@ class Journal:
             self.wakes.outbox.set()
             self.wakes.entries.set()
             self.bodies.add(taken.message, event.id)
+            self._logged(taken.account or "")
         if taken.nothing_owed:
             self._database.write_along(lambda c: submissions.empty(c, event.id), "let go")
 
@@ -303,6 +305,16 @@ class Journal:
             self.wakes.entries.set()
             self.bodies.add(message, owner)
             self.changes.tell(What.MESSAGE, message)
+            self._logged(each.account)
+
+    def _logged(self, account: str) -> None:
+        """A report that was read before may be about it."""
+        if self.known(account, LATE_REPORTS) not in (None, "[]"):
+            self.wakes.late_reports(account).set()
+
+    async def logged_under(self, account: str, hashes: Collection[str]) -> frozenset[str]:
+        """Those of these keyed hashes that belong to a Message-ID of a logged message."""
+        return await self._read(lambda c: finding.logged_under(c, account, hashes))
 
     async def _take_in(self, seen: Seen) -> Arrived:
         intake = self.intake(seen.account)

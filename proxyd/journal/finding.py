@@ -6,7 +6,7 @@ Every function that takes a connection is one job of the writer.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -156,6 +156,12 @@ def _entry(connection: sa.Connection, account: Account | None, arrived: Arrived)
         participant = reports.participant(connection, seen.account, about, seen.heading, notice)
     known = contacts.known(connection, people)
     return seen_entry(seen, arrived.id, message_id, people, known, notice, participant)
+
+
+def logged_under(connection: sa.Connection, account: str, hashes: Collection[str]) -> frozenset[str]:
+    """Those of these hashed ids that a logged message has."""
+    owners = submissions.owners(connection, list(hashes), account)
+    return frozenset(digest for digest, owner in owners.items() if timeline.is_logged(connection, owner))
 
 
 def copy_present(connection: sa.Connection, event: CopyPresent, hash: Hash) -> None:

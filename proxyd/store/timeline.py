@@ -266,6 +266,12 @@ def of_submission(connection: sa.Connection, submission: str) -> str | None:
     return row
 
 
+def is_logged(connection: sa.Connection, owner: str) -> bool:
+    """Is there a record of this submission, or with this id?"""
+    of = sa.or_(messages.c.id == owner, messages.c.submission == owner)
+    return connection.scalar(sa.select(messages.c.id).where(of).limit(1)) is not None
+
+
 def ids_of(connection: sa.Connection, message: str) -> tuple[str, ...]:
     written = sa.func.coalesce(message_ids.c.written, message_ids.c.message_id)
     return tuple(connection.scalars(sa.select(written).where(message_ids.c.message == message)))

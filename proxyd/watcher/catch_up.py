@@ -21,6 +21,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from proxyd.config import Account
+from proxyd.errors import Refused
 from proxyd.formats.message import heading as read_heading
 from proxyd.formats.message import mailbox_key, split_header
 from proxyd.journal import Journal
@@ -38,6 +39,7 @@ from proxyd.provider.imap import PART, Connection, Opened, Unreachable
 from proxyd.rules import again, threads, tracking
 from proxyd.rules.threads import KnownMessage
 from proxyd.watcher.batch import Batch, batches
+from proxyd.watcher.late_reports import Late, LateReports
 from proxyd.watcher.positions import ANCHORS, NAMES, Positions
 from proxyd.watcher.reports import Reports
 from proxyd.watcher.sent_copy import SentCopies
@@ -116,6 +118,7 @@ class CatchUp:
             incoming=account.incoming,
             plus_tags=account.plus_tags,
         )
+        self._late = LateReports(account.address, journal, clock)
         self._suggesting = Suggesting(account, journal, self.rules, self._accepted)
         self._withheld: dict[tuple[str, int, int], float] = {}  # (folder, UIDVALIDITY, UID) → since when
         self._faults: dict[tuple[str, int, int], int] = {}  # (folder, UIDVALIDITY, UID) → how often
@@ -130,6 +133,7 @@ class CatchUp:
         """
         if not sent:
             await self._suggesting.settle(session, opened)
+            await self._read_late_reports(session, opened)
         position = await self.positions.of(session, opened)
         if position is None:
             return 0, False
@@ -203,6 +207,7 @@ class CatchUp:
                     seen = []
             if not junk:
                 await self._suggesting.look(session, opened, batch, rest)
+            await self._late.keep(opened, reports.unmatched)
         end, at = min(withheld, default=uids[-1] + 1), None if withheld else seen_at
         goes_on = seen_at is None and not withheld
         after = await self._moved(opened, position, end, seen, seen_at=at, read=batch, goes_on=goes_on)
@@ -319,6 +324,30 @@ class CatchUp:
                 source = Source.REPLY if match else Source.CONTACT
                 wanted[uid] = Wanted(verdict, match, Direction.INCOMING, source)
         return _once(wanted, batch.headings(wanted))
+
+    async def _read_late_reports(self, session: Session, opened: Opened) -> None:
+        """Reports that were read before what they are about was logged. The folder that is open stays so."""
+        due = await self._late.due()
+        by_folder: dict[str, list[Late]] = {}
+        for late in due:
+            by_folder.setdefault(late.folder, []).append(late)
+        for name, those in by_folder.items():
+            try:
+                there = await session.do(Connection.examine, name)
+            except Refused as error:
+                log.info("a report's folder cannot be opened", account=self._address, why=error.evidence)
+                continue
+            uids = [each.uid for each in those if each.uidvalidity == there.uidvalidity]
+            batch = Batch(await session.do(Connection.fields, uids, self._names(False)))
+            reports = Reports(self._address, self._journal)
+            wanted = await self._incoming(session, batch, batch.uids, {}, reports, junk=False)
+            for uid, why in wanted.items():
+                if (seen := await self.message(session, there, uid, why)) is not None:
+                    await self._journal.record(seen)
+                    self._logged.append(seen.found)
+        if due:
+            await self._late.forget(due)
+            await session.do(Connection.examine, opened.name)
 
     async def _outgoing(self, headings: Mapping[int, Heading], known: Mapping[str, KnownMessage]) -> dict[int, Wanted]:
         """Of the Sent folder: what was sent from elsewhere. `known` as in `_incoming`."""

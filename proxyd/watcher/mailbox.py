@@ -168,6 +168,7 @@ class Mailbox:
         return (
             (journal.wakes.copies(self._address), self._copies_due),
             (journal.suggestions.told(self._address), self._accepted),
+            (journal.wakes.late_reports(self._address), self._reports_may_match),
         )
 
     def _stir(self) -> None:
@@ -273,6 +274,11 @@ class Mailbox:
     def _accepted(self) -> None:
         """A person has accepted a suggestion: whoever has a folder open looks (`CatchUp.read`)."""
         self._journal.suggestions.told(self._address).clear()
+        self._stir()
+
+    def _reports_may_match(self) -> None:
+        """Something was logged that a report read before may be about (`CatchUp.read` looks)."""
+        self._journal.wakes.late_reports(self._address).clear()
         self._stir()
 
     # --- INBOX and further folders -------------------------------------------------------------------------

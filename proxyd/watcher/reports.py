@@ -59,6 +59,7 @@ class Reports:
         self._address = address
         self._journal = journal
         self._found: dict[int, ThreadMatch | None] = {}
+        self.unmatched: dict[int, list[str]] = {}  # the ids that reports return of which none is in the log
 
     async def find(self, session: Session, uids: Sequence[int]) -> dict[int, ThreadMatch]:
         """Those of `uids` that report on a tracked message, and on which. The server is asked once about each."""
@@ -81,6 +82,8 @@ class Reports:
             id = next((each for each in ids if each in known and known[each].outgoing), None)
             if id is not None:
                 self._found[uid] = ThreadMatch(known[id].message, known[id].thread, f"it reports on <{id}>")
+            elif not any(each in known for each in ids):
+                self.unmatched[uid] = ids
 
     async def _named_by_parts(self, session: Session, uids: Sequence[int]) -> dict[int, list[str]]:
         """The ids that the parts of each multipart/report name; a message without such a part is missing."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from proxyd.errors import Refused
+from proxyd.journal import LATE_REPORTS
 from proxyd.provider.imap import Connection
 from proxyd.store import tables
 from proxyd.web import answers
@@ -69,6 +70,31 @@ def dsn(
 def deliver(provider: Provider, octets: bytes) -> None:
     """As mail systems send: with an empty return path."""
     provider.dovecot.deliver(PERSON, octets, "<>")
+
+
+@on_the_loop
+async def test_a_bounce_that_is_read_before_its_mail_is_logged(tmp_path, provider: Provider):
+    """The mail was sent by another device, whose copy in Sent came later than its provider's bounce; and the daemon was
+    restarted in between."""
+    async with watched(tmp_path, provider) as w:
+        await w.add_contact(CUSTOMER)
+        await w.sent(message())
+        deliver(provider, dsn(1, id="somebody-elses@example.test"))
+        deliver(provider, dsn(2, id="d2@phone"))
+        await until(lambda: kept(w).count("INBOX") == 2 or None, "the bounces kept in mind")
+        assert len(w.timeline()) == 1
+        assert "d2@phone" not in kept(w)
+    async with watched(tmp_path, provider) as w:
+        provider.dovecot.append(PERSON, "Sent", message("More", id="d2@phone"))
+        await until(lambda: len(w.timeline()) == 3 or None, "the mail and its bounce")
+        states = {each["message_id"]: each["state"] for each in w.timeline()}
+        assert states["<d2@phone>"] == "bounced"
+        assert states["<bounce-2@mx.example.test>"] == "received"
+        await until(lambda: kept(w).count("INBOX") == 1 or None, "the other's is kept, and no more than that")
+
+
+def kept(w: Watched) -> str:
+    return w.journal.known(PERSON, LATE_REPORTS) or ""
 
 
 def uids_of(command: str) -> list[str]:
