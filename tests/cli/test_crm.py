@@ -7,9 +7,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from proxyd.rules.crm_entry import cure
 from proxyd.store import ledger
 from proxyd.store.mailboxes import set_fact
 from tests.cli.typed import typed, typed_beside
@@ -157,12 +154,3 @@ async def test_a_crm_that_does_not_let_us_in_needs_somebody(tmp_path: Path) -> N
         await s.desk.database.write(lambda c: set_fact(c, ADA, ledger.refused_key("hubspot"), "yes"))
         assert (await typed_beside("status", folder=tmp_path)).code == 1
         assert RETRY in " ".join((await typed_beside("status", folder=tmp_path)).out.split())
-
-
-@pytest.mark.parametrize(
-    ("failed", "not_erased", "refused", "is_"),
-    [(0, 0, False, ""), (1, 0, False, RETRY), (0, 1, False, RETRY), (0, 0, True, RETRY)],
-    ids=["time heals it", "a refused message", "a refused erasure", "not let in"],
-)
-def test_the_cure(failed: int, not_erased: int, refused: bool, is_: str) -> None:
-    assert cure(ADA, "hubspot", failed, not_erased, refused) == is_

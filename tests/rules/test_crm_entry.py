@@ -99,3 +99,32 @@ def test_one_bad_message_stops_nobody_a_bad_crm_is_left_in_peace() -> None:
     assert crm_entry.pause(1, None, 0.0) == crm_entry.pause(2, None, 0.0) == 0.0
     assert crm_entry.pause(3, None, 0.0) == 1.0
     assert crm_entry.pause(1, 17.0, 0.0) == 17.0
+
+
+@pytest.mark.parametrize(
+    ("failed", "not_erased", "refused", "typed"),
+    [
+        (0, 0, False, ""),
+        (1, 0, False, f"proxyd crm retry --crm hubspot --account {ADA}"),
+        (0, 1, False, f"proxyd crm retry --crm hubspot --account {ADA}"),
+        (0, 0, True, f"proxyd crm retry --crm hubspot --account {ADA}"),
+    ],
+    ids=["time heals it", "a refused message", "a refused erasure", "we are not let in"],
+)
+def test_the_command_that_cures_it(failed: int, not_erased: int, refused: bool, typed: str) -> None:
+    assert crm_entry.cure(ADA, "hubspot", failed, not_erased, refused) == typed
+
+
+@pytest.mark.parametrize(
+    ("failed", "waiting", "erasures", "because", "said"),
+    [
+        (1, 0, 0, "no owner.", "the CRM hubspot refused 1 message: no owner"),
+        (0, 1, 0, "", "1 message waits for the CRM hubspot"),
+        (2, 3, 0, "503", "the CRM hubspot refused 2 messages, 3 messages wait for the CRM hubspot: 503"),
+        (0, 0, 1, "no", "1 contact is to be erased in the CRM hubspot still: no"),
+        (0, 0, 2, "no", "2 contacts are to be erased in the CRM hubspot still: no"),
+    ],
+    ids=["refused", "waits", "both", "an erasure", "two"],
+)
+def test_the_sentence(failed: int, waiting: int, erasures: int, because: str, said: str) -> None:
+    assert crm_entry.sentence("hubspot", failed, waiting, erasures, because) == said
