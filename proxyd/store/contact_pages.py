@@ -1,7 +1,7 @@
 """A page of the contacts, by address or by who was written with last, without reading the others.
 
 Who had the last word is read from `last_words` in the order of its dates, so that a page costs a page however many
-contacts and messages there are.
+contacts and messages there are. Where few are looked for that way would pass everybody else: then these are read.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ import sqlalchemy as sa
 from proxyd.store.contacts import folded
 from proxyd.store.tables import contact_addresses, contacts, last_words
 
+FEW = 3000  # contacts that are all read, to find the newest among them
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,9 @@ def newest_first(
 ) -> list[Place]:
     """Those with the newest words in `accounts` (None: in all), then by address those with whom nothing is logged."""
     without_tags = not folded(connection)
+    if (q or company is not None) and count(connection, q, company) <= FEW:
+        everybody = _few(connection, q, accounts, company, without_tags)
+        return [each for each in everybody if behind is None or _after(each, behind)][:limit]
     found: list[Place] = []
     if behind is None or behind.date is not None:
         found = _with_words(connection, q, limit, behind, accounts, company, without_tags)
@@ -95,7 +101,8 @@ def _with_words(
 ) -> list[Place]:
     words, addresses = last_words.alias(), contact_addresses.alias()
     later, of_later = last_words.alias(), contact_addresses.alias()
-    newer = _words_of(addresses.c.contact, later, of_later, accounts, without_tags).where(
+    # Of `contacts`, not of `addresses`: so it is asked of those alone who are looked for.
+    newer = _words_of(contacts.c.key, later, of_later, accounts, without_tags).where(
         sa.tuple_(later.c.date, later.c.key, later.c.tag, later.c.account)
         > sa.tuple_(words.c.date, words.c.key, words.c.tag, words.c.account)
     )
@@ -104,7 +111,9 @@ def _with_words(
         .select_from(words)
         .join(addresses, addresses.c.key == words.c.key)
         .join(contacts, contacts.c.key == addresses.c.contact)
-        .where(*_seen(words, addresses, accounts, without_tags), ~sa.exists(newer.correlate(words, addresses)))
+        # True of all, and said so that the index of dates is gone through instead of everything sorted.
+        .where(words.c.date >= _LONG_AGO)
+        .where(*_seen(words, addresses, accounts, without_tags), ~sa.exists(newer.correlate(words, contacts)))
     )
     asked = _among(query, q, company)
     if behind is not None:
@@ -112,6 +121,35 @@ def _with_words(
         asked = asked.where(words.c.date <= behind.date, sa.or_(words.c.date < behind.date, same))
     rows = connection.execute(asked.order_by(words.c.date.desc(), contacts.c.key.desc()).limit(limit))
     return [Place(row.key, row.date) for row in rows]
+
+
+def _few(
+    connection: sa.Connection, q: str, accounts: Collection[str] | None, company: str | None, without_tags: bool
+) -> list[Place]:
+    """Everybody who is looked for, in order."""
+    words, addresses = last_words.alias(), contact_addresses.alias()
+    seen = sa.and_(words.c.key == addresses.c.key, *_seen(words, addresses, accounts, without_tags))
+    query = (
+        sa.select(contacts.c.key, sa.func.max(words.c.date))
+        .select_from(contacts)
+        .join(addresses, addresses.c.contact == contacts.c.key)
+        .outerjoin(words, seen)
+        .group_by(contacts.c.key)
+    )
+    people = [Place(key, date) for key, date in connection.execute(_among(query, q, company))]
+    written = sorted((each for each in people if each.date), key=_newest, reverse=True)
+    return written + sorted((each for each in people if each.date is None), key=lambda each: each.key)
+
+
+def _newest(place: Place) -> tuple[datetime, str]:
+    return place.date or _EPOCH, place.key
+
+
+def _after(place: Place, other: Place) -> bool:
+    """Does it come behind the other?"""
+    if place.date is None or other.date is None:
+        return place.date is None and (other.date is not None or place.key > other.key)
+    return _newest(place) < _newest(other)
 
 
 def _words_of(

@@ -262,7 +262,12 @@ def test_a_nameless_company_becomes_one_that_is_there(store: sa.Connection) -> N
 # --- pages -----------------------------------------------------------------------------------------------------
 
 
-def test_pages_hold_everybody_once_the_newest_first(store: sa.Connection) -> None:
+@pytest.mark.parametrize("few", [0, 1000])
+@pytest.mark.parametrize("q", ["", ".test"])
+def test_pages_hold_everybody_once_the_newest_first(
+    store: sa.Connection, monkeypatch: pytest.MonkeyPatch, few: int, q: str
+) -> None:
+    monkeypatch.setattr(contact_pages, "FEW", few)
     people = [f"p{n}@x{n}.test" for n in range(7)]
     add(store, people[0], "other@x0.test")
     for each in people[1:]:
@@ -270,9 +275,9 @@ def test_pages_hold_everybody_once_the_newest_first(store: sa.Connection) -> Non
     for minute, person in enumerate((people[3], "other@x0.test", people[5], people[0], people[3])):
         log(store, person, minutes=minute, account=f"ada{minute % 2}@example.test")
     everybody = [people[n] for n in (3, 0, 5, 1, 2, 4, 6)]
-    assert pages(store, 2, None) == pages(store, 3, None) == pages(store, 100, None) == everybody
+    assert pages(store, 2, None, q) == pages(store, 3, None, q) == pages(store, 100, None, q) == everybody
     theirs = [people[n] for n in (0, 1, 2, 3, 4, 5, 6)]  # only minutes 1 and 3 are in this account
-    assert pages(store, 2, ["ada1@example.test"]) == theirs
+    assert pages(store, 2, ["ada1@example.test"], q) == theirs
     assert contact_pages.count(store, "x5") == 1
     assert [each.key for each in contact_pages.newest_first(store, "other@", 5, None, None)] == [people[0]]
     for wrong in ("", "1", "x.y", f"{9**40}.a"):
@@ -280,10 +285,10 @@ def test_pages_hold_everybody_once_the_newest_first(store: sa.Connection) -> Non
             contact_pages.Place.read(wrong)
 
 
-def pages(store: sa.Connection, size: int, accounts: list[str] | None) -> list[str]:
+def pages(store: sa.Connection, size: int, accounts: list[str] | None, q: str) -> list[str]:
     found: list[str] = []
     behind = None
-    while page := contact_pages.newest_first(store, "", size, behind, accounts):
+    while page := contact_pages.newest_first(store, q, size, behind, accounts):
         found += [each.key for each in page]
         behind = contact_pages.Place.read(page[-1].cursor)
     return found
