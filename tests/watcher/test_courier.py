@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from proxyd.model import LOGGED_MARK, MARK
+from proxyd.watcher.mailbox import CHECK
 from tests.looping import on_the_loop
 from tests.rigged import message
 from tests.servers.courier import Courier
@@ -71,3 +73,33 @@ async def test_the_main_job(tmp_path: Path, courier: Courier):
         theirs = courier.append(PERSON, "INBOX.Sent", message(more="Bcc: boss@example.test\r\n"))
         await w.as_time_passes(60, lambda: w.copy(id)["by"] == "client", "theirs on record")  # Sent has no IDLE by then
         assert [copy.uid for copy in courier.messages(PERSON, "INBOX.Sent")] == [theirs]
+
+
+@on_the_loop(timeout=90)
+async def test_logged_by_hand(tmp_path: Path, courier: Courier):
+    """Put into the folder, or given the keyword; then it shows that it is logged."""
+    with courier.imap(PERSON) as imap:
+        assert imap.create("INBOX.CRM.Log")[0] == "OK"
+    at_courier: Any = AtCourier(courier, tmp_path)
+    courier.append(PERSON, "INBOX.CRM.Log", from_stranger(1))
+    courier.append(PERSON, "INBOX", from_stranger(2))
+    courier.append(PERSON, "INBOX", from_stranger(3))
+    async with watched(tmp_path, at_courier, started=False) as w:
+        w.mailbox.start()
+        await until(lambda: len(w.timeline()) == 1 or None, "what lay in the folder")
+        with courier.imap(PERSON) as imap:
+            imap.select("INBOX.CRM.Log")  # the person's mail client takes notice of what lies there
+            imap.select("INBOX")
+            assert imap.uid("STORE", "2", "+FLAGS", f"({MARK})")[0] == "OK"
+        await w.as_time_passes(CHECK + 1, lambda: len(w.timeline()) == 2, "what bears the keyword")
+        assert {each["message_id"] for each in w.timeline()} == {"<s1@elsewhere.test>", "<s3@elsewhere.test>"}
+        assert {each["source"] for each in w.timeline()} == {"marked"}
+
+        def marked() -> list[bool]:
+            return [
+                LOGGED_MARK in each.flags
+                for name in ("INBOX.CRM.Log", "INBOX")
+                for each in courier.messages(PERSON, name)
+            ]
+
+        await w.as_time_passes(CHECK + 1, lambda: marked() == [True, False, True], "the marks")

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from proxyd.model import LOGGED_MARK, MARK
+from proxyd.watcher.mailbox import CHECK
 from tests.looping import on_the_loop
 from tests.rigged import message
 from tests.servers.cyrus import Cyrus
@@ -71,3 +73,30 @@ async def test_the_main_job(tmp_path: Path, cyrus: Cyrus):
         await until(lambda: w.copy(id)["by"] == "client" or None, "theirs on record")
         assert [copy.uid for copy in cyrus.messages(PERSON, sent)] == [theirs]
         assert all(cyrus.messages(PERSON, name) == [] for name in cyrus.folders_made if name != sent)
+
+
+@on_the_loop(timeout=90)
+async def test_logged_by_hand(tmp_path: Path, cyrus: Cyrus):
+    """Put into the folder, or given the keyword; then it shows that it is logged."""
+    with cyrus.imap(PERSON) as imap:
+        assert imap.create("CRM/Log")[0] == "OK"
+    at_cyrus: Any = AtCyrus(cyrus, tmp_path)
+    cyrus.append(PERSON, "CRM/Log", from_stranger(1))
+    cyrus.append(PERSON, "INBOX", from_stranger(2))
+    cyrus.append(PERSON, "INBOX", from_stranger(3))
+    async with watched(tmp_path, at_cyrus, started=False) as w:
+        w.mailbox.start()
+        await until(lambda: len(w.timeline()) == 1 or None, "what lay in the folder")
+        with cyrus.imap(PERSON) as imap:
+            imap.select("CRM/Log")  # the person's mail client takes notice of what lies there
+            imap.select("INBOX")
+            assert imap.uid("STORE", "2", "+FLAGS", f"({MARK})")[0] == "OK"
+        await w.as_time_passes(CHECK + 1, lambda: len(w.timeline()) == 2, "what bears the keyword")
+        assert {each["message_id"] for each in w.timeline()} == {"<s1@elsewhere.test>", "<s3@elsewhere.test>"}
+        assert {each["source"] for each in w.timeline()} == {"marked"}
+
+        def marked() -> list[bool]:
+            there = [each for name in ("CRM/Log", "INBOX") for each in cyrus.messages(PERSON, name)]
+            return [LOGGED_MARK in each.flags for each in there]
+
+        await w.as_time_passes(CHECK + 1, lambda: marked() == [True, False, True], "the marks")
