@@ -11,6 +11,7 @@ import pytest
 
 from proxyd.crm.jsonl import _append, _lines
 from proxyd.errors import TryLater
+from proxyd.store import contacts
 from tests.crm.delivering import letter, scene
 from tests.crm.exactly_once import PATIENCE, play
 from tests.crm.fake import FakeCrm
@@ -40,6 +41,20 @@ async def test_a_message_its_contact_its_attachment_and_its_bounce(tmp_path):
         assert lines(file, "state")[0] == {"kind": "state", "id": id, "state": "bounced"}
         await s.drained()
         assert file.stat().st_mode & 0o077 == 0
+
+
+@on_the_loop
+async def test_a_person_with_two_addresses_is_one_there(tmp_path):
+    file = tmp_path / "crm.jsonl"
+    async with scene(tmp_path, f"jsonl: {{file: {file}}}") as s:
+        contact = contacts.Contact(GRACE, GRACE, "Grace Hopper", "", ("hopper@home.test",))
+        await s.database.write(lambda c: contacts.add(c, contact, s.clock.now()))
+        mail = letter(1)
+        mail["Cc"] = "hopper@home.test, lin@else.test"
+        await s.log(mail)
+        await s.drained()
+        (logged,) = lines(file, "message")
+        assert [each["address"] for each in logged["people"]] == [GRACE, "lin@else.test"]
 
 
 @on_the_loop

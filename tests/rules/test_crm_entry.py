@@ -128,3 +128,17 @@ def test_the_command_that_cures_it(failed: int, not_erased: int, refused: bool, 
 )
 def test_the_sentence(failed: int, waiting: int, erasures: int, because: str, said: str) -> None:
     assert crm_entry.sentence("hubspot", failed, waiting, erasures, because) == said
+
+
+@pytest.mark.parametrize(
+    ("theirs", "asked"),
+    [
+        ((), ("Home@x.test",)),
+        (("work@x.test", "home@x.test"), ("Home@x.test", "work@x.test")),
+        (tuple(f"{n}@x.test" for n in range(20)), ("Home@x.test", *(f"{n}@x.test" for n in range(7)))),
+    ],
+)
+def test_somebody_is_looked_for_by_the_address_of_the_mail_then_by_their_others(
+    theirs: tuple[str, ...], asked: tuple[str, ...]
+) -> None:
+    assert crm_entry.addresses("Home@x.test", theirs) == asked
