@@ -214,14 +214,23 @@ class Door:
         lane = self._workers.lane()
         counted = place()
         try:
-            connection = await lane.run(Connection.open, server.host, server.port, server.tls, self._tls_context)
-            connection.traced_by(self._tap)
+            made: list[Connection] = []
+
+            def sign_in() -> None:
+                """In one go: where thousands start, a connection that waits for its sign-in behind all others is
+                closed by the server meanwhile."""
+                made.append(Connection.open(server.host, server.port, server.tls, self._tls_context))
+                made[0].traced_by(self._tap)
+                made[0].sign_in(self._account.sign_in.imap_user, secret)
+
             try:
-                await lane.run(connection.sign_in, self._account.sign_in.imap_user, secret)
+                await lane.run(sign_in)
             except BaseException:
-                connection.drop()
-                await lane.run(connection.close)
+                for each in made:
+                    each.drop()
+                    await lane.run(each.close)
                 raise
+            (connection,) = made
         except BaseException:
             counted.leave()
             raise
