@@ -25,7 +25,7 @@ MOST_HELD = 4  # chunks of one message that wait in memory
 class Room:
     """What all messages on their way may hold in memory together, beyond the chunk that each is being received into."""
 
-    def __init__(self, octets: int = 16 * 1024 * 1024) -> None:
+    def __init__(self, octets: int = 8 * 1024 * 1024) -> None:
         self._free = octets
         self._lock = threading.Lock()
 
