@@ -166,17 +166,24 @@ class Rig:
         return int(self.status()["daemon"]["listening"][listener].rpartition(":")[2])
 
     @contextlib.contextmanager
-    def client(self, *, timeout: float = 2 * PATIENCE) -> Iterator[smtplib.SMTP]:
+    def client(self, *, timeout: float = 2 * PATIENCE, user: str = PERSON) -> Iterator[smtplib.SMTP]:
         trust = ssl.create_default_context(cafile=str(self.data / "ca.pem"))
         with smtplib.SMTP_SSL("localhost", self.port("smtps"), context=trust, timeout=timeout) as smtp:
-            smtp.login(PERSON, CLIENT_PASSWORD)
+            smtp.login(user, CLIENT_PASSWORD)
             yield smtp
 
-    def send(self, message: EmailMessage | bytes, recipients: Sequence[str] = (CUSTOMER,), sender: str = PERSON) -> Any:
+    def send(
+        self,
+        message: EmailMessage | bytes,
+        recipients: Sequence[str] = (CUSTOMER,),
+        sender: str = PERSON,
+        user: str = PERSON,
+    ) -> Any:
+        """As `user`'s mail client does."""
         octets = (
             message if isinstance(message, bytes) else message.as_bytes(policy=message.policy.clone(linesep="\r\n"))
         )
-        with self.client() as smtp:
+        with self.client(user=user) as smtp:
             return smtp.sendmail(sender, list(recipients), octets)
 
     # --- the mailbox ------------------------------------------------------------------------------------------

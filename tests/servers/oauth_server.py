@@ -241,8 +241,7 @@ class OAuthServer(Server):
             known = next((each for each in self.tokens if each.access == text), None)
             if known is None or known.is_expired() or known.revoked:
                 return {"active": False}
-            domain = known.user.partition("@")[2]
-            return {"active": True, "email": known.user, "username": known.user, "domain": domain, "scope": known.scope}
+            return {"active": True, "email": known.user, "username": known.user, "scope": known.scope}
 
         return app
 
@@ -345,16 +344,12 @@ class _Revocation(RevocationEndpoint):  # type: ignore[misc]
         token.revoked = True
 
 
-def passdb(server: OAuthServer, folder: Path, *, delegates: bool = False) -> dict[str, Any]:
-    """What Dovecot needs to take this server's access tokens, beside passwords: `Provider(dovecot=passdb(…))`.
-    `delegates`: a person's token opens every mailbox of their domain."""
+def passdb(server: OAuthServer, folder: Path) -> dict[str, Any]:
+    """What Dovecot needs to take this server's access tokens, beside passwords: `Provider(dovecot=passdb(…))`."""
     file = folder / "oauth2.conf.ext"
-    whose = (
-        "username_attribute = domain\nusername_validation_format = %d" if delegates else "username_attribute = email"
-    )
     file.write_text(
         f"introspection_url = http://127.0.0.1:{server.plain_port}/introspect\n"
-        f"introspection_mode = post\n{whose}\nactive_attribute = active\nactive_value = true\n"
+        "introspection_mode = post\nusername_attribute = email\nactive_attribute = active\nactive_value = true\n"
     )
     file.chmod(0o644)
     return {
