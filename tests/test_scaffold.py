@@ -110,17 +110,25 @@ def test_every_step_runs_and_is_summed_up(machine: Machine) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     for call in ("ruff check", "ruff format --quiet --check", "mypy --strict", "lint-imports", "python -m pytest"):
         assert call in machine.calls
-    runs = [call for call in machine.calls.splitlines() if "-m pytest" in call]
-    assert len(runs) == 3, "side by side"
-    for folder in ("tests/clients", "tests/scenarios"):
-        assert sorted((f" {folder}" in run, f"--ignore={folder}" in run) for run in runs) == [
-            (False, False),
-            (False, True),
-            (True, False),
-        ], "by one, and by none twice"
     assert "not servers" not in machine.calls
     assert "NOT RUN" not in done.stdout
     assert done.stdout.count("\nok ") == 6
+
+
+def test_what_waits_runs_side_by_side_and_nothing_twice_or_never(machine: Machine) -> None:
+    machine.root()
+    machine.packages(installed=True)
+    scenarios = [path.relative_to(ROOT).as_posix() for path in (ROOT / "tests/scenarios").glob("test_*.py")]
+    for path in scenarios:
+        (machine.folder / path).parent.mkdir(exist_ok=True)
+        (machine.folder / path).touch()
+    assert machine.run("tests/check").returncode == 0
+    runs = [call.split() for call in machine.calls.splitlines() if "-m pytest" in call]
+    for path in ("tests/clients", *scenarios):
+        assert sum(path in run for run in runs) == 1, path
+    rest = [run for run in runs if "--ignore=tests/clients" in run and "--ignore=tests/scenarios" in run]
+    assert len(rest) == 1
+    assert not [each for each in rest[0] if each.startswith("tests/")]
 
 
 def test_coverage_is_measured_where_it_is_asked_for(machine: Machine) -> None:
@@ -129,7 +137,7 @@ def test_coverage_is_measured_where_it_is_asked_for(machine: Machine) -> None:
     assert machine.run("tests/check").returncode == 0
     assert "coverage" not in machine.calls
     assert machine.run("env", "COVERAGE=1", "tests/check").returncode == 0
-    assert machine.calls.count("coverage run -m pytest") == 3
+    assert machine.calls.count("coverage run -m pytest") == 4
     assert machine.calls.rstrip().endswith("coverage report")
 
 
