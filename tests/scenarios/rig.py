@@ -19,6 +19,8 @@ from email.utils import make_msgid
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from tests.servers.mailprovider import CUSTOMER, PERSON, Provider
 from tests.servers.waiting import eventually
 
@@ -136,12 +138,22 @@ class Rig:
         assert done.returncode in codes, f"{arguments}: exit {done.returncode}: {done.stderr} {done.stdout}"
         return json.loads(done.stdout)
 
+    def asked(self, path: str) -> Any:
+        """What the daemon answers on its control socket, None where none runs; the documents are the commands' own. For
+        looking again and again, where a command each time would leave the daemon no processor to get on with."""
+        wire = httpx.HTTPTransport(uds=str(self.data / "control.sock"))
+        with httpx.Client(transport=wire, base_url="http://proxyd/api/v1/", timeout=2 * PATIENCE) as daemon:
+            try:
+                answer = daemon.get(path)
+            except httpx.TransportError:
+                return None
+        assert answer.status_code == 200, f"{path}: {answer.status_code}: {answer.text}"
+        return answer.json()
+
     def status(self, *, may_fail: bool = False) -> Any:
-        done = self.run("status", "--json")
-        if done.returncode not in (0, 1):
-            assert may_fail, done.stderr
-            return None
-        return json.loads(done.stdout)
+        document = self.asked("status")
+        assert may_fail or document is not None, f"the daemon does not answer: {self.log.read_text()[-3000:]}"
+        return document
 
     def account_status(self) -> Any:
         return self.status()["accounts"][0]
@@ -149,8 +161,11 @@ class Rig:
     def connected(self) -> None:
         eventually(lambda: self.account_status()["state"] == "connected", "the account to be connected", every=0.1)
 
-    def timeline(self, *arguments: str) -> list[dict[str, Any]]:
-        messages: list[dict[str, Any]] = self.json("timeline", *arguments)["messages"]
+    def timeline(self, contact: str = "") -> list[dict[str, Any]]:
+        document = self.asked(f"contacts/{contact}/timeline?limit=1000" if contact else "messages?limit=1000")
+        if document is None:  # the command knows without a daemon
+            document = self.json("timeline", "--limit", "1000", *([contact] if contact else []))
+        messages: list[dict[str, Any]] = document["messages"]
         return messages
 
     def explain(self, message_id: str) -> Any:

@@ -65,13 +65,14 @@ def test_sent_answered_logged_and_filed_once(rig: Rig, send) -> None:
     rig.connected()
     offer = send(rig, CUSTOMER)
     eventually(lambda: len(rig.inbox_of(CUSTOMER, offer)) == 1, "the message to arrive")
-    (logged,) = rig.timeline(CUSTOMER)
+    (logged,) = rig.json("timeline", CUSTOMER)["messages"]
     assert (logged["direction"], logged["state"], logged["message_id"]) == ("outgoing", "sent", offer)
     assert logged["because"] == f"recipient {CUSTOMER} is a contact"
 
     eventually(lambda: rig.sent(offer), "the Sent copy")
     answer = rig.reply(offer)
-    both = eventually(lambda: (found := rig.timeline()) and len(found) == 2 and found, "the answer in the timeline")
+    eventually(lambda: len(rig.timeline()) == 2, "the answer in the timeline")
+    both = rig.json("timeline")["messages"]
     got = next(each for each in both if each["direction"] == "incoming")
     assert (got["message_id"], got["in_reply_to"], got["thread"]) == (answer, offer, logged["thread"])
     assert got["new_text"].strip() == "Yes, please."

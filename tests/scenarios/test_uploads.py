@@ -152,8 +152,8 @@ def test_a_client_that_files_its_own_copy(make_rig: Any) -> None:
             assert FILED.search(person.file(octets))
         assert rig.account_status()["waiting"]["sent_copies"] == 0  # settled by the upload itself
     exactly_once(rig, N)
-    assert len(rig.timeline("--limit", "1000")) == N
-    assert {each["sent_copy"]["by"] for each in rig.timeline("--limit", "1000")} == {"client"}
+    assert len(rig.timeline()) == N
+    assert {each["sent_copy"]["by"] for each in rig.timeline()} == {"client"}
 
 
 def test_clients_of_every_habit_at_once(make_rig: Any) -> None:
@@ -191,7 +191,7 @@ def test_clients_of_every_habit_at_once(make_rig: Any) -> None:
     for number in (each for each in range(N) if habits[each % len(habits)] == "with Bcc"):
         (copy,) = (each for each in kept if b"Subject: Offer %d\r\n" % number in each)
         assert b"Bcc: " in copy  # the client's own stayed
-    logged = rig.timeline("--limit", "1000")
+    logged = rig.timeline()
     assert len(logged) == N
     assert {each["sent_copy"]["by"] for each in logged} == {"client", "proxyd"}  # nobody was taken for the provider
 
@@ -213,7 +213,7 @@ def test_a_provider_that_files_what_it_sends(make_rig: Any, account: dict[str, A
             assert {b"\\Seen", b"\\Flagged"} <= set(imaplib.ParseFlags(data[0][0]))
             person.imap.unselect() if "UNSELECT" in person.imap.capabilities else person.imap.close()
     exactly_once(rig, N)
-    assert {each["sent_copy"]["by"] for each in rig.timeline("--limit", "1000")} == {"provider"}
+    assert {each["sent_copy"]["by"] for each in rig.timeline()} == {"provider"}
     assert not any(" APPEND " in f" {line}" for each in rig.provider.dovecot.sessions(PERSON) for line in each.commands)
 
 
