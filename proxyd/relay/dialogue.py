@@ -279,7 +279,7 @@ class Dialogue(Connection):
         self.heard()
         self.say(handed.reply)
         await self.flush()
-        if self.stands:
+        if self.listens:
             desk.submissions.told(handed)
 
     async def _receive(self, reception: Reception) -> None:

@@ -101,6 +101,12 @@ class ClientStream(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     @property
+    def listens(self) -> bool:
+        """It stands, and the client has not ended its side either: one that is gone over plain TCP looks like one that
+        only sends no more, and cannot be said to have heard anything."""
+        return self.stands and not self._gone
+
+    @property
     def is_local(self) -> bool:
         return is_local(self.transport.get_extra_info("peername"))
 

@@ -109,8 +109,8 @@ class Submissions:
         return any(each.get_name() == _task(id) for each in self._under_way)
 
     def told(self, handed: Handed) -> None:
-        """The client was given its answer on a connection that stood. The journal writes in the order asked, so the
-        same mail again, right behind its 250, finds this on record: it is meant as a second mail."""
+        """The client was given its answer on a connection that stood both ways. The journal writes in the order asked,
+        so the same mail again, right behind its 250, finds this on record: it is meant as a second mail."""
         if handed.id:
             start(self._record(Told(handed.id, handed.reply, self._clock.now())), f"told {handed.id}")
 

@@ -199,13 +199,17 @@ async def test_a_retry_while_it_is_still_on_its_way_waits_with_it(tmp_path: Path
 
 
 @on_the_loop
-async def test_the_client_leaves_and_the_message_still_goes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("settled", [False, True], ids=["under way", "settled"])
+async def test_the_client_leaves_and_the_message_still_goes(tmp_path: Path, settled: bool) -> None:
+    """It has heard nothing, so the same mail again is the same mail."""
     async with house(tmp_path) as here:
         here.provider.gate.clear()
         client = await begin(here)
         client.writer.transport.abort()
         again = await here.signed_in()
         here.provider.gate.set()
+        while settled and rows(here)[0][1] != State.SENT:
+            await asyncio.sleep(0.01)
         assert await again.send() == QUEUED
         assert len(here.provider.messages) == 1
         again.close()
