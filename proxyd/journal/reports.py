@@ -88,7 +88,6 @@ def note(
     if notice.kind is Kind.BOUNCE:
         timeline.bounced(connection, message)
         ledger.owe_state(connection, message, at)
-        ledger.owe_state(connection, message, at)
 
 
 def participant(
