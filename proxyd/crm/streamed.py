@@ -5,15 +5,15 @@ Their length is known before: many servers take no chunked body, and refuse one 
 
 from __future__ import annotations
 
-import base64
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from proxyd.formats.transfer import Base64Encoder, base64_length
+
 HERE = secrets.token_hex(32)  # stands for the octets in a JSON document; no message can hold it
-_BLOCK = 3  # octets that become four characters of base64
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +70,9 @@ def form_body(
     return Streamed(len(before) + size + len(after), f"multipart/form-data; boundary={boundary}", chunks)
 
 
-def base64_length(size: int) -> int:
-    return (size + _BLOCK - 1) // _BLOCK * 4
-
-
 async def in_base64(octets: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    rest = b""
+    encoder = Base64Encoder()
     async for chunk in octets:
-        rest += chunk
-        whole = len(rest) - len(rest) % _BLOCK
-        if whole:
-            yield base64.b64encode(rest[:whole])
-            rest = rest[whole:]
-    yield base64.b64encode(rest)
+        if encoded := encoder.feed(chunk):
+            yield encoded
+    yield encoder.finish()

@@ -1,10 +1,11 @@
-"""Content-Transfer-Encodings (RFC 2045 section 6), undone piece by piece as a part arrives.
+"""Content-Transfer-Encodings (RFC 2045 section 6), undone piece by piece as a part arrives, and base64 made likewise.
 
 Damaged input costs only what is damaged: nothing here raises.
 """
 
 from __future__ import annotations
 
+import base64
 import binascii
 import re
 from typing import Protocol
@@ -15,6 +16,31 @@ _BASE64 = bytes(
 _RUNS = re.compile(rb"[^=]+|=+")
 _PADDED_BREAK = re.compile(rb"=[ \t]++(?=\r?\n)")
 _LONGEST_BREAK = 256  # octets from the equals sign of a soft break to its line end
+
+
+_GROUP = 3  # octets that become four characters of base64
+
+
+def base64_length(size: int) -> int:
+    """Characters of base64 that `size` octets become."""
+    return (size + _GROUP - 1) // _GROUP * 4
+
+
+class Base64Encoder:
+    """Base64 on one line (RFC 4648), piece by piece: what `feed` returns, one behind the other, then `finish`."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, octets: bytes) -> bytes:
+        self._rest += octets
+        whole = len(self._rest) - len(self._rest) % _GROUP
+        encoded = base64.b64encode(self._rest[:whole])
+        self._rest = self._rest[whole:]
+        return encoded
+
+    def finish(self) -> bytes:
+        return base64.b64encode(self._rest)
 
 
 class Decoder(Protocol):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator
 from datetime import datetime
 
 from proxyd.formats import mbox
 from proxyd.formats.mime import attachment as decoded_attachment
+from proxyd.formats.transfer import Base64Encoder
 from proxyd.model import mailbox_key
 from proxyd.store import contacts, erasing
 from proxyd.store.database import Database
@@ -16,9 +16,6 @@ from proxyd.store.timeline import timestamp
 from proxyd.web import answers_contacts
 from proxyd.web.answers import MOST_MESSAGES, Document, message, octets_of, owner_of, timeline
 from proxyd.web.viewer import OWNER, Viewer
-
-_BLOCK = 3 * 64 * 1024  # octets that become base64 without a remainder
-
 
 # --- handing over ----------------------------------------------------------------------------------------------
 
@@ -77,14 +74,11 @@ def _messages(database: Database, contact: str, viewer: Viewer) -> Iterator[Docu
 
 
 def _base64(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    rest = b""
+    encoder = Base64Encoder()
     for chunk in chunks:
-        rest += chunk
-        whole = len(rest) - len(rest) % _BLOCK
-        if whole:
-            yield base64.b64encode(rest[:whole])
-            rest = rest[whole:]
-    yield base64.b64encode(rest)
+        if encoded := encoder.feed(chunk):
+            yield encoded
+    yield encoder.finish()
 
 
 def _json(value: object) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxyd.formats.transfer import decoder
+from proxyd.formats.transfer import Base64Encoder, base64_length, decoder
 
 
 def decoded(encoding: str, octets: bytes, size: int = 0) -> bytes:
@@ -65,3 +65,11 @@ def _uuencoded(octets: bytes) -> bytes:
 @given(st.binary(), st.integers(1, 10), st.sampled_from(["base64", "quoted-printable", "x-uuencode"]))
 def test_never_raises_and_does_not_depend_on_the_pieces(octets: bytes, size: int, encoding: str) -> None:
     assert decoded(encoding, octets, size) == decoded(encoding, octets, 10_000) or encoding == "quoted-printable"
+
+
+@given(pieces=st.lists(st.binary(max_size=20)))
+def test_base64_is_made_from_any_pieces(pieces: list[bytes]) -> None:
+    encoder = Base64Encoder()
+    made = b"".join([*map(encoder.feed, pieces), encoder.finish()])
+    assert made == base64.b64encode(b"".join(pieces))
+    assert len(made) == base64_length(len(b"".join(pieces)))
