@@ -118,6 +118,11 @@ class Proxyd:
         await self._database.write(lambda c: contacts.add(c, contact, self._clock.now()))
         return {}
 
+    async def reads_from(self) -> dict[str, Any]:
+        """Whether it is on record from where INBOX of the first account is read."""
+        account = next(iter(self._accounts))
+        return {"inbox": await self._journal.position(account, "INBOX") is not None}
+
     async def times(self) -> dict[str, Any]:
         return {"logged": self.logged}
 
@@ -169,7 +174,13 @@ def main() -> None:
 
     async def run() -> None:
         await proxyd.open()
-        orders = {"hold": proxyd.hold, "know": proxyd.know, "times": proxyd.times, "catch_up": proxyd.catch_up}
+        orders = {
+            "hold": proxyd.hold,
+            "know": proxyd.know,
+            "reads_from": proxyd.reads_from,
+            "times": proxyd.times,
+            "catch_up": proxyd.catch_up,
+        }
         await obey(orders)
 
     loop.run_until_complete(run())

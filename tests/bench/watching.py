@@ -165,6 +165,7 @@ def latency(deliveries: int) -> None:
         with Holder(way="proxyd", config=str(config), data=str(folder / "data")) as holder:
             holder.do("hold")
             holder.do("know", email=CUSTOMER)
+            _until(lambda: holder.do("reads_from")["inbox"])  # what comes before that is not new
             delivered = []
             for n in range(deliveries):
                 octets = letter(n, CUSTOMER)
