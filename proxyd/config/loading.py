@@ -87,7 +87,7 @@ class _File:
 
     path: Path
     root: Node | None = None
-    comments_only: bool = False
+    no_settings: bool = False
     problems: list[Problem] = field(default_factory=list)
 
     def problem(self, mark: Mark, message: str) -> None:
@@ -138,7 +138,7 @@ def _read(path: Path) -> _File:
 def _parsed(file: _File, octets: bytes) -> _File:
     reading = read_tree(octets, silent=SECRET_SECTIONS)
     file.root = reading.root
-    file.comments_only = reading.comments_only
+    file.no_settings = reading.no_settings
     for mark, message in reading.problems:
         file.problem(mark, message)
     if file.root is not None and not isinstance(file.root, Table):
@@ -169,7 +169,7 @@ def _daemon(folder: Path, problems: list[Problem]) -> Daemon:
     if not _is_there(path):
         return Daemon()
     file = _read(path)
-    daemon = Daemon() if file.comments_only else _validated(file, Daemon, folder)
+    daemon = Daemon() if file.no_settings else _validated(file, Daemon, folder)
     if daemon is not None:
         for loc, message in daemon_files(daemon):
             file.problem_at(loc, message)
@@ -214,7 +214,7 @@ def _accounts(folder: Path, problems: list[Problem]) -> dict[Path, Account]:
     for path in _account_paths(folder / "accounts.d", problems):
         file = _read(path)
         files.append(file)
-        if file.comments_only:
+        if file.no_settings:
             file.problem(START, "the file has no settings; accepted: address and provider at least")
         setting = _validated(file, AccountFile, folder)
         if setting is None:

@@ -92,7 +92,7 @@ class Reading:
 
     root: Node | None = None
     problems: list[tuple[Mark, str]] = field(default_factory=list)
-    comments_only: bool = False  # no document, but the file is not empty: somebody commented everything out
+    no_settings: bool = False  # no document: an empty file, or somebody commented everything out
 
 
 class _Stop(Exception):
@@ -109,9 +109,10 @@ def read_tree(octets: bytes, silent: Collection[str] = ()) -> Reading:
     reading = Reading()
     try:
         text = _decoded(octets)
-        if not text.strip():
-            raise _Stop(START, "the file is empty")
-        _Composer(text, reading, silent).compose()
+        if text.strip():
+            _Composer(text, reading, silent).compose()
+        else:
+            reading.no_settings = True
     except _Stop as stop:
         reading.problems.append((stop.mark, stop.message))
         if not isinstance(reading.root, Table):
@@ -160,7 +161,7 @@ class _Composer:
         self._next()  # StreamStart
         event = self._next()
         if isinstance(event, yaml.StreamEndEvent):
-            self._reading.comments_only = True
+            self._reading.no_settings = True
             return
         if isinstance(event, yaml.DocumentStartEvent) and (event.version or event.tags):
             self._problem(_mark(event.start_mark), "a directive (%) has no place here; accepted: plain settings")

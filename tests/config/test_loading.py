@@ -64,8 +64,9 @@ def test_an_empty_folder_is_a_daemon_with_defaults_and_no_accounts(tmp_path: Pat
     assert load(tmp_path / "missing") == Settings()
 
 
-def test_a_daemon_file_of_comments_is_the_defaults(tmp_path: Path) -> None:
-    written(tmp_path, daemon="# listen:\n#   smtp: 127.0.0.1:25\n")
+@pytest.mark.parametrize("text", ["", "\n", "# listen:\n#   smtp: 127.0.0.1:25\n"], ids=["empty", "a line", "comments"])
+def test_a_daemon_file_without_settings_is_the_defaults(tmp_path: Path, text: str) -> None:
+    (tmp_path / "proxyd.yaml").write_text(text)
     assert load(tmp_path).daemon == Daemon()
 
 
@@ -288,7 +289,9 @@ def test_a_file_whose_name_is_no_utf_8(tmp_path: Path) -> None:
     written(tmp_path)
     (tmp_path / "accounts.d" / os.fsdecode(b"\xe9.yaml")).touch()
     (problem,) = problems(tmp_path)
-    assert problem.encode().endswith(b"udce9.yaml:1:1: the file is empty")
+    assert problem.encode().endswith(
+        b"udce9.yaml:1:1: the file has no settings; accepted: address and provider at least"
+    )
 
 
 def test_a_file_of_megabytes(tmp_path: Path) -> None:

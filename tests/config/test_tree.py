@@ -89,9 +89,10 @@ def test_reading_goes_on_behind_a_problem() -> None:
     assert [mark.line for mark, _ in reading.problems] == [1, 2, 3, 4, 5]
 
 
-def test_comments_are_no_empty_file() -> None:
-    assert read_tree(b"# nothing\n").comments_only
-    assert not read_tree(b" \n").comments_only
+@pytest.mark.parametrize("octets", [b"", b" \n", b"\t\n", b"# nothing\n"])
+def test_a_file_without_settings(octets: bytes) -> None:
+    reading = read_tree(octets)
+    assert (reading.no_settings, reading.root, reading.problems) == (True, None, [])
 
 
 @pytest.mark.parametrize(
