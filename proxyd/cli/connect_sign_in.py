@@ -94,14 +94,27 @@ class Way:
         except SignInRefused as error:
             raise ProxydError(refused(error)) from None
         trial = Trial(account, AccessToken(kept.access), self.workers)
-        try:
-            await _both(trial)
-        except SignInRefused as error:
-            raise ProxydError(
-                f"the mail server refused the access token for {account.sign_in.imap_user}: {error.evidence}. "
-                "Did you choose this mailbox's account, and is IMAP switched on for it?"
-            ) from None
+        for protocol, signing_in in (("IMAP", trial.imap), ("SMTP", trial.smtp)):
+            try:
+                await signing_in()
+            except SignInRefused as error:
+                raise ProxydError(_no_token(account, protocol, error.evidence)) from None
         return SignedIn(trial, tokens=kept, client_secret=self.client_secret)
+
+
+def _no_token(account: Account, protocol: str, evidence: str) -> str:
+    """What to tell where a mail server does not take a token that the sign-in server gave a moment ago."""
+    reading, sending = account.sign_in.imap_user, account.sign_in.smtp_user
+    if protocol == "SMTP":
+        ask = f"Did you agree as {sending}, and is authenticated SMTP switched on for it?"
+        if reading == sending:
+            ask += " Reading works: a shared mailbox is sent from with a name of your own, --smtp-user YOU."
+    elif reading == sending:
+        ask = "Did you choose this mailbox's account, and is IMAP switched on for it?"
+    else:
+        ask = f"Did you agree as {sending}, and may {sending} open this mailbox (Full Access)?"
+    name = sending if protocol == "SMTP" else reading
+    return f"the mail server refused the access token for {name} by {protocol}: {evidence}. {ask}"
 
 
 async def _both(trial: Trial) -> None:

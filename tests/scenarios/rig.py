@@ -141,14 +141,7 @@ class Rig:
     def asked(self, path: str) -> Any:
         """What the daemon answers on its control socket, None where none runs; the documents are the commands' own. For
         looking again and again, where a command each time would leave the daemon no processor to get on with."""
-        wire = httpx.HTTPTransport(uds=str(self.data / "control.sock"))
-        with httpx.Client(transport=wire, base_url="http://proxyd/api/v1/", timeout=2 * PATIENCE) as daemon:
-            try:
-                answer = daemon.get(path)
-            except httpx.TransportError:
-                return None
-        assert answer.status_code == 200, f"{path}: {answer.status_code}: {answer.text}"
-        return answer.json()
+        return asked(self.data, path)
 
     def status(self, *, may_fail: bool = False) -> Any:
         document = self.asked("status")
@@ -218,6 +211,18 @@ class Rig:
         answer["References"] = answered
         self.provider.dovecot.deliver(PERSON, answer.as_bytes(), sender)
         return str(answer["Message-ID"])
+
+
+def asked(data: Path, path: str) -> Any:
+    """What the daemon of this data folder answers on its control socket, None where none runs."""
+    wire = httpx.HTTPTransport(uds=str(data / "control.sock"))
+    with httpx.Client(transport=wire, base_url="http://proxyd/api/v1/", timeout=2 * PATIENCE) as daemon:
+        try:
+            answer = daemon.get(path)
+        except httpx.TransportError:
+            return None
+    assert answer.status_code == 200, f"{path}: {answer.status_code}: {answer.text}"
+    return answer.json()
 
 
 def letter(

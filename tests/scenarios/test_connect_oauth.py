@@ -15,63 +15,13 @@ import httpx
 import pytest
 
 from tests.clients.browser import chromium
-from tests.scenarios.new_user import PATIENCE, NewUser
+from tests.scenarios.new_user import PATIENCE
+from tests.scenarios.oauth_user import OAuthUser
 from tests.servers.mailprovider import PASSWORD, PERSON, Provider
-from tests.servers.oauth_server import CLIENT_ID, CLIENT_SECRET, OAuthServer, passdb
+from tests.servers.oauth_server import CLIENT_SECRET, OAuthServer, passdb
 from tests.servers.resolver import Resolver
 from tests.servers.tls import ThrowAwayCa
 from tests.servers.waiting import eventually
-
-
-class OAuthUser(NewUser):
-    """A new user at a provider that takes access tokens of `server`."""
-
-    def __init__(self, folder: Path, provider: Provider, server: OAuthServer, resolver: Resolver) -> None:
-        super().__init__(folder, provider, resolver)
-        self.server = server
-        self.browser = folder / "browser"
-        self.browser.write_text(  # a person who agrees at once
-            f'#!/bin/sh\nexec curl -sS --cacert {server.ca.ca} -L -d answer=yes -o {folder}/page "$1"\n'
-        )
-        self.browser.chmod(0o755)
-        self.secret = folder / "client-secret"
-        self.secret.touch(mode=0o600)
-        self.secret.write_text(CLIENT_SECRET + "\n")
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return super().environment | {"BROWSER": f"{self.browser} %s"}
-
-    def by_oauth(self, *more: str, input: str = "", **expect: Any) -> subprocess.CompletedProcess[str]:
-        return self.run(*self.words(*more), input=input)
-
-    def words(self, *more: str) -> list[str]:
-        server, provider = self.server, self.provider
-        words = ["connect", PERSON, "--ca", str(provider.ca.ca), "--no-test-mail", "--client-id", CLIENT_ID]
-        words += [
-            "--imap",
-            f"localhost:{provider.dovecot.imaps_port}",
-            "--smtp",
-            f"localhost:{provider.postfix.smtps_port}",
-        ]
-        words += ["--client-secret-from", f"file:{self.secret}", "--scope", "mail.read", "--scope", "mail.send"]
-        for name in ("authorization", "token", "device", "revocation"):
-            path = {"authorization": "authorize", "revocation": "revoke"}.get(name, name)
-            words += ["--endpoint", f"{name}_endpoint={server.url(path)}"]
-        return [*words, "--endpoint", f"issuer={server.url('').rstrip('/')}", *more]
-
-    @property
-    def tokens(self) -> Path:
-        return self.data / f"tokens/{PERSON}"
-
-    def state(self) -> dict[str, Any]:
-        status: dict[str, Any] = json.loads(self.run("status", "--json").stdout or '{"accounts": [{"state": ""}]}')
-        account: dict[str, Any] = status["accounts"][0]
-        return account
-
-    def becomes(self, state: str, within: float = PATIENCE) -> dict[str, Any]:
-        eventually(lambda: self.state()["state"] == state, f"the account to be {state}", within=within, every=0.2)
-        return self.state()
 
 
 @pytest.fixture
@@ -83,9 +33,6 @@ def make_user(
         def make(**options: Any) -> OAuthUser:
             server = running.enter_context(OAuthServer(ThrowAwayCa(tmp_path / "ca"), **options))
             provider = make_provider(files_sent=True, dovecot=passdb(server, server_folder))
-            bundle = tmp_path / "both.pem"
-            bundle.write_bytes(server.ca.ca.read_bytes() + provider.ca.ca.read_bytes())
-            provider.ca.ca = bundle
             return OAuthUser(tmp_path, provider, server, Resolver(tmp_path / "dns"))
 
         yield make

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from tests.servers.processes import (
     Server,
+    ServerFailed,
     ServerProcess,
     check_open,
     free_port,
@@ -136,8 +137,10 @@ class Dovecot(Server):
     def _greets(self) -> bool:
         if not all(listens(port) for port in (self.imaps_port, self.imap_port, self.lmtp_port)):
             return False
+        if fatal := re.search(r"auth: Fatal: .*", self.log()):
+            raise ServerFailed(f"Dovecot: {fatal[0]}")  # its clients wait for a greeting while it tries again
         try:
-            self._connect().logout()
+            self._connect(timeout=5).logout()
         except (OSError, imaplib.IMAP4.error):
             return False
         return True
@@ -204,11 +207,11 @@ class Dovecot(Server):
             assert found is not None, data
             return int(found[1])
 
-    def _connect(self) -> imaplib.IMAP4_SSL:
+    def _connect(self, timeout: float = 60) -> imaplib.IMAP4_SSL:
         context = ssl.create_default_context(cafile=str(self.ca.ca))
         context.check_hostname = False  # the leaf may be a bad one on purpose
         context.verify_mode = ssl.CERT_NONE
-        return imaplib.IMAP4_SSL("127.0.0.1", self.imaps_port, ssl_context=context, timeout=60)
+        return imaplib.IMAP4_SSL("127.0.0.1", self.imaps_port, ssl_context=context, timeout=timeout)
 
     # --- what was said ------------------------------------------------------------------------------------
 

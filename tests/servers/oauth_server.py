@@ -358,6 +358,36 @@ def passdb(server: OAuthServer, folder: Path) -> dict[str, Any]:
     }
 
 
+class Delegates:
+    """Whose token opens which mailbox, for what: asked at each sign-in, so that a permission can be taken back."""
+
+    def __init__(self, server: OAuthServer, folder: Path) -> None:
+        self.passdb = passdb(server, folder)
+        file = folder / "oauth2.conf.ext"
+        # Dovecot 2.3 compares no more of the name than this; 2.4 calls the setting username_validation_format, and a
+        # setting that it does not know ends its sign-in process, whose clients then wait.
+        file.write_text(file.read_text() + "username_format = %d\npass_attrs = whose=%{oauth2:email}\n")
+        self._may = folder / "may.dict"
+        lookup = folder / "may.conf"
+        lookup.write_text(
+            f"uri = file:{self._may}\n"
+            "key passdb {\n  key = %s/%{passdb:whose}/%u\n  format = json\n}\npassdb_objects = passdb\n"
+        )
+        settings = self.passdb["settings"].replace(
+            "driver = oauth2\n", "driver = oauth2\n  result_success = continue\n"
+        )
+        self.passdb["settings"] = (
+            f"{settings}passdb {{\n  driver = dict\n  mechanisms = xoauth2 oauthbearer\n  args = {lookup}\n}}\n"
+        )
+
+    def may(self, *what: tuple[str, str, str]) -> None:
+        """These and no others, each as (service: imap | smtp, whose token, which mailbox), from the next sign-in on."""
+        lines = [f'shared/{"/".join(each)}\n{{"nopassword": "y"}}\n' for each in what]
+        fresh = self._may.with_name("may.new")
+        fresh.write_text("".join(lines))
+        fresh.replace(self._may)
+
+
 def by_oauth(account: str, server: OAuthServer, folder: Path) -> str:
     """The text of an account's file with OAuth2 in the place of its password; the person has agreed. Secrets and tokens
     lie in `folder`."""

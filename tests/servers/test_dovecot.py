@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.dovecot import Dovecot
-from tests.servers.processes import listens
+from tests.servers.processes import ServerFailed, listens
 
 pytestmark = pytest.mark.servers
 
@@ -98,3 +98,15 @@ def test_down_and_up_again_with_the_same_mail_on_the_same_ports(server_folder: P
         dovecot.start()
         (stored,) = dovecot.messages(ADA, "Sent")
         assert (stored.uid, stored.flags, stored.octets) == (uid, frozenset({"\\Seen"}), LETTER)
+
+
+def test_what_ends_its_sign_in_process_is_said_at_once(server_folder: Path) -> None:
+    """A client would wait for a greeting."""
+    wrong = server_folder / "oauth2.conf.ext"
+    wrong.write_text("no_such_setting = x\n")
+    server = Dovecot(server_folder / "d", users=USERS, settings=f"passdb {{\n  driver = oauth2\n  args = {wrong}\n}}\n")
+    try:
+        with pytest.raises(ServerFailed, match="Unknown setting: no_such_setting"):
+            server.start()
+    finally:
+        server.stop()
