@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 
 class ManualClock:
-    """Starts at 2026-11-23 10:00 UTC; `advance(seconds)` wakes every sleeper whose time has come, in order."""
+    """Starts `at`; `advance(seconds)` wakes every sleeper whose time has come, in order."""
 
-    def __init__(self) -> None:
-        self._at = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+    def __init__(self, at: datetime = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)) -> None:
+        self._at = at
         self._elapsed = 0.0
         self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
         self._names: dict[asyncio.Future[None], str] = {}

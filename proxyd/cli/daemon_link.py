@@ -92,6 +92,12 @@ class Records(Protocol):
         self, messages: list[str] | None, account: str | None, crm: str | None, waiting: bool
     ) -> Document: ...
 
+    def copies(self, account: str | None, what: str | None, limit: int) -> Document: ...
+
+    def retry_copies(self, copies: list[str] | None, account: str | None, what: str | None) -> Document: ...
+
+    def skip_copies(self, copies: list[str] | None, account: str | None, what: str | None) -> Document: ...
+
     def troubles(self) -> Document: ...
 
 
@@ -236,6 +242,16 @@ class DaemonLink:
     ) -> Document:
         chosen = {"messages": messages, "account": account, "crm": crm, "waiting": waiting}
         return self._ask("POST", "crm/entries/skip", json=chosen)
+
+    def copies(self, account: str | None, what: str | None, limit: int) -> Document:
+        said = {"account": account, "what": what}
+        return self.get("copies", limit=str(limit), **{key: each for key, each in said.items() if each})
+
+    def retry_copies(self, copies: list[str] | None, account: str | None, what: str | None) -> Document:
+        return self._ask("POST", "copies/retry", json={"copies": copies, "account": account, "what": what})
+
+    def skip_copies(self, copies: list[str] | None, account: str | None, what: str | None) -> Document:
+        return self._ask("POST", "copies/skip", json={"copies": copies, "account": account, "what": what})
 
     def troubles(self) -> Document:
         return self.get("troubles")

@@ -203,8 +203,7 @@ def daemon(status: dict[str, Any], settings: Settings | None) -> Iterator[Findin
 
 def records(troubles: dict[str, Any]) -> Iterator[Finding]:
     for each in troubles["failed"]:
-        found = record_troubles.given_up(each["what"], each["account"], each["count"], each["error"])
-        yield Finding(each["account"], found.sentence, found.cure)
+        yield Finding(each["account"], each["sentence"], each["cure"])
     for each in troubles["crm"]:
         if each["because"]:
             cure = each["cure"] or f"proxyd crm --crm {each['name']}"

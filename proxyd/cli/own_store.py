@@ -13,6 +13,7 @@ from proxyd.web import (
     answers,
     answers_companies,
     answers_contacts,
+    answers_copies,
     answers_crm,
     answers_erasing,
     answers_search,
@@ -106,6 +107,15 @@ class OwnStore:
         self, messages: list[str] | None, account: str | None, crm: str | None, waiting: bool
     ) -> Document:
         return answers_crm.skip(self._database, messages, account, crm, waiting)
+
+    def copies(self, account: str | None, what: str | None, limit: int) -> Document:
+        return answers_copies.listed(self._database, account, what, limit, self._now())
+
+    def retry_copies(self, copies: list[str] | None, account: str | None, what: str | None) -> Document:
+        return answers_copies.retry(self._database, copies, account, what, self._now())[0]
+
+    def skip_copies(self, copies: list[str] | None, account: str | None, what: str | None) -> Document:
+        return answers_copies.skip(self._database, copies, account, what, self._now())
 
     def troubles(self) -> Document:
         return troubles(self._database, self._now())

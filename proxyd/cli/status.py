@@ -55,10 +55,11 @@ def status(ctx: click.Context, places: Places, as_json: bool) -> None:
 
 def all_well(document: dict[str, Any]) -> bool:
     """Nothing that a person should look at: no account in trouble, no mail of unknown outcome, nothing that a CRM
-    refused, no bad file, no closed port, room for what comes."""
+    refused, no copy that was given up, no bad file, no closed port, room for what comes."""
     accounts = document["accounts"]
     fine = all(each["state"] in WELL and not each.get("unknown") for each in accounts)
     fine = fine and not any(crm["cure"] for each in accounts for crm in each.get("crm", ()))
+    fine = fine and not any(each.get("given_up") for each in accounts)
     daemon = document["daemon"]
     return fine and not any(daemon.get(each) for each in ("config_problem", "not_listening", "no_room"))
 
@@ -115,6 +116,8 @@ def _concerns(account: dict[str, Any]) -> list[str]:
         if crm["because"]:
             cure = f"; once that is mended: {crm['cure']}" if crm["cure"] else ""
             lines.append(crm["sentence"] + cure)
+    for copies in account.get("given_up", []):
+        lines.append(f"{copies['sentence'].rstrip('.')}; once that is mended: {copies['cure']}")
     for mail in account.get("unknown", []):
         looked = (
             f"not found when last looked for, {local(mail['looked_at'])}" if mail["looked_at"] else "looked for now"

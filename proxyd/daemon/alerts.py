@@ -229,7 +229,7 @@ def of_account(known: Mapping[str, Any], address: str, now: datetime) -> Iterato
         for each in ours["unknown"]
     ]
     found = [record_troubles.unknown(mails, now)]
-    found += [record_troubles.given_up(each["what"], address, each["count"], each["error"]) for each in ours["failed"]]
+    found += [RecordTrouble(each["what"], each["what"], each["sentence"], each["cure"]) for each in ours["failed"]]
     found.append(record_troubles.crm([(each["sentence"], each["cure"] or "") for each in ours["crm"]]))
     yield from (each for each in found if each is not None)
 

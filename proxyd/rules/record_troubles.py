@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from proxyd.rules.sent_copy import MISSING
+
 KINDS = ("unknown", "sent_copies", "dropbox", "crm")
 SETTLING = timedelta(minutes=10)  # in which most unknown outcomes turn out by themselves
 
@@ -18,6 +20,7 @@ _GIVEN_UP = {
     "sent_copies": "{count} Sent {copies} could not be filed in the last 7 days",
     "dropbox": "The CRM's address did not take {count} {copies} in the last 7 days",
 }
+_IN_WORDS = {MISSING: "the provider files what it sends, and its copy did not come"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,8 @@ def cure_of(message_id: str) -> str:
 def given_up(kind: str, account: str, count: int, error: str) -> RecordTrouble:
     """`kind` is sent_copies or dropbox; `error` is what the newest of them came to."""
     words = _GIVEN_UP[kind].format(count=count, copies="copy" if count == 1 else "copies")
-    last = f"; the last time: {error}" if error else ""
-    return RecordTrouble(kind, kind, f"{words}{last.rstrip('.')}.", f"proxyd timeline --account {account}")
+    last = f"; the last time: {_IN_WORDS.get(error, error)}" if error else ""
+    return RecordTrouble(kind, kind, f"{words}{last.rstrip('.')}.", f"proxyd copies retry --account {account}")
 
 
 def crm(sentences: Sequence[tuple[str, str]]) -> RecordTrouble | None:

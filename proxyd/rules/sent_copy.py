@@ -8,7 +8,7 @@ One copy of what was sent, whoever files it. The rules, the first true line wins
 4. The client's own upload of it is on its way through us: its end is waited for, for some minutes at most.
 5. The provider files what it sends: never APPEND (it may even send again what is appended); look again after
    1, 5 and 30 minutes, then say that the copy is missing. Only where the client's upload was answered in the
-   provider's stead is it appended then: nobody else has it any more.
+   provider's stead is it appended then (nobody else has it any more), or where the person asks for it.
 6. An APPEND of ours has no known outcome: look first, and not at once: the server may still be at it.
 7. APPEND.
 
@@ -85,7 +85,7 @@ class Facts:
     attempts: int = 0  # tries that failed
     last_error: str = ""
     uploading_since: datetime | None = None  # when the client's own upload began that is on its way through us
-    promised: bool = False  # a client's upload was answered as if it had been taken
+    promised: bool = False  # a client's upload was answered as if it had been taken, or the person asks for the copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def next_step(facts: Facts) -> Action:
     if facts.attempts >= TRIES:
         return Failed(facts.last_error or "the Sent copy could not be made", f"{facts.attempts} tries failed")
     if facts.promised and facts.files_sent == "yes":
-        return Append("the client's upload was answered for the provider's copy, and that did not come")
+        return Append("somebody relies on the provider's copy, and that did not come")
     return Append("neither the provider nor the client filed a copy")
 
 

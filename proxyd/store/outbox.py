@@ -10,6 +10,8 @@ import sqlalchemy as sa
 
 from proxyd.store.tables import dropbox_copies, submissions
 
+SKIPPED = "skipped"  # a state: somebody does not want it any more
+
 
 @dataclass(frozen=True, slots=True)
 class DropboxCopy:
@@ -72,7 +74,7 @@ def waiting_by_account(connection: sa.Connection) -> dict[str, int]:
     """How many dropbox copies wait, or were given up, for each account."""
     rows: Any = connection.execute(
         sa.select(dropbox_copies.c.account, sa.func.count())
-        .where(dropbox_copies.c.state != "sent")
+        .where(dropbox_copies.c.state.in_(["waiting", "failed"]))
         .group_by(dropbox_copies.c.account)
     )
     return {row[0]: row[1] for row in rows}  # dict(rows) would ask the result for keys()

@@ -236,7 +236,7 @@ dropbox_copies = Table(
     Column("id", String(26), primary_key=True),  # the submission
     Column("account", String, nullable=False),
     Column("address", String, nullable=False),
-    Column("state", String, nullable=False),  # waiting | sent | failed
+    Column("state", String, nullable=False),  # waiting | sent | failed | skipped
     Column("due", Instant),
     Column("trying_since", Instant),  # a try whose outcome we have not recorded
     Column("attempts", Integer, nullable=False, default=0),

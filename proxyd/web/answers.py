@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from ulid import ULID
 
 from proxyd.errors import ProxydError
 from proxyd.formats.mime import attachment as decoded_attachment
@@ -20,9 +21,9 @@ from proxyd.journal.bodies import read_body
 from proxyd.journal.sending import KEPT_UNKNOWN
 from proxyd.model import mailbox_key
 from proxyd.provider.allowance import Connections
-from proxyd.rules import crm_entry
+from proxyd.rules import crm_entry, record_troubles
 from proxyd.rules.connection import Condition
-from proxyd.store import companies, contacts, content, history, ledger, mailboxes, outbox, sent_copies
+from proxyd.store import companies, contacts, content, given_up, history, ledger, mailboxes, outbox, sent_copies
 from proxyd.store import timeline as log
 from proxyd.store.database import Database
 from proxyd.store.timeline import bracketed, timestamp
@@ -32,6 +33,7 @@ from proxyd.web.viewer import OWNER, Viewer
 Document = dict[str, Any]
 
 MOST_MESSAGES = 10_000  # in one answer
+LATELY = timedelta(days=7)  # copies that were given up before that are told of no more
 
 
 class Unacceptable(ProxydError):
@@ -241,6 +243,9 @@ def status(database: Database, state: DaemonState, now: datetime) -> Document:
         unknown: dict[str, list[Document]] = defaultdict(list)
         for row in history.unsettled(connection, now - KEPT_UNKNOWN):
             unknown[row.account].append(_unknown_document(row))
+        failed: dict[str, list[Document]] = defaultdict(list)
+        for each in given_up_documents(connection, now):
+            failed[each.pop("account")].append(each)
         sent = {each.address: mailboxes.fact(connection, each.address, "sent_folder") for each in state.accounts}
         earlier = {each.address: earlier_document(connection, each.address) for each in state.accounts}
     return {
@@ -263,6 +268,7 @@ def status(database: Database, state: DaemonState, now: datetime) -> Document:
                 },
                 "crm": owed.get(each.address, []),
                 "unknown": unknown.get(each.address, []),
+                "given_up": failed.get(each.address, []),
                 "sent_folder": sent[each.address],  # None until the mailbox was looked at
             }
             | earlier[each.address]
@@ -311,6 +317,22 @@ def crm_document(standing: ledger.Standing) -> Document:
         "cure": crm_entry.cure(standing.account, standing.crm, standing.failed, standing.not_erased, standing.refused)
         or None,
     }
+
+
+def lately(now: datetime) -> str:
+    """The first id that counts as given up lately."""
+    return str(ULID.from_datetime(now - LATELY))
+
+
+def given_up_documents(connection: sa.Connection, now: datetime) -> list[Document]:
+    """Of each account its copies of each kind that were given up: how many, why, in one sentence, and the command that
+    cures it."""
+    found = []
+    for each in given_up.failures(connection, lately(now)):
+        trouble = record_troubles.given_up(each.what, each.account, each.count, each.error)
+        told = {"what": each.what, "account": each.account, "count": each.count, "error": each.error}
+        found.append(told | {"sentence": trouble.sentence, "cure": trouble.cure})
+    return found
 
 
 def _unknown_document(row: history.Unsettled) -> Document:

@@ -29,6 +29,7 @@ from proxyd.web import (
     openapi,
 )
 from proxyd.web.answers import DaemonState, Document
+from proxyd.web.api_copies import CopiesRoutes
 from proxyd.web.api_sending import Sender, SendingRoutes
 from proxyd.web.events import Events
 from proxyd.web.problems import Problem, Request, not_found
@@ -43,7 +44,7 @@ NO_SUGGESTION = "no open suggestion has this id"
 UNKNOWN = (HTTPStatus.NOT_FOUND,)
 
 
-class Api(SendingRoutes):
+class Api(SendingRoutes, CopiesRoutes):
     """Everybody's routes. `reconnect` signs an account in anew, `sender` takes what is to be sent."""
 
     def __init__(

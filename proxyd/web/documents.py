@@ -29,6 +29,9 @@ Next = Annotated[
     str | None, Field(description="Where the next page begins: hand it back as `cursor`. None: this is the last one.")
 ]
 Limit = Annotated[int, Field(ge=0, le=MOST_LISTED)]
+Copies = Annotated[
+    Literal["sent_copies", "dropbox"], Field(description="Copies in the Sent folder, or to the CRM's address.")
+]
 Cursor = Annotated[str, Field(max_length=1000, description="`next` of the page before.")]
 
 
@@ -426,6 +429,49 @@ class SkipCrmEntries(ChooseCrmEntries):
 class CrmEntriesChanged(Answer):
     entries: int
     erasures: int
+
+
+class GivenUpListed(Answer):
+    """A copy that was given up."""
+
+    id: str
+    what: Copies
+    account: str
+    message_id: str | None
+    at: Instant | None = Field(description="When the message was sent.")
+    error: str
+    subject: str | None = Field(description="None: the message is not logged.")
+
+
+class CopiesGivenUp(Answer):
+    copies: list[GivenUpListed]
+
+
+class ListCopies(Asked):
+    account: str | None = Field(default=None, max_length=1000, description="Only of this account, an address.")
+    what: Copies | None = None
+    limit: Limit = USUAL_LIMIT
+
+
+class ChooseCopies(Asked):
+    """Which are meant; what is left out chooses nothing away."""
+
+    copies: list[Annotated[str, Field(min_length=1, max_length=1000)]] | None = Field(
+        default=None, max_length=1000, description="The end of an id each, or a Message-ID."
+    )
+    account: str | None = Field(default=None, max_length=1000)
+    what: Copies | None = None
+
+
+class CopiesTried(Answer):
+    sent_copies: int
+    dropbox: int
+    gone: int = Field(description="Left out: their messages are not kept any more.")
+
+
+class CopiesSkipped(Answer):
+    sent_copies: int
+    dropbox: int
 
 
 # --- the daemon ----------------------------------------------------------------------------------------------

@@ -1,36 +1,29 @@
 """What only the records know of trouble: what was given up, what nobody knows the outcome of, what is new to us.
 
-For `proxyd doctor`; it blocks, as `answers` does.
+For `proxyd doctor` and the alerts; it blocks, as `answers` does.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-
-from ulid import ULID
+from datetime import datetime
 
 from proxyd.journal import UNKNOWN_CAPABILITIES
 from proxyd.journal.sending import KEPT_UNKNOWN
 from proxyd.store import history, ledger, mailboxes
 from proxyd.store.database import Database
-from proxyd.store.failures import failures
 from proxyd.store.timeline import bracketed, timestamp
-from proxyd.web.answers import Document, crm_document
-
-LATELY = timedelta(days=7)
+from proxyd.web.answers import Document, crm_document, given_up_documents
 
 
 def troubles(database: Database, now: datetime) -> Document:
     """`{"failed": […], "crm": […], "unknown": […], "capabilities": […]}`."""
     with database.reading() as connection:
-        failed = failures(connection, str(ULID.from_datetime(now - LATELY)))
+        failed = given_up_documents(connection, now)
         unknown = history.unsettled(connection, now - KEPT_UNKNOWN)
         facts = mailboxes.every_fact(connection)
         standings = ledger.standings(connection)
     return {
-        "failed": [
-            {"what": each.what, "account": each.account, "count": each.count, "error": each.error} for each in failed
-        ],
+        "failed": failed,
         "crm": [{"account": each.account} | crm_document(each) for each in standings],
         "unknown": [
             {

@@ -29,7 +29,9 @@ def test_a_mail_of_unknown_outcome_is_told_when_it_did_not_settle() -> None:
 def test_what_was_given_up() -> None:
     one = given_up("dropbox", "ada@example.test", 1, "550 no such user.")
     assert one.sentence == "The CRM's address did not take 1 copy in the last 7 days; the last time: 550 no such user."
-    assert one.cure == "proxyd timeline --account ada@example.test"
+    assert one.cure == "proxyd copies retry --account ada@example.test"
+    missing = given_up("sent_copies", "a@x", 1, "sent_copy_missing").sentence
+    assert missing.endswith("the last time: the provider files what it sends, and its copy did not come.")
     assert given_up("sent_copies", "a@x", 2, "").sentence == "2 Sent copies could not be filed in the last 7 days."
 
 

@@ -138,6 +138,29 @@ def test_the_dropbox_gets_its_copy_and_is_in_nobody_elses(make_rig, sent) -> Non
     assert len(rig.inbox_of(box, message_id(sent))) == 1
 
 
+def test_a_dropbox_that_was_refused_is_told_and_gets_its_copy_once_it_is_there(make_rig, sent) -> None:
+    """`status` and `doctor` name one command; once the CRM has the address, it cures."""
+    box = "4712@bcc.crm.test"
+    rig = make_rig(more=QUICK + f"dropbox: {box}\n")
+    rig.add_contact()
+    rig.connected()
+    rig.send(sent)
+    eventually(lambda: rig.timeline()[0]["dropbox"]["state"] == "failed", "the refusal on record", every=0.1)
+    told = rig.json("status", codes=(1,))["accounts"][0]["given_up"]
+    assert [(each["what"], each["count"], "550" in each["sentence"]) for each in told] == [("dropbox", 1, True)]
+    assert told[0]["cure"] == f"proxyd copies retry --account {PERSON}"
+    assert told[0]["cure"] in [each["cure"] for each in rig.json("doctor", codes=(1,))["findings"]]
+    rig.provider.postfix.stop()
+    rig.provider.dovecot.set_password(box, "the CRM's")
+    rig.provider.postfix.start()
+    done = rig.run(*told[0]["cure"].split()[1:])
+    assert (done.returncode, done.stdout) == (0, "1 copy to the CRM tried again now.\n")
+    eventually(lambda: rig.timeline()[0]["dropbox"]["state"] == "sent", "the copy to be taken", every=0.1)
+    assert len(rig.inbox_of(box, message_id(sent))) == 1
+    assert rig.run("doctor").returncode == 0
+    assert rig.run("status").returncode == 0
+
+
 def test_the_dropbox_copy_is_not_filed_as_a_second_sent_copy(make_rig, sent) -> None:
     """A provider that files what it sends files each transaction of its own."""
     box = "4711@bcc.crm.test"

@@ -7,9 +7,11 @@ from datetime import datetime
 
 import pytest
 
-from proxyd.model import SendUnknown, SmtpReply
+from proxyd.model import CopyPostponed, SendUnknown, SmtpReply
 from proxyd.provider.imap import Connection, Unreachable
+from proxyd.rules import sent_copy as rules
 from proxyd.store import submissions, tables
+from proxyd.web import answers_copies
 from tests.looping import on_the_loop
 from tests.rigged import message
 from tests.servers.mailprovider import CUSTOMER, PERSON, Provider
@@ -165,6 +167,43 @@ async def test_the_provider_files_it_and_is_late_we_never_append(tmp_path, provi
         assert not any(command.startswith("APPEND") for command in commands(provider))
         provider.dovecot.append(PERSON, "Sent", RECEIVED.encode() + message())
         await until(lambda: w.copy(id)["state"] == "present" or None, "present after all")
+
+
+async def tried_again(w: Watched) -> None:
+    """What `proxyd copies retry` asks of the daemon."""
+    at = w.clock.now()
+    _, accounts = await w.workers.run(answers_copies.retry, w.database, None, None, None, at)
+    for account in accounts:
+        w.journal.wakes.copies(account).set()
+
+
+@pytest.mark.parametrize("by_hand", [False, True], ids=["it never came", "somebody put it there meanwhile"])
+@pytest.mark.parametrize("files_sent", ["yes", "no"])
+@on_the_loop
+async def test_a_copy_that_was_given_up_is_looked_for_and_filed_when_a_person_says_so(
+    tmp_path, provider: Provider, files_sent: str, by_hand: bool
+):
+    async with watched(tmp_path, provider, files_sent=files_sent, started=False) as w:
+        await w.add_contact(CUSTOMER)
+        id, now = await w.sent(message()), w.clock.now()
+        error = rules.MISSING if files_sent == "yes" else "the server said NO [OVERQUOTA]"
+        await w.journal.record(CopyPostponed(id, error, now, now, failed=True))
+        await w.clock.advance(rules.LOOK_AGAIN[-1] + 1)
+        if by_hand:
+            provider.dovecot.append(PERSON, "Sent", message())
+            await tried_again(w)
+            w.mailbox.start()
+        else:
+            w.mailbox.start()
+            await w.parked()
+            assert w.copy(id)["state"] == "failed", "it is not tried by itself"
+            await tried_again(w)
+        row = await w.settled(id)
+        assert (row["state"], row["by"]) == ("present", "client" if by_hand else "proxyd")
+        (copy,) = copies(provider)
+        assert copy.octets == message()
+        await until(lambda: w.copy(id)["promised_flags"] is None or None, "nothing to be owed any more")
+        assert len(copies(provider)) == 1
 
 
 @pytest.mark.parametrize("arrived", [True, False], ids=["it had arrived", "it had not"])

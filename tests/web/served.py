@@ -25,6 +25,7 @@ from proxyd.web.api import Api
 from proxyd.web.control import Control
 from proxyd.web.earlier import EarlierMail
 from proxyd.web.public import Public
+from tests.clock import ManualClock
 from tests.relay.house import ScriptedProvider
 from tests.rigged import ADA, Desk, desk
 from tests.web.paged import page_of
@@ -80,8 +81,8 @@ class Served:
 
 
 @asynccontextmanager
-async def served(folder: Path) -> AsyncIterator[Served]:
-    async with desk(folder) as d:
+async def served(folder: Path, more: str = "", *, clock: ManualClock | None = None) -> AsyncIterator[Served]:
+    async with desk(folder, more, clock=clock) as d:
         socket = folder / "data" / "control.sock"
         transport = httpx.AsyncHTTPTransport(uds=str(socket))
         async with httpx.AsyncClient(transport=transport, base_url="http://proxyd", trust_env=False) as client:

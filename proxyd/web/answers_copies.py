@@ -1,0 +1,99 @@
+"""Copies that were given up, listed and decided on: tried again once what hindered them was mended, or left out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from proxyd.store import given_up as rows
+from proxyd.store.database import Database
+from proxyd.store.given_up import Chosen, GivenUp
+from proxyd.store.timeline import bracketed, timestamp
+from proxyd.web.answers import Document, Unacceptable, lately
+from proxyd.web.viewer import OWNER, Viewer
+
+
+def listed(
+    database: Database,
+    account: str | None,
+    what: str | None,
+    limit: int,
+    now: datetime,
+    viewer: Viewer = OWNER,
+) -> Document:
+    """`{"copies": […]}`, the newest first."""
+    chosen = Chosen(_accounts(account, viewer), what, since=lately(now))
+    with database.reading() as connection:
+        return {"copies": [_document(each) for each in rows.listed(connection, chosen, limit)]}
+
+
+def retry(
+    database: Database,
+    ids: list[str] | None,
+    account: str | None,
+    what: str | None,
+    now: datetime,
+    viewer: Viewer = OWNER,
+) -> tuple[Document, list[str]]:
+    """They are due now; also the accounts whose mailboxes are to be looked into. Raises Unacceptable for an id that is
+    none of them."""
+    with database.writing() as connection:
+        return rows.again(connection, _chosen(connection, ids, account, what, now, viewer), now)
+
+
+def skip(
+    database: Database,
+    ids: list[str] | None,
+    account: str | None,
+    what: str | None,
+    now: datetime,
+    viewer: Viewer = OWNER,
+) -> Document:
+    """They are left out. Raises Unacceptable where nothing is named, and for an id that is none of them."""
+    if ids is None and what is None:
+        raise Unacceptable("which are to be skipped? accepted: copies, or what: sent_copies or dropbox")
+    with database.writing() as connection:
+        return dict(rows.leave_out(connection, _chosen(connection, ids, account, what, now, viewer), now))
+
+
+def _chosen(
+    connection: sa.Connection,
+    ids: list[str] | None,
+    account: str | None,
+    what: str | None,
+    now: datetime,
+    viewer: Viewer,
+) -> Chosen:
+    accounts = _accounts(account, viewer)
+    if ids is None:
+        return Chosen(accounts, what, since=lately(now))
+    found = []
+    for said in ids:
+        meant = rows.named(connection, said, accounts)
+        if len(meant) != 1:
+            kind = "no copy" if not meant else "more than one copy"
+            raise Unacceptable(f"{kind} that was given up has the id {said!r}; accepted: an id of the list, or its end")
+        found += meant
+    return Chosen(accounts, what, found)
+
+
+def _accounts(account: str | None, viewer: Viewer) -> frozenset[str] | None:
+    """A colleague's copies are nobody else's business: where they went wrong is in the mailbox of one."""
+    own = None if viewer.person is None else frozenset({viewer.person})
+    if account is None:
+        return own
+    wanted = frozenset({account.strip().lower()})
+    return wanted if own is None else wanted & own
+
+
+def _document(each: GivenUp) -> Document:
+    return {
+        "id": each.id,
+        "what": each.what,
+        "account": each.account,
+        "message_id": bracketed(each.message_id) if each.message_id else None,
+        "at": timestamp(each.at) if each.at else None,
+        "error": each.error,
+        "subject": each.subject,
+    }
