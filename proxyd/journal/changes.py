@@ -16,6 +16,7 @@ class What(StrEnum):
     ACCOUNT = "account"
     CONTACT = "contact"
     EVERYTHING = "everything"  # hints were lost
+    RIGHTS = "rights"  # who may listen, and to what, may be another by now
 
 
 @dataclass(frozen=True, slots=True)

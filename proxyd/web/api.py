@@ -93,9 +93,15 @@ class Api(SendingRoutes, CopiesRoutes):
         return dict(now)
 
     @route("GET", "events", answer="text/event-stream")
-    async def events(self, request: Request, viewer: Viewer, query: documents.WatchEvents) -> bytes:
+    async def events(
+        self, request: Request, asking: Callable[[], Viewer | None], query: documents.WatchEvents
+    ) -> bytes:
         """What changes, as server-sent events: `ready`, `message`, `account`, `contact`; each says what to read."""
-        return await self._events.write(request, viewer, query.account.lower() if query.account else None)
+        return await self._events.write(request, asking, query.account.lower() if query.account else None)
+
+    def rights_changed(self) -> None:
+        """Tokens or accounts are others now: who listens is looked at anew."""
+        self._journal.changes.tell(What.RIGHTS, "")
 
     # --- contacts ----------------------------------------------------------------------------------------
 

@@ -63,6 +63,7 @@ class Control:
         self._state = state
         self._reload = reload
         self._login_link = login_link
+        self._rights_changed = api.rights_changed
         self._figures = figures
         self._app = Klein()
         serve(api, self._app, own_user)
@@ -108,6 +109,7 @@ class Control:
     async def reload(self) -> Document:
         """Read the configuration anew."""
         problems = await self._reload()
+        self._rights_changed()
         if problems:
             raise Problem(HTTPStatus.CONFLICT, "for some files the old settings stay in force", problems=problems)
         return {"problems": []}
@@ -139,6 +141,7 @@ class Control:
         """Revoke a token; answers with those that are left."""
         there = await self._workers.run(answers_tokens.revoke, self._database, name)
         await self._workers.run(self._tokens.load)
+        self._rights_changed()
         if not there:
             raise not_found("there is no token of this name")
         return await self._workers.run(answers_tokens.every, self._database)

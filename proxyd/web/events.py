@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from proxyd.journal import Journal
@@ -35,12 +35,12 @@ class Events:
     async def write(
         self,
         request: Request,
-        viewer: Viewer,
+        asking: Callable[[], Viewer | None],
         account: str | None = None,
         over: Coroutine[Any, Any, None] | None = None,
     ) -> bytes:
-        """Until the listener goes, or `over` returns: they may listen no more. `account`: only what happens in this
-        one."""
+        """Until the listener goes, or may listen no more: `over` returns, or `asking`, who they are by now, gives None.
+        `account`: only what happens in this one."""
         request.setHeader("content-type", "text/event-stream")
         request.setHeader("cache-control", "no-store")
         request.setHeader("x-accel-buffering", "no")
@@ -51,8 +51,8 @@ class Events:
         try:
             with self._journal.changes.listening() as listener:
                 request.write(_event("ready", {}))
-                while await self._until(room, end):
-                    request.write(await self._next(listener, end, viewer, account))
+                while await self._until(room, end) and asking() is not None:
+                    request.write(await self._next(listener, end, asking, account))
         except asyncio.CancelledError:
             if request.channel is not None:
                 raise
@@ -70,10 +70,12 @@ class Events:
         left.cancel()
         return not lost.done() and not room.stopped.is_set()
 
-    async def _next(self, listener: Listener, lost: asyncio.Future[None], viewer: Viewer, account: str | None) -> bytes:
+    async def _next(
+        self, listener: Listener, lost: asyncio.Future[None], asking: Callable[[], Viewer | None], account: str | None
+    ) -> bytes:
         """The next event that concerns the viewer; a comment where none came for a while; nothing where they left."""
         silence: asyncio.Future[Any] = start(self._clock.sleep(HEARTBEAT), "heartbeat")
-        heard: asyncio.Future[Any] = start(self._concerning(listener, viewer, account), "events")
+        heard: asyncio.Future[Any] = start(self._concerning(listener, asking, account), "events")
         try:
             await asyncio.wait({heard, silence, lost}, return_when=asyncio.FIRST_COMPLETED)
             if heard.done():
@@ -83,9 +85,14 @@ class Events:
             silence.cancel()
             heard.cancel()
 
-    async def _concerning(self, listener: Listener, viewer: Viewer, account: str | None) -> bytes:
+    async def _concerning(self, listener: Listener, asking: Callable[[], Viewer | None], account: str | None) -> bytes:
+        """Nothing where it is to be seen whether they may listen at all."""
         while True:
-            told = await self._told(await listener.next(), viewer)
+            change = await listener.next()
+            viewer = asking()
+            if viewer is None or change.what is What.RIGHTS:
+                return b""
+            told = await self._told(change, viewer)
             if told is not None and (account is None or told[1].get("account", account) == account):
                 return _event(*told)
 

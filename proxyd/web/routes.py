@@ -3,13 +3,15 @@
 Why this way: one table gives klein its routes, pydantic its checks and OpenAPI its document; there is no second place
 in which a parameter could be described otherwise than it is read.
 
-A handler is a coroutine method. `request` and `viewer` are given to it where it names them; `query` and `body` are read
-into the pydantic models of their annotations; every other parameter is a part of the path, `str` or `int`.
+A handler is a coroutine method. `request` and `viewer` are given to it where it names them, and `asking`, which tells
+who the viewer is by now, for an answer that goes on; `query` and `body` are read into the pydantic models of their
+annotations; every other parameter is a part of the path, `str` or `int`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import json
 import re
@@ -31,7 +33,7 @@ from proxyd.web.problems import Problem, Request, unacceptable, write_problem
 from proxyd.web.viewer import May, Viewer
 
 PREFIX = "/api/v1"
-_GIVEN = ("self", "request", "viewer")
+_GIVEN = ("self", "request", "viewer", "asking")
 
 M = TypeVar("M", bound=BaseModel)
 F = TypeVar("F", bound=Callable[..., Coroutine[Any, Any, Any]])
@@ -138,7 +140,11 @@ def _answering(
         who = viewer(request)
         if not who.may.includes(made.may):
             raise Problem(HTTPStatus.FORBIDDEN, _NOT_ALLOWED[made.may])
-        given: dict[str, Any] = {"request": request, "viewer": who}
+        given: dict[str, Any] = {
+            "request": request,
+            "viewer": who,
+            "asking": functools.partial(_still, viewer, request),
+        }
         wanted = inspect.signature(handler).parameters
         taken = {name: value for name, value in given.items() if name in wanted} | parts
         arguments = _arguments(request)
@@ -155,6 +161,16 @@ def _answering(
         return Deferred.fromFuture(asyncio.ensure_future(written(request, answered(request, **parts))))
 
     return respond
+
+
+def _still(viewer: Callable[[Request], Viewer], request: Request) -> Viewer | None:
+    """Who is asking; None where they may ask no more: their token was revoked, or their account is gone."""
+    if request.channel is None:  # they have left
+        return None
+    try:
+        return viewer(request)
+    except Problem:
+        return None
 
 
 _NOT_ALLOWED = {

@@ -257,6 +257,25 @@ async def test_a_listener_that_goes_is_no_fault(tmp_path: Path) -> None:
 
 
 @on_the_loop
+async def test_a_listener_whose_token_is_revoked_or_whose_account_is_gone_hears_no_more(tmp_path: Path) -> None:
+    async with served(tmp_path) as s:
+        for n, end in enumerate((s.client.delete("/api/v1/tokens/0"), forgotten(s))):
+            async with await s.token(str(n)) as ada, ada.stream("GET", "/api/v1/events") as stream:
+                lines = stream.aiter_lines()
+                assert await heard(lines) == ("ready", {})
+                await end
+                async with asyncio.timeout(60):
+                    assert [line async for line in lines if line] == []
+        assert s.desk.journal.changes.heard_by == 0
+
+
+async def forgotten(s: Served) -> None:
+    """Ada's account is taken out of the configuration."""
+    del s.desk.accounts[ADA]
+    await s.client.post("/api/v1/reload")
+
+
+@on_the_loop
 async def test_a_listener_that_hears_too_late_is_told_to_read_everything(tmp_path: Path) -> None:
     async with served(tmp_path) as s, s.client.stream("GET", "/api/v1/events") as stream:
         lines = stream.aiter_lines()

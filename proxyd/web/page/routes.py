@@ -280,7 +280,7 @@ class Page(PeoplePages, WritingPages):
     async def events(self, request: Request, visit: Visit) -> bytes:
         """What changes, as it happens; the script then fetches the part of the page that shows it."""
         over = self.sessions.ended(guard.cookie(request), self._clock)
-        return await self._events.write(request, visit.viewer, over=over)
+        return await self._events.write(request, lambda: visit.viewer, over=over)
 
     # --- rendering ---------------------------------------------------------------------------------------
 
