@@ -20,6 +20,10 @@ class ManualClock:
     def now(self) -> datetime:
         return self._at + timedelta(seconds=self._elapsed)
 
+    def set_by(self, seconds: float) -> None:
+        """The wall clock is set; what sleeps goes on sleeping."""
+        self._at += timedelta(seconds=seconds)
+
     def monotonic(self) -> float:
         return self._elapsed
 

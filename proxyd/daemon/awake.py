@@ -1,4 +1,5 @@
-"""Noticing that the machine has slept, or that its network is another: then no connection may be believed to stand.
+"""Noticing that the machine has slept, or that its network is another: then no connection may be believed to stand; or
+that its clock was set: then no time may be believed to come.
 
 Asleep, the clock since boot goes on and the monotonic one does not (clock_gettime(2)); a virtual machine that was
 suspended shows it by a wall clock that is set forward. The network is known by the addresses that this machine would

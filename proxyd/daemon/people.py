@@ -198,7 +198,8 @@ class People:
         start(self._journal.learn(address, CONNECTIONS, learned.fact), "connections learned")
 
     async def awake(self) -> None:
-        """The machine has slept, or its network is another: no connection is believed to stand."""
+        """The machine has slept, its clock was set, or its network is another: no connection is believed to stand."""
+        await self._journal.clock_was_set()
         checks = [mailbox.check() for mailbox in self._mailboxes.values()]
         probes = [keepalive.probe(place.socket) for place in self.allowances.places() if place.socket is not None]
         for address, submitter in self._submitters.items():

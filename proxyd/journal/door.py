@@ -57,7 +57,7 @@ from proxyd.rules import connection as health_rules
 from proxyd.rules import threads
 from proxyd.rules.threads import KnownMessage
 from proxyd.rules.tracking import only_for_log
-from proxyd.store import contacts, content, mailboxes, outbox, submissions, timeline
+from proxyd.store import ahead, contacts, content, mailboxes, outbox, submissions, timeline
 from proxyd.store.database import Database
 from proxyd.workers import Clock, Workers, start
 
@@ -114,6 +114,16 @@ class Journal:
             self.wakes.copies(account).set()
         self.wakes.outbox.set()
         self.bodies.start()
+
+    async def clock_was_set(self) -> None:
+        """Nothing is due at a time, or wrong since one, that is still to come."""
+        now = self._clock.now()
+        for account, condition in self._conditions.items():
+            self._conditions[account] = health_rules.not_ahead(condition, now)
+        for account in await self._database.write(lambda c: ahead.bring_back(c, now)):
+            self.wakes.copies(account).set()
+        self.wakes.outbox.set()
+        self.wakes.entries.set()
 
     async def tidy(self) -> None:
         """Once a day: let go of what was never settled."""

@@ -36,7 +36,7 @@ from proxyd.model import (
     mailbox_key,
 )
 from proxyd.rules import dropbox, sent_copy, threads, tracking
-from proxyd.store import contacts, content, ledger, mailboxes, outbox, sent_copies, submissions, timeline
+from proxyd.store import ahead, contacts, content, ledger, mailboxes, outbox, sent_copies, submissions, timeline
 from proxyd.store.submissions import Submitted
 
 SAME_AGAIN = timedelta(hours=24)  # how long after an unclear answer the same mail finds its first outcome
@@ -296,6 +296,7 @@ def after_start(connection: sa.Connection, now: datetime) -> set[str]:
     """Nothing is on its way any more. Returns the accounts in whose mailboxes there is something to look for."""
     content.drop_orphans(connection)
     tidy(connection, now)
+    ahead.bring_back(connection, now)
     for id in outbox.interrupted_dropboxes(connection):
         why = "proxyd stopped while the copy was being handed over; it is not sent a second time"
         dropbox_event(connection, DropboxPostponed(id, why, None, now))

@@ -152,6 +152,24 @@ def step(condition: Condition, event: HealthEvent, now: datetime) -> Condition:
     return replace(changed, since=changed.worst.since)
 
 
+def not_ahead(condition: Condition, now: datetime) -> Condition:
+    """Without times that are still to come, of a clock that was wrong: who waits for them would wait for years."""
+
+    def past(at: datetime) -> datetime:
+        return min(at, now)
+
+    sides = tuple(
+        replace(
+            side,
+            since=past(side.since),
+            at=past(side.at),
+            first_refusal=past(side.first_refusal) if side.first_refusal else None,
+        )
+        for side in condition.sides
+    )
+    return replace(condition, since=past(condition.since), sides=sides)
+
+
 def differs(before: Condition, after: Condition) -> bool:
     """In more than the time of the last event."""
     return [replace(side, at=before.since) for side in before.sides] != [
@@ -280,7 +298,7 @@ def restored(text: str, account: str, now: datetime) -> Condition | None:
         sides = tuple(_restored_side(each, now) for each in written["sides"])
     except (ValueError, KeyError, TypeError):
         return None
-    condition = Condition(now, sides, account)
+    condition = not_ahead(Condition(now, sides, account), now)
     return replace(condition, since=condition.worst.since)
 
 

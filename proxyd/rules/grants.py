@@ -40,6 +40,7 @@ _LATER = frozenset({"server_error", "authorization_pending"})
 PATIENCE = 3600.0  # seconds: who asks for more is asked once an hour all the same
 AGAIN = 60.0  # seconds at most between two tries at a server that is down, unless it asks for more
 SOONEST = 5.0  # seconds between two renewals, however short the tokens live
+CLOCK_IS_SET_BY = 60.0  # seconds at most, by whoever keeps it right
 PROBE = 3600.0  # seconds until a grant that is gone is asked about again
 
 
@@ -56,7 +57,7 @@ def meaning(status: int, error: str | None) -> Meaning:
 
 def fresh_enough(expires_at: float, lifetime: float, now: float) -> bool:
     """Whether an access token will do for a sign-in that begins now: not in its last tenth, of a minute at most."""
-    return now < expires_at - min(60.0, lifetime / 10)
+    return now < expires_at - min(60.0, lifetime / 10) and not _given_ahead(expires_at, lifetime, now)
 
 
 def renew_after(expires_at: float, lifetime: float, now: float, jitter: float) -> float:
@@ -65,12 +66,17 @@ def renew_after(expires_at: float, lifetime: float, now: float, jitter: float) -
     Why at all: where every connection stands for hours, nobody would ask the sign-in server, and a grant that was
     taken back would show only when a connection breaks. `jitter` in [0, 1) keeps accounts apart.
     """
-    return max(SOONEST, expires_at - lifetime * (0.2 - 0.1 * jitter) - now)
+    return max(SOONEST, min(expires_at - now, lifetime) - lifetime * (0.2 - 0.1 * jitter))
 
 
 def renewal_due(expires_at: float, lifetime: float, now: float) -> bool:
     """Whether it is in the last fifth of its life: nobody else has renewed it meanwhile."""
-    return now >= expires_at - lifetime * 0.2
+    return now >= expires_at - lifetime * 0.2 or _given_ahead(expires_at, lifetime, now)
+
+
+def _given_ahead(expires_at: float, lifetime: float, now: float) -> bool:
+    """It was given while our clock was ahead: when it ends nobody knows any more."""
+    return expires_at > now + lifetime + CLOCK_IS_SET_BY
 
 
 def ask_again(failures: int, jitter: float, after: float | None) -> float:

@@ -62,7 +62,8 @@ class SentCopies:
         self._clock = clock
         self._jitter = jitter
         self._looking = Looking(account, journal)
-        self._until: dict[str, datetime] = {}  # when a waiting copy is to be looked for, where that is not on record
+        # When a waiting copy is looked for, where that is not on record: by the clock, and on its monotonic scale.
+        self._until: dict[str, tuple[datetime, float]] = {}
         self._told: set[str] = set()  # copies of which the journal knows that the provider cannot be reached
         self.reopened: Opened | None = None  # the Sent folder, where an APPEND gave it another UIDVALIDITY
 
@@ -157,7 +158,8 @@ class SentCopies:
             match action:
                 case rules.Wait():
                     if self._journal.uploads.since(copy.id) is None:  # its end is told to us
-                        self._until[copy.id] = action.until
+                        left = (action.until - self._clock.now()).total_seconds()
+                        self._until[copy.id] = action.until, self._clock.monotonic() + left
                     return action.until
                 case rules.Look():
                     candidates = await self._looking.of(session, copy)
@@ -171,7 +173,7 @@ class SentCopies:
                     return None
 
     async def _facts(self, opened: Opened, copy: DueCopy, candidates: Sequence[Candidate] | None) -> rules.Facts:
-        later = self._until.get(copy.id)
+        later = self._later_than(copy)
         return rules.Facts(
             accepted_at=copy.accepted_at,
             now=self._clock.now(),
@@ -184,6 +186,13 @@ class SentCopies:
             promised=copy.promised is not None,
             uploading_since=self._journal.uploads.since(copy.id),
         )
+
+    def _later_than(self, copy: DueCopy) -> datetime | None:
+        """Whichever comes first: the machine may have slept, or its clock may have been set back."""
+        if copy.id not in self._until:
+            return None
+        by_clock, monotonic = self._until[copy.id]
+        return min(by_clock, self._clock.now() + timedelta(seconds=monotonic - self._clock.monotonic()))
 
     async def _files_sent(self) -> rules.FilesSent:
         known = await self._journal.learned(self._address, "files_sent")

@@ -19,6 +19,7 @@ from proxyd.rules.connection import (
     differs,
     kept,
     may_sign_in,
+    not_ahead,
     refused,
     rest,
     restored,
@@ -420,6 +421,17 @@ def test_over_a_restart(events: list[tuple[float, HealthCause]], state: Health) 
     assert again.account == "ada@example.test"
     assert all(side.proven == before.side(side.protocol).proven for side in again.sides)
     assert again.since == (later if before.state is Health.CONNECTED else before.since)
+
+
+def test_what_a_clock_that_was_ahead_says_locks_nobody_out() -> None:
+    year = 365 * 86400.0
+    condition = after((year, REFUSED))
+    again_right = restored(kept(condition), "ada@example.com", START)
+    assert again_right is not None
+    assert rest(again_right, "IMAP", START) == NEXT_SIGN_IN
+    stuck = not_ahead(after(*[(year + n * 70, REFUSED) for n in range(4)]), START)
+    assert may_sign_in(stuck, "IMAP", START + timedelta(seconds=PROBE))
+    assert stuck.since == START
 
 
 def test_what_cannot_be_read_after_a_restart_is_nothing() -> None:

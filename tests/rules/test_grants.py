@@ -41,6 +41,7 @@ def test_a_refusal(status: int, error: str | None, means: Meaning) -> None:
         (1, 10, False),
         (0, 0, False),
         (-5, 3600, False),
+        (7200, 3600, False),  # given while our clock was ahead
     ],
 )
 def test_an_access_token_in_its_last_moments_is_replaced(left: float, lifetime: float, enough: bool) -> None:
@@ -55,13 +56,14 @@ def test_an_access_token_in_its_last_moments_is_replaced(left: float, lifetime: 
         pytest.param(600, 3600, 0.0, 5, id="due"),
         pytest.param(-9, 3600, 0.5, 5, id="ended"),
         pytest.param(1, 1, 0.5, 5, id="nobody is asked every second"),
+        pytest.param(1e8, 3600, 0.0, 2880, id="given while our clock was ahead"),
     ],
 )
 def test_an_access_token_is_renewed_ahead_of_need(left: float, lifetime: float, jitter: float, wait: float) -> None:
     assert renew_after(1000.0 + left, lifetime, 1000.0, jitter) == pytest.approx(wait)
     then = 1000.0 + renew_after(1000.0 + left, lifetime, 1000.0, jitter)
     assert renewal_due(1000.0 + left, lifetime, then), "when that time has come it is due"
-    if left > lifetime / 5 and wait > 5:
+    if lifetime >= left > lifetime / 5 and wait > 5:
         assert fresh_enough(1000.0 + left, lifetime, then), "and it is still good for a sign-in"
 
 

@@ -18,6 +18,7 @@ from tests.servers.mailprovider import CUSTOMER, PERSON, Provider
 from tests.watcher.watched import Watched, commands, idling, until, watched
 
 RECEIVED = "Received: from laptop by mail.example.test with ESMTPSA id 1; Mon, 23 Nov 2026 10:00:01 +0000\r\n"
+YEAR = 365 * 86400
 OTHER = message("Other", id="x@phone", to="a@b.test")
 
 
@@ -167,6 +168,29 @@ async def test_the_provider_files_it_and_is_late_we_never_append(tmp_path, provi
         assert not any(command.startswith("APPEND") for command in commands(provider))
         provider.dovecot.append(PERSON, "Sent", RECEIVED.encode() + message())
         await until(lambda: w.copy(id)["state"] == "present" or None, "present after all")
+
+
+@on_the_loop
+async def test_what_was_sent_while_the_clock_was_ahead_is_settled_when_it_is_right_again(tmp_path, provider: Provider):
+    """A machine that took local time for UTC, or 2037 for now: nobody waits for that."""
+    async with watched(tmp_path, provider) as w:
+        await w.add_contact(CUSTOMER)
+        w.clock.set_by(10 * YEAR)
+        id = await w.sent(message())
+        lost = await w.begin(message(id="m2@example.test"))
+        await w.journal.record(SendUnknown(lost.id, "lost behind the dot", w.clock.now()))
+        await waited_for(w)
+        w.clock.set_by(-10 * YEAR)
+        await w.journal.clock_was_set()
+        assert (await w.ripened(id))["by"] == "proxyd"
+        assert len(copies(provider)) == 1
+        assert w.copy(id)["accepted_at"] <= w.clock.now()
+
+        def looked_at() -> object:
+            with w.database.reading() as connection:
+                return submissions.get(connection, lost.id).looked_at
+
+        await w.as_time_passes(21, looked_at, "a look for what nobody knows of")
 
 
 async def tried_again(w: Watched) -> None:
