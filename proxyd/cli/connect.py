@@ -174,7 +174,7 @@ def _connect(places: Places, asked: Asked, ask: Questions, workers: Workers) -> 
     sent = asyncio.run(trial.imap())
     note(f"Sent folder: {sent.name} ({sent.because}).")
     draft = _habits(asked, ask, draft, trial, sent)
-    account = written(draft, path, signed_in)
+    account = written(places, draft, path, signed_in)
     note(f"Written: {path}")
     runs = in_force(places)
     show_account_settings(places, account)

@@ -26,18 +26,20 @@ from proxyd.config import (
     write_secret,
 )
 from proxyd.config.account_file import Draft
+from proxyd.config.sealed_files import NO_SEAL, Seal
 from proxyd.errors import ConfigError
 from proxyd.provider import tokens
+from proxyd.store.opening import seal
 
 WHAT = "an entry"
 
 
-def written(draft: Draft, path: Path, signed_in: SignedIn) -> Account:
+def written(places: Places, draft: Draft, path: Path, signed_in: SignedIn) -> Account:
     """The account as it is from now on. Raises ConfigError; then what was written before is taken back."""
     text = account_file.text_of(_relative(draft, path.parent.parent))
     account = account_of(text, path)
     with _taken_back_unless_whole() as undo:
-        keep_secrets(account, signed_in, undo)
+        keep_secrets(places, account, signed_in, undo)
         if isinstance(source := account.client.password, KeyringEntry | SecretFile):
             if not _is_there(source):
                 undo.callback(_forget, source)
@@ -50,7 +52,9 @@ def written(draft: Draft, path: Path, signed_in: SignedIn) -> Account:
     return account
 
 
-def keep_secrets(account: Account, signed_in: SignedIn, undo: contextlib.ExitStack | None = None) -> None:
+def keep_secrets(
+    places: Places, account: Account, signed_in: SignedIn, undo: contextlib.ExitStack | None = None
+) -> None:
     """What the person gave, where the account's file says that it lies."""
     undo = undo or contextlib.ExitStack()
     sign_in, address = account.sign_in, account.address
@@ -62,7 +66,17 @@ def keep_secrets(account: Account, signed_in: SignedIn, undo: contextlib.ExitSta
             _taken_back(undo, sign_in.oauth.client_secret)
             write_secret(sign_in.oauth.client_secret, signed_in.client_secret, f"the client secret of {address}")
         _taken_back(undo, sign_in.oauth.tokens)
-        tokens.store(sign_in.oauth, signed_in.tokens, address)
+        tokens.store(sign_in.oauth, signed_in.tokens, address, _seal(places, sign_in.oauth.tokens))
+
+
+def _seal(places: Places, source: Source) -> Seal:
+    if not isinstance(source, SecretFile):
+        return NO_SEAL  # a keyring keeps what is in it to itself
+    places.make_data()
+    sealed = seal(places.data)
+    if not sealed.works:
+        note("systemd hands the store's key to the daemon alone: it enciphers the tokens when it reads them first.")
+    return sealed
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
@@ -14,6 +15,7 @@ from proxyd.cli.showing import note
 from proxyd.config import Account, KeyringEntry, Places, SecretFile, Source, account_path, load, remove_secret
 from proxyd.errors import ConfigError, ProxydError
 from proxyd.provider import tokens
+from proxyd.store.opening import seal
 
 EPILOG = """\b
 The account's file is set aside (accounts.d/NAME.yaml.disconnected), the passwords and tokens that proxyd
@@ -42,7 +44,7 @@ def disconnect(places: Places, address: str, yes: bool) -> None:
     if not questions(yes=yes).confirm(f"Serve {account.address} no more, and remove its passwords?", "--yes"):
         raise click.Abort
     if account.sign_in.oauth is not None:
-        asyncio.run(_give_back(account))
+        asyncio.run(_give_back(account, places.data))
     aside = path.with_name(f"{path.name}.disconnected")
     path.replace(aside)
     in_force(places)
@@ -60,12 +62,12 @@ def disconnect(places: Places, address: str, yes: bool) -> None:
     note("Your mail program still points at this machine: set it back to your provider's servers.")
 
 
-async def _give_back(account: Account) -> None:
+async def _give_back(account: Account, data: Path) -> None:
     """At the provider; where that fails the person is told, and can do it there by hand."""
     oauth = account.sign_in.oauth
     assert oauth is not None
     try:
-        kept = tokens.load(oauth, account.address)
+        kept = tokens.load(oauth, account.address, seal(data))
         await tokens.endpoint_of(oauth, account.address, account.provider.ca).revoke(kept.refresh)
     except ProxydError as error:
         note(f"The grant was not given back at the provider ({error}); you can do it there, among your connected apps.")

@@ -47,7 +47,7 @@ def examined(places: Places) -> list[Finding]:
     settings, found = findings.configuration(places)
     if settings is not None:
         found += findings.no_account(settings, places)
-        found += findings.passwords(settings)
+        found += findings.passwords(settings, places)
         found += findings.certificate(settings, places, findings.now())
     found += [*findings.folder(places), *findings.space(places), *findings.clock()]
     status = _status(places)

@@ -26,11 +26,13 @@ from proxyd.config import (
     read_secret,
     store_key,
 )
+from proxyd.config.sealed_files import NO_SEAL, SealedElsewhere
 from proxyd.errors import ConfigError
 from proxyd.provider import tokens
 from proxyd.relay import local_ca
 from proxyd.rules import record_troubles
 from proxyd.store import room
+from proxyd.store.opening import seal
 
 SOON = timedelta(days=14)  # before a certificate's end
 LISTENERS = ("smtp", "smtps", "imap", "imaps", "web")
@@ -65,12 +67,18 @@ def no_account(settings: Settings, places: Places) -> Iterator[Finding]:
         )
 
 
-def passwords(settings: Settings) -> Iterator[Finding]:
+def passwords(settings: Settings, places: Places) -> Iterator[Finding]:
     """Those that lie where this command can look too: the daemon's environment and credentials are its own."""
+    try:
+        sealed = seal(places.data)
+    except ConfigError:  # the records cannot be opened: that is told by itself
+        sealed = NO_SEAL
     for address, account in settings.accounts.items():
         if (oauth := account.sign_in.oauth) is not None:
             try:
-                tokens.load(oauth, address)
+                tokens.load(oauth, address, sealed)
+            except SealedElsewhere:
+                pass
             except ConfigError as error:
                 yield Finding(address, f"The tokens cannot be read: {error}.", f"proxyd reconnect {address}")
             continue

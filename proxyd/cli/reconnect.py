@@ -48,7 +48,7 @@ def reconnect(places: Places, address: str, password_stdin: bool, paste: bool) -
             raise ProxydError("the password lies in a place of your own: change it there, then type: proxyd reconnect")
         way = Way(questions(yes=False), workers, from_stdin=password_stdin, paste=paste)
         signed_in = way.signed_in(account)
-        keep_secrets(account, signed_in)
+        keep_secrets(places, account, signed_in)
         note(f"Signed in to {account.provider.imap.host} and {account.provider.smtp.host}.")
     except ConfigError as error:
         raise ProxydError(str(error)) from None

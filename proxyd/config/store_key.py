@@ -33,6 +33,10 @@ CREDENTIAL_CURE = (
 )
 
 
+class KeyMissing(ConfigError):
+    """There is a store, and its key is nowhere that this process may look: it may be another's credential."""
+
+
 def store_key(data: Path, *, store: str = STORE_FILE, env: Mapping[str, str] | None = None) -> bytes:
     """The 32 octets that the store in the folder `data` is encrypted with; `data` must exist. Blocks.
 
@@ -121,7 +125,7 @@ def _from_keyring(data: Path, store: str) -> bytes:
         file = shown(str(data / KEY_FILE), 200)
         cure = "" if exists else f", or put {2 * KEY_SIZE} random hex digits into the file {file} (mode 0600)"
         raise ConfigError(f"{str(error).partition(';')[0]}; unlock it{cure}") from None
-    raise ConfigError(
+    raise KeyMissing(
         f"{WHAT}: the store {shown(str(data / store), 200)} exists, but its key is not to be found: "
         f"no credential, no file {KEY_FILE} beside it, and {why}; bring the key back, or move the store away"
     )

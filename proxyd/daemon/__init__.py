@@ -22,7 +22,7 @@ from proxyd.daemon.exit_codes import EX_CONFIG, EX_UNAVAILABLE
 from proxyd.daemon.limits import set_limits
 from proxyd.daemon.listeners import handed_over
 from proxyd.errors import ConfigError
-from proxyd.store.opening import opened
+from proxyd.store.opening import opened_with_seal
 from proxyd.workers import start
 
 __all__ = ["run"]
@@ -41,7 +41,7 @@ def run(places: Places) -> int:
         settings, problems = load_what_is_well(places.config)
         places.make_data()
         alone.hold(places.data)  # as long as this process lives
-        database = opened(places.data)
+        database, seal = opened_with_seal(places.data)
     except ConfigErrors as errors:
         print(*errors.problems, sep="\n", file=sys.stderr)  # noqa: T201
         return EX_CONFIG
@@ -64,7 +64,7 @@ def run(places: Places) -> int:
 
     from proxyd.daemon.process import Daemon
 
-    daemon = Daemon(places, settings, problems, database, reactor, given, hung_up)
+    daemon = Daemon(places, settings, problems, database, seal, reactor, given, hung_up)
     loop.call_soon(lambda: start(daemon.start(), "start"))
     daemon.run(reactor)
     return daemon.exit_code

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from proxyd.config import Account, Server, Settings, read_secret
+from proxyd.config.sealed_files import Seal
 from proxyd.errors import ConfigError, TryLater
 from proxyd.journal import Journal
 from proxyd.model import Health, HealthCause, HealthEvent
@@ -33,10 +34,10 @@ PASSWORD_LIMIT = 30.0  # seconds that a password's source may take, where an acc
 log = structlog.get_logger()
 
 
-def _what_is_kept(account: Account) -> str:
+def _what_is_kept(account: Account, seal: Seal) -> str:
     """The password, or the refresh token: another one after the person has agreed anew. Blocks. Raises ConfigError."""
     if account.sign_in.oauth is not None:
-        return tokens.load(account.sign_in.oauth, account.address).refresh
+        return tokens.load(account.sign_in.oauth, account.address, seal).refresh
     return read_secret(account.sign_in.password, account.address)
 
 
@@ -51,8 +52,10 @@ class People:
         clock: Clock,
         reactor: Any,
         jitter: Callable[[], float],
+        seal: Seal,
     ) -> None:
-        """`mailbox_workers` are the watchers' own: servers that hang may take every one of them, and nobody's mail."""
+        """`mailbox_workers` are the watchers' own: servers that hang may take every one of them, and nobody's mail.
+        `seal` enciphers tokens that lie in files."""
         self._journal = journal
         self._workers = workers
         self._mailbox_workers = mailbox_workers
@@ -62,8 +65,9 @@ class People:
         self._accounts: Mapping[str, Account] = {}
         self._submitters: dict[str, Submitter] = {}
         self._mailboxes: dict[str, Mailbox] = {}
+        self._seal = seal
         self.allowances = Allowances(self.accounts, clock, self._remember)
-        self.sign_ins = SignIns(workers, clock, self._heard)
+        self.sign_ins = SignIns(workers, clock, seal, self._heard)
         self._attending: dict[str, asyncio.Task[None]] = {}
         self._renewing: dict[str, asyncio.Task[None]] = {}
         self.taps = Taps()
@@ -185,7 +189,7 @@ class People:
         """A keyed hash of servers, users and password: to tell, after a restart, that somebody has mended them."""
         try:
             async with asyncio.timeout(PASSWORD_LIMIT):
-                secret = await self._workers.run(_what_is_kept, account)
+                secret = await self._workers.run(_what_is_kept, account, self._seal)
         except (ConfigError, TimeoutError):
             secret = ""
         return self._journal.hash(f"{account.provider!r} {account.sign_in!r} {secret}")

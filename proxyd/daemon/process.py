@@ -26,6 +26,7 @@ from proxyd.config import (
     load_what_is_well,
 )
 from proxyd.config import Problem as ConfigProblem
+from proxyd.config.sealed_files import Seal
 from proxyd.crm.delivery import Delivery
 from proxyd.crm.dropbox import DropboxCopies
 from proxyd.daemon import event_log
@@ -70,6 +71,7 @@ class Daemon:
         settings: Settings,
         problems: Sequence[ConfigProblem],
         database: Database,
+        seal: Seal,
         reactor: Any,
         given: dict[str, Any],
         hung_up: list[int],
@@ -93,7 +95,9 @@ class Daemon:
         self._notify = Notify()
         self._journal = Journal(database, self._workers, self._clock, lambda: self._people.accounts())
         self._mailbox_workers = Workers(THREADS)
-        self._people = People(self._journal, self._workers, self._mailbox_workers, self._clock, reactor, random.random)
+        self._people = People(
+            self._journal, self._workers, self._mailbox_workers, self._clock, reactor, random.random, seal
+        )
         self._relay: SmtpRelay | None = None
         self._imap_relay: ImapRelay | None = None
         self._dropboxes = DropboxCopies(self._journal, self._people.submitter, self._clock, random.random)

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from proxyd.config import Account, read_secret
+from proxyd.config.sealed_files import Seal
 from proxyd.errors import ConfigError, SignInRefused
 from proxyd.model import HealthEvent
 from proxyd.provider import tokens
@@ -60,9 +61,12 @@ class SignIns:
         self,
         workers: Workers,
         clock: Clock,
+        seal: Seal,
         on_health: Callable[[str, HealthEvent], None] = lambda account, event: None,
     ) -> None:
-        """`on_health` hears, with the account's address, what the sign-in servers' answers mean."""
+        """`seal` enciphers tokens that lie in files. `on_health` hears, with the account's address, what the sign-in
+        servers' answers mean."""
+        self._seal = seal
         self._workers = workers
         self._clock = clock
         self._on_health = on_health
@@ -81,7 +85,7 @@ class SignIns:
             oauth = account.sign_in.oauth
             endpoint = functools.partial(tokens.endpoint_of, oauth, account.address, account.provider.ca)
             told = functools.partial(self._on_health, account.address)
-            known = (account, Tokens(oauth, account.address, endpoint, self._workers, self._clock, told))
+            known = (account, Tokens(oauth, account.address, endpoint, self._workers, self._clock, self._seal, told))
             self._tokens[account.address] = known
         return known[1]
 

@@ -19,7 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from proxyd.config import OAuth, read_secret, write_secret
+from proxyd.config import OAuth, read_secret
+from proxyd.config.sealed_files import Seal, SealedElsewhere, read_sealed, write_sealed
 from proxyd.errors import ConfigError, ProxydError, TryLater
 from proxyd.formats.smtp_client import printable
 from proxyd.model import HealthCause, HealthEvent
@@ -72,15 +73,18 @@ def first_kept(answer: Answer, now: float) -> Kept:
     return Kept(answer.refresh, "", answer.access, now + answer.lifetime, answer.lifetime)
 
 
-def store(oauth: OAuth, kept: Kept, address: str) -> None:
-    """Durable when it returns. Blocks. Raises ConfigError."""
-    write_secret(oauth.tokens, text_of(kept), what(address))
+def store(oauth: OAuth, kept: Kept, address: str, seal: Seal) -> None:
+    """Durable when it returns; in a file, enciphered by `seal`. Blocks. Raises ConfigError."""
+    write_sealed(oauth.tokens, text_of(kept), what(address), seal)
 
 
-def load(oauth: OAuth, address: str) -> Kept:
-    """Blocks. Raises ConfigError, with the cure where there are none."""
+def load(oauth: OAuth, address: str, seal: Seal, *, tidy: bool = False) -> Kept:
+    """`tidy`: a file that is not enciphered yet is so from now on. Blocks. Raises ConfigError, with the cure where
+    there are none."""
     try:
-        text = read_secret(oauth.tokens, what(address))
+        text = read_sealed(oauth.tokens, what(address), seal, tidy=tidy)
+    except SealedElsewhere:
+        raise  # agreeing anew would be no cure
     except ConfigError as error:
         raise ConfigError(f"{error}; or agree anew: proxyd reconnect {address}") from None
     return read_kept(text, what(address))
@@ -100,10 +104,12 @@ class Tokens:
         endpoint: Callable[[], TokenEndpoint],
         workers: Workers,
         clock: Clock,
+        seal: Seal,
         on_health: Callable[[HealthEvent], None] = lambda event: None,
     ):
         """`endpoint` is made in a worker: the client's secret may lie anywhere. `on_health` hears what the sign-in
         server's answers mean."""
+        self._seal = seal
         self._oauth = oauth
         self._address = address
         self._endpoint = endpoint
@@ -124,7 +130,7 @@ class Tokens:
         async with self._turn():
             await self._keep()
             if self._kept is None or not self._fresh(self._kept):
-                self._kept = await self._blocking(load, self._oauth, self._address)  # somebody may have agreed anew
+                self._kept = await self._blocking(self._load)  # somebody may have agreed anew
             if not self._fresh(self._kept):
                 self._kept = await self._asked_for(self._kept)
             return self._kept.access
@@ -145,7 +151,7 @@ class Tokens:
         """Seconds until the token is to be renewed; it has been now, where that was due."""
         async with self._turn():
             await self._keep()
-            kept = await self._blocking(load, self._oauth, self._address)
+            kept = await self._blocking(self._load)
             if grants.renewal_due(kept.expires_at, kept.lifetime, self._now()):
                 kept = await self._asked_for(kept)
             self._kept = kept
@@ -224,7 +230,7 @@ class Tokens:
             self._now() + answer.lifetime,
             answer.lifetime,
         )
-        meanwhile = await self._blocking(load, self._oauth, self._address)
+        meanwhile = await self._blocking(self._load)
         if meanwhile.refresh != kept.refresh:
             return meanwhile  # the person agreed anew while we asked: theirs counts
         self._unkept = fresh
@@ -234,8 +240,11 @@ class Tokens:
     async def _keep(self) -> None:
         """What came and could not be kept is not used before it is: it may be all that the provider still takes."""
         if self._unkept is not None:
-            await self._blocking(store, self._oauth, self._unkept, self._address)
+            await self._blocking(store, self._oauth, self._unkept, self._address, self._seal)
             self._kept, self._unkept = self._unkept, None
+
+    def _load(self) -> Kept:
+        return load(self._oauth, self._address, self._seal, tidy=True)
 
     async def _blocking(self, call: Callable[..., T], *args: object) -> T:
         try:

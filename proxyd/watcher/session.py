@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from proxyd.config import Account
+from proxyd.config.sealed_files import NO_SEAL
 from proxyd.errors import ProxydError
 from proxyd.journal import Journal
 from proxyd.model import HealthCause, HealthEvent
@@ -115,7 +116,7 @@ class Door:
     ) -> None:
         """`secret` is the account's own, shared by all that sign in to it; made here where nobody else does."""
         self._account = account
-        self._secret = secret or SignIns(workers, clock).of(account)
+        self._secret = secret or SignIns(workers, clock, NO_SEAL).of(account)
         self._journal = journal
         self._workers = workers
         self._clock = clock

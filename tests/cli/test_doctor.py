@@ -11,10 +11,13 @@ import pytest
 import sqlalchemy as sa
 
 from proxyd.cli import findings
-from proxyd.config import Places, load
+from proxyd.config import Places, SecretFile, load, make_key_file, store_key
+from proxyd.config.sealed_files import of_keys, write_sealed
 from proxyd.model import HealthCause, HealthEvent, LookedFor, SendUnknown
+from proxyd.provider import tokens
 from proxyd.relay import local_ca
 from proxyd.store import room, tables
+from proxyd.store.opening import opened
 from tests.cli.typed import typed, typed_beside
 from tests.looping import on_the_loop
 from tests.rigged import ACCOUNT, ADA, message
@@ -162,9 +165,31 @@ def test_a_password_file_that_is_gone(tmp_path: Path) -> None:
     (tmp_path / "config/accounts.d").mkdir(parents=True)
     (tmp_path / "config/accounts.d/ada.yaml").write_text(ACCOUNT + f"sign_in: {{password: {{file: {password}}}}}\n")
     ours = load(tmp_path / "config")
-    assert list(findings.passwords(ours)) == []
+    assert list(findings.passwords(ours, places(tmp_path))) == []
     password.unlink()
-    assert next(findings.passwords(ours)).cure == f"proxyd reconnect {ADA}"
+    assert next(findings.passwords(ours, places(tmp_path))).cure == f"proxyd reconnect {ADA}"
+
+
+def test_tokens_under_a_key_that_is_not_the_stores(tmp_path: Path) -> None:
+    """But where systemd hands the key to the daemon alone, a command cannot say anything of them."""
+    there = places(tmp_path)
+    (there.config / "accounts.d").mkdir(parents=True)
+    kept = SecretFile(file=tmp_path / "tokens")
+    (there.config / "accounts.d/ada.yaml").write_text(
+        f"address: {ADA}\nprovider: gmail\nsign_in: {{oauth: {{client_id: x, tokens: {{file: {kept.file}}}}}}}\n"
+    )
+    make_key_file(there.data)
+    opened(there.data).close()
+    key = store_key(there.data)
+    text = tokens.text_of(tokens.Kept("1//given"))
+    write_sealed(kept, text, tokens.what(ADA), of_keys([key]))
+    ours = load(there.config)
+    assert list(findings.passwords(ours, there)) == []
+    write_sealed(kept, text, tokens.what(ADA), of_keys([b"x" * 32]))
+    (found,) = findings.passwords(ours, there)
+    assert ("another store's key" in found.what, found.cure) == (True, f"proxyd reconnect {ADA}")
+    (there.data / "store.key").unlink()
+    assert list(findings.passwords(ours, there)) == []
 
 
 def test_a_certificate_that_ends(tmp_path: Path) -> None:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from time import monotonic
 
 import pytest
 
-from tests.servers.processes import need_program
+from tests.config.keyring_session import LOCKED, OPEN, session
 
 pytestmark = pytest.mark.servers
-
-OPEN = "printf secret | gnome-keyring-daemon --unlock --components=secrets --daemonize >/dev/null 2>&1"
-LOCKED = "gnome-keyring-daemon --start --components=secrets >/dev/null 2>&1"
 
 WORK = """
 from pathlib import Path
@@ -50,34 +44,6 @@ except desktop_keyring.KeyringSilent as error:
     assert "hunter2" not in str(error)
     print("silent:", error)
 """
-
-
-def session(folder: Path, start: str, script: str) -> str:
-    """What `script` printed, in a session with nothing but a bus and a keyring."""
-    need_program("dbus-run-session", "dbus-daemon")
-    need_program("gnome-keyring-daemon", "gnome-keyring")
-    runtime = folder / "run"
-    runtime.mkdir(mode=0o700)
-    keep = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    environment = {**keep, "HOME": str(folder), "XDG_RUNTIME_DIR": str(runtime), "XDG_DATA_HOME": str(folder / "share")}
-    (folder / "script.py").write_text(script)
-    (folder / "data").mkdir()
-    line = f'{start}; exec "$0" "$@"'
-    words = [
-        "dbus-run-session",
-        "--",
-        "sh",
-        "-c",
-        line,
-        sys.executable,
-        str(folder / "script.py"),
-        str(folder / "data"),
-    ]
-    done = subprocess.run(
-        words, env=environment, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[2]
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_what_is_put_there_is_there(tmp_path: Path) -> None:

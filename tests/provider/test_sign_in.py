@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from proxyd.config import Account, account_of
+from proxyd.config.sealed_files import of_keys
 from proxyd.errors import ConfigError, SignInRefused
 from proxyd.model import Accepted, HealthCause
 from proxyd.provider import tokens
@@ -31,6 +32,8 @@ from tests.servers.mailprovider import PASSWORD, PERSON, Provider
 from tests.servers.oauth_server import CLIENT_SECRET, OAuthServer, passdb
 from tests.servers.tls import ThrowAwayCa
 
+SEAL = of_keys([b"k" * 32])
+
 
 class Place:
     """A provider that takes access tokens, its sign-in server, and Ada's grant."""
@@ -47,13 +50,13 @@ class Place:
         assert self.account.sign_in.oauth is not None
         self.oauth = self.account.sign_in.oauth
         self.agree()
-        self.sign_ins = SignIns(workers, SystemClock())
+        self.sign_ins = SignIns(workers, SystemClock(), SEAL)
         self.workers = workers
         self.imap = client_context("imap", provider.ca.ca)
         self.smtp = client_context("smtp", provider.ca.ca)
 
     def agree(self) -> None:
-        tokens.store(self.oauth, Kept(self.server.grant().refresh), PERSON)
+        tokens.store(self.oauth, Kept(self.server.grant().refresh), PERSON, SEAL)
 
     async def by_the_watcher(self) -> list[str]:
         """Signs in as the watcher does; the capabilities say that it is so."""

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from proxyd.config import OAuth, SecretFile
+from proxyd.config.sealed_files import of_keys
 from proxyd.errors import ConfigError, TryLater
 from proxyd.model import HealthCause, HealthEvent
 from proxyd.provider import tokens
@@ -26,6 +27,8 @@ from tests.looping import on_the_loop
 from tests.servers.mailprovider import PERSON
 from tests.servers.oauth_server import CLIENT_ID, CLIENT_SECRET, OAuthServer
 from tests.servers.tls import ThrowAwayCa
+
+SEAL = of_keys([b"k" * 32])
 
 
 class Grant:
@@ -57,7 +60,7 @@ class Grant:
     def fresh(self) -> Tokens:
         """As after a restart."""
         endpoint = functools.partial(tokens.endpoint_of, self.oauth, PERSON, self.server.ca.ca)
-        return Tokens(self.oauth, PERSON, endpoint, self.workers, self.clock, self.told.append)
+        return Tokens(self.oauth, PERSON, endpoint, self.workers, self.clock, SEAL, self.told.append)
 
     @property
     def causes(self) -> list[HealthCause]:
@@ -75,11 +78,11 @@ class Grant:
             renewing.cancel()
 
     def keep(self, kept: Kept) -> None:
-        tokens.store(self.oauth, kept, PERSON)
+        tokens.store(self.oauth, kept, PERSON, SEAL)
 
     @property
     def kept(self) -> Kept:
-        return tokens.load(self.oauth, PERSON)
+        return tokens.load(self.oauth, PERSON, SEAL)
 
 
 @pytest.fixture
@@ -176,7 +179,7 @@ async def test_what_cannot_be_kept_is_not_used_and_not_lost(
 ) -> None:
     grant = make_grant()
     with monkeypatch.context() as patched:
-        patched.setattr(tokens, "write_secret", _full)
+        patched.setattr(tokens, "write_sealed", _full)
         for _ in range(2):
             with pytest.raises(ConfigError, match="no space"):
                 await grant.tokens.access_token()

@@ -82,6 +82,10 @@ class Rig:
         return self.status(may_fail=True) is not None
 
     @property
+    def runs(self) -> bool:
+        return self._daemon is not None and self._daemon.poll() is None
+
+    @property
     def pid(self) -> int:
         assert self._daemon is not None
         return self._daemon.pid

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import smtplib
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.scenarios.rig import CLIENT_PASSWORD, Rig, letter
-from tests.servers.mailprovider import PASSWORD, PERSON
+from tests.servers.mailprovider import PASSWORD, PERSON, Provider
+from tests.servers.oauth_server import OAuthServer, by_oauth, passdb
+from tests.servers.tls import ThrowAwayCa
 from tests.servers.waiting import eventually
 
 COLLEAGUE = "colleague@example.test"
@@ -45,7 +49,8 @@ def processes(pid: int) -> list[int]:
 def found(rig: Rig, wanted: dict[str, list[bytes]]) -> list[str]:
     own = {rig.client_password, rig.data / "store.key", *rig.provider.folder.glob("*.password")}
     places = [path for folder in (rig.config, rig.data) for path in folder.rglob("*") if path.is_file()] + [rig.log]
-    places += [Path(f"/proc/{pid}/{name}") for pid in processes(rig.pid) for name in ("cmdline", "environ")]
+    if rig.runs:
+        places += [Path(f"/proc/{pid}/{name}") for pid in processes(rig.pid) for name in ("cmdline", "environ")]
     return [
         f"{what} in {path}"
         for path in places
@@ -92,6 +97,47 @@ def in_memory(pid: int, wanted: bytes) -> int:
                     memory.seek(int(start, 16))
                     found += memory.read(int(end, 16) - int(start, 16)).count(wanted)
     return found
+
+
+def test_tokens_lie_in_no_file_in_clear(
+    make_provider: Callable[..., Provider], server_folder: Path, tmp_path: Path
+) -> None:
+    """One that lies open, as an older proxyd left it, is enciphered when it is read first; those that follow it never
+    lie open. What is enciphered is of use: the daemon goes on with it."""
+    with OAuthServer(ThrowAwayCa(tmp_path / "ca"), lifetime=4) as server:
+        provider = make_provider(dovecot=passdb(server, server_folder))
+        provider.ca.ca.write_bytes(server.ca.ca.read_bytes() + provider.ca.ca.read_bytes())
+        rig = Rig(tmp_path / "rig", provider)
+        grant = rig.data / "grant"
+        grant.mkdir()
+        rig.write_account(by_oauth(provider.account_yaml(client_password=rig.client_password), server, grant))
+
+        def tokens() -> dict[str, list[bytes]]:
+            given = {text for each in server.tokens for text in (each.access, each.refresh.removesuffix(" used"))}
+            return {
+                "a token": [octets for text in given for octets in (text.encode(), base64.b64encode(text.encode()))]
+            }
+
+        rig.log.touch()
+        assert found(rig, tokens()) == [f"a token in {grant / 'tokens'}"]
+        rig.start()
+        try:
+            rig.connected()
+            eventually(lambda: len(server.token_requests) > 2, "the token to be renewed, and its refresh token with it")
+            assert found(rig, tokens()) == []
+            done = rig.run("doctor", "--json")
+            assert not [each for each in json.loads(done.stdout)["findings"] if "token" in each["what"]]
+        finally:
+            rig.stop()
+        assert rig.run("rekey").returncode == 0
+        asked = len(server.token_requests)
+        rig.start()
+        try:
+            rig.connected()
+            eventually(lambda: len(server.token_requests) > asked, "the token to be renewed, under another key")
+            assert found(rig, tokens()) == []
+        finally:
+            rig.stop()
 
 
 def test_what_is_in_the_daemons_memory(make_rig: Any) -> None:

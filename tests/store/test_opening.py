@@ -18,6 +18,7 @@ from proxyd.errors import ConfigError, TryLater
 from proxyd.store import opening
 from proxyd.store.database import Database
 from proxyd.store.opening import opened, rekey
+from tests.config.keyring_session import OPEN, session
 from tests.servers.waiting import eventually
 
 
@@ -188,14 +189,18 @@ def test_a_key_that_systemd_hands_over_is_followed_by_the_file(data: Path, crede
 EVERYWHERE = """
 import os, signal, sys
 from pathlib import Path
-from proxyd.store.opening import opened, rekey
+import keyring
+from proxyd.config import SecretFile
+from proxyd.config.sealed_files import read_sealed, write_sealed
+from proxyd.store.opening import opened, opened_with_seal, rekey, seal
 
-WHOSE = ("proxyd.store.opening", "proxyd.config.store_rekey", "proxyd.config.private_files")
+WHOSE = ("store.opening", "config.store_rekey", "config.sealed_files", "config.private_files", "config.desktop_keyring")
 
 def killed_at(step):
     def count(frame, event, argument):
         nonlocal step
-        if frame.f_globals.get("__name__") in WHOSE or frame.f_code.co_qualname == "Database.rekey":
+        ours = frame.f_globals.get("__name__", "").removeprefix("proxyd.") in WHOSE
+        if ours or frame.f_code.co_qualname == "Database.rekey":
             step -= 1
             if step < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -208,40 +213,66 @@ def child(work):
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
-data = Path(sys.argv[1])
+data, step, stride = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+places = [SecretFile(file=path) for path in (data / "tokens/ada", data / "elsewhere")]
+
+def begun():
+    database, seal = opened_with_seal(data)
+    with database.writing() as connection:
+        connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS told (text)")
+        connection.exec_driver_sql("DELETE FROM told")
+        connection.exec_driver_sql("INSERT INTO told VALUES ('to be kept')")
+    database.close()
+    for place in places:
+        write_sealed(place, "a token", place.file.name, seal)
+
 def changed():
     sys.setprofile(killed_at(step))
-    rekey(data)
+    rekey(data, [places[1].file])
     sys.setprofile(None)
 
 def looked():
-    database = opened(data)
+    if step % 2:  # a command comes first, which needs a token
+        assert read_sealed(places[0], "ada", seal(data)) == "a token"
+    database, fitting = opened_with_seal(data)
     with database.reading() as connection:
         assert connection.exec_driver_sql("SELECT text FROM told").scalar() == "to be kept"
     database.close()
     assert not (data / "store.key.next").exists()
+    for place in places:
+        assert fitting.opened(place.file.read_text(), place.file.name) == ("a token", True)
 
-step, ended = int(sys.argv[2]), -9
+assert child(begun) == 0
+ended = -9
 while ended == -9:
     ended = child(changed)
     assert ended in (0, -9), (step, ended)
     assert child(looked) == 0, step
-    step += 3  # a run of each takes a minute
+    step += stride
 print(step)
 """
 
 
 @pytest.mark.parametrize(("where", "first"), [("in the file", 0), ("as a credential", 1)])
 def test_kill_9_between_any_two_steps(data: Path, where: str, first: int, request: pytest.FixtureRequest) -> None:
-    """Before and behind the calls that are made for it; what SQLite does within one, the test above kills."""
+    """Before and behind the calls that are made for it; what SQLite does within one, the test above kills. Every fifth
+    step here: all of them (a stride of 1) take minutes."""
     if where == "as a credential":
         request.getfixturevalue("credential")
     done = subprocess.run(
-        [sys.executable, "-c", EVERYWHERE, str(data), str(first)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", EVERYWHERE, str(data), str(first), "5"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 40
+    assert int(done.stdout) > 100
     assert told_once(data) == "to be kept"
+
+
+@pytest.mark.servers
+def test_kill_9_with_the_key_in_the_keyring(tmp_path: Path) -> None:
+    """gnome-keyring for real, which outlives whoever is killed."""
+    done = session(tmp_path, OPEN, EVERYWHERE, "2", "9", within=600)
+    assert int(done) > 100
+    assert [path.name for path in (tmp_path / "data").iterdir() if path.name.startswith("store.key")] == []
 
 
 def test_the_old_pages_are_gone(data: Path) -> None:
