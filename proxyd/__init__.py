@@ -8,6 +8,7 @@ The house; imports point downwards only, and modules on one line never import ea
     journal                            record(event): the one door to the records
     provider | store                   the account's real servers | our records
     workers | config                   bounded threads, bridges | YAML to frozen objects
+    places                             where configuration, records and control socket lie
     rules | formats                    pure decisions | pure readings of mail and wire formats
     model | reported                   the one vocabulary; its page on what machines say about mail
     errors                             named after who must act

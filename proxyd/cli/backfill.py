@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from proxyd.cli.daemon_link import DaemonLink, NotRunning, daemon_link
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import console, note, plain, print_json, since
-from proxyd.config import Places
 from proxyd.errors import TryLater
+from proxyd.places import Places
 
 EXIT_STOPPED = 1
 EXIT_NOT_RUNNING = 69

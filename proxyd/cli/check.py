@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from proxyd.cli.folders import with_places
-from proxyd.config import ConfigErrors, Places, load
+from proxyd.config import ConfigErrors, load
+from proxyd.places import Places
 
 EXIT_CONFIG = 78
 

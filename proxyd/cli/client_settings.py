@@ -12,8 +12,9 @@ import click
 from proxyd.cli.daemon_link import NotRunning, daemon_link
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import console, note, plain, print_json, table
-from proxyd.config import Account, ConfigErrors, Daemon, Places, ensure_client_password, load, new_client_password
+from proxyd.config import Account, ConfigErrors, Daemon, ensure_client_password, load, new_client_password
 from proxyd.errors import ConfigError, ProxydError
+from proxyd.places import Places
 from proxyd.relay import local_ca
 from proxyd.web.client_document import INCOMING, OUTGOING, settings_document
 from proxyd.web.client_steps import TITLES

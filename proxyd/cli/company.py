@@ -8,7 +8,7 @@ from proxyd.cli.daemon_link import records
 from proxyd.cli.folders import with_places
 from proxyd.cli.several import Several
 from proxyd.cli.showing import console, local, plain, print_json, table
-from proxyd.config import Places
+from proxyd.places import Places
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 

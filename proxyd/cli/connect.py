@@ -25,7 +25,6 @@ from proxyd.cli.showing import note
 from proxyd.config import (
     ConfigErrors,
     KeyringEntry,
-    Places,
     SecretFile,
     Server,
     Source,
@@ -40,6 +39,7 @@ from proxyd.config.fields import is_mail_address
 from proxyd.config.secret_places import keyring_works
 from proxyd.errors import ConfigError, ProxydError
 from proxyd.model import SentFolder
+from proxyd.places import Places
 from proxyd.provider.discovery import Choice, Settled, finder
 from proxyd.provider.trial import Habits, Trial
 from proxyd.workers import Workers

@@ -14,7 +14,6 @@ from proxyd.cli.showing import note
 from proxyd.config import (
     Account,
     KeyringEntry,
-    Places,
     SecretFile,
     Source,
     account_file,
@@ -28,6 +27,7 @@ from proxyd.config import (
 from proxyd.config.account_file import Draft
 from proxyd.config.sealed_files import NO_SEAL, Seal
 from proxyd.errors import ConfigError
+from proxyd.places import Places
 from proxyd.provider import tokens
 from proxyd.store.opening import seal
 

@@ -10,7 +10,7 @@ from proxyd.cli.daemon_link import records
 from proxyd.cli.folders import with_places
 from proxyd.cli.several import Several
 from proxyd.cli.showing import console, local, plain, print_json, table
-from proxyd.config import Places
+from proxyd.places import Places
 
 EXIT_NEEDS_A_PERSON = 1
 

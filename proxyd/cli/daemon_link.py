@@ -15,8 +15,8 @@ from urllib.parse import quote
 
 import httpx
 
-from proxyd.config import Places
 from proxyd.errors import ProxydError, TryLater
+from proxyd.places import Places
 
 Document = dict[str, Any]
 

@@ -17,8 +17,9 @@ from typing import TypeVar
 
 from proxyd.cli.daemon_link import DaemonLink, Document, NotRunning, daemon_link
 from proxyd.cli.demo_provider import HOST, DemoProvider, Person
-from proxyd.config import Account, Places, ensure_client_password, load, make_key_file
+from proxyd.config import Account, ensure_client_password, load, make_key_file
 from proxyd.errors import ProxydError, TryLater
+from proxyd.places import Places
 
 T = TypeVar("T")
 

@@ -12,8 +12,9 @@ from proxyd.cli.connect_questions import questions
 from proxyd.cli.connect_writing import in_force
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import note
-from proxyd.config import Account, KeyringEntry, Places, SecretFile, Source, account_path, load, remove_secret
+from proxyd.config import Account, KeyringEntry, SecretFile, Source, account_path, load, remove_secret
 from proxyd.errors import ConfigError, ProxydError
+from proxyd.places import Places
 from proxyd.provider import tokens
 from proxyd.store.opening import seal
 

@@ -12,8 +12,8 @@ from proxyd.cli.daemon_link import NotRunning, daemon_link, records
 from proxyd.cli.findings import Finding
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import console, plain, print_json
-from proxyd.config import Places
 from proxyd.errors import ProxydError
+from proxyd.places import Places
 
 EXIT_ILL = 1
 

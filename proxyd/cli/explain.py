@@ -9,7 +9,7 @@ import click
 from proxyd.cli.daemon_link import records
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import console, local, note, plain, print_json, table
-from proxyd.config import Places
+from proxyd.places import Places
 
 EXIT_UNKNOWN = 1
 

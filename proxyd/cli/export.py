@@ -11,7 +11,7 @@ import click
 from proxyd.cli.daemon_link import records
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import note
-from proxyd.config import Places
+from proxyd.places import Places
 
 EPILOG = """\b
 mbox is what mail programs read; json holds what the log says of each message and its attachments in base64.

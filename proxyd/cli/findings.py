@@ -15,19 +15,10 @@ from typing import Any
 
 from cryptography import x509
 
-from proxyd.config import (
-    ConfigErrors,
-    KeyringEntry,
-    Listen,
-    Places,
-    SecretFile,
-    Settings,
-    load,
-    read_secret,
-    store_key,
-)
+from proxyd.config import ConfigErrors, KeyringEntry, Listen, SecretFile, Settings, load, read_secret, store_key
 from proxyd.config.sealed_files import NO_SEAL, SealedElsewhere
 from proxyd.errors import ConfigError
+from proxyd.places import Places
 from proxyd.provider import tokens
 from proxyd.relay import local_ca
 from proxyd.rules import record_troubles

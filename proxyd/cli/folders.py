@@ -41,7 +41,7 @@ def with_places(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.pass_context
     @functools.wraps(command)
     def run(ctx: click.Context, /, config: str | None, data: str | None, **rest: Any) -> Any:
-        from proxyd.config import find_places  # late: the group's own help needs none of it
+        from proxyd.places import find_places  # late: the group's own help needs none of it
 
         remember_folders(ctx, config, data)
         named = ctx.find_root().meta["proxyd.folders"]

@@ -9,7 +9,7 @@ import click
 from proxyd.cli.daemon_link import records
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import local, print_json
-from proxyd.config import Places
+from proxyd.places import Places
 
 EPILOG = """\b
 Erases the contact and every logged message that they had part in, in every account; each CRM that can is told to erase

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
-from proxyd.config import Places
+from proxyd.places import Places
 from proxyd.store.database import Database
 from proxyd.store.opening import opened
 from proxyd.web import (

@@ -10,8 +10,9 @@ from proxyd.cli.connect_writing import keep_secrets
 from proxyd.cli.daemon_link import NotRunning, daemon_link
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import note
-from proxyd.config import KeyringEntry, Places, SecretFile, load
+from proxyd.config import KeyringEntry, SecretFile, load
 from proxyd.errors import ConfigError, ProxydError
+from proxyd.places import Places
 from proxyd.workers import Workers
 
 EPILOG = """\b

@@ -10,9 +10,10 @@ import click
 from proxyd.cli.daemon_link import NotRunning, daemon_link
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import note
-from proxyd.config import Places, SecretFile, load
+from proxyd.config import SecretFile, load
 from proxyd.config.store_key import CREDENTIAL_CURE, KEY_FILE, credential_key
 from proxyd.errors import ConfigError, ProxydError
+from proxyd.places import Places
 from proxyd.store.opening import rekey as rekey_store
 
 EPILOG = """\b

@@ -7,7 +7,7 @@ import click
 from proxyd.cli.daemon_link import NotRunning, daemon_link
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import note
-from proxyd.config import Places
+from proxyd.places import Places
 
 EXIT_CONFIG = 78
 EXIT_NOT_RUNNING = 69

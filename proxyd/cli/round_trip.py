@@ -19,8 +19,9 @@ from email.utils import format_datetime, make_msgid
 from typing import Any, TypeVar
 
 from proxyd.cli.findings import now
-from proxyd.config import Account, Places, Settings
+from proxyd.config import Account, Settings
 from proxyd.errors import ProxydError
+from proxyd.places import Places
 
 HOST = "localhost"
 LOGIN_LIMIT = 60.0  # seconds

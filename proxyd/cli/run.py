@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+
 import click
 
 from proxyd.cli.folders import with_places
-from proxyd.config import Places
+from proxyd.places import Places
 
 EPILOG = """\b
 SIGTERM and Ctrl-C stop it, SIGHUP (or proxyd reload) reads the configuration anew.
@@ -24,6 +26,7 @@ Examples:
 @click.pass_context
 def run(ctx: click.Context, places: Places) -> None:
     """Run the daemon in the foreground."""
+    gc.disable()  # nothing of what is imported and built now is ever garbage; the daemon turns it on when it is ready
     from proxyd import daemon  # late: it brings the reactor, which --help has no use for
 
     ctx.exit(daemon.run(places))

@@ -8,7 +8,7 @@ from proxyd.cli.daemon_link import records
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import console, print_json
 from proxyd.cli.timeline import timeline_table
-from proxyd.config import Places
+from proxyd.places import Places
 
 EPILOG = """\b
 WORDS are names, words, "phrases in quotes" and -words that must not be there; every word may be the beginning of one.

@@ -13,7 +13,7 @@ import click
 from proxyd.cli.daemon_link import Answered, daemon_link
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import note, print_json
-from proxyd.config import Places
+from proxyd.places import Places
 
 EXIT_UNKNOWN = 75  # EX_TEMPFAIL of sysexits.h: it is not known yet whether the provider took it
 

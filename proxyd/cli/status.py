@@ -10,7 +10,7 @@ import click
 from proxyd.cli.daemon_link import NotRunning, daemon_link
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import console, local, note, plain, print_json, since, table
-from proxyd.config import Places
+from proxyd.places import Places
 
 EXIT_NEEDS_A_PERSON = 1
 EXIT_NOT_RUNNING = 69

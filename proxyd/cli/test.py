@@ -10,8 +10,9 @@ from proxyd.cli.daemon_link import NotRunning, daemon_link
 from proxyd.cli.folders import with_places
 from proxyd.cli.round_trip import Leg, RoundTrip
 from proxyd.cli.showing import note, plain, print_json
-from proxyd.config import Account, Places, Settings, load, read_secret
+from proxyd.config import Account, Settings, load, read_secret
 from proxyd.errors import ProxydError
+from proxyd.places import Places
 
 EXIT_FAILED = 1
 EXIT_NOT_RUNNING = 69

@@ -12,7 +12,7 @@ from rich.table import Table
 from proxyd.cli.daemon_link import records
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import console, local, person, plain, print_json, table
-from proxyd.config import Places
+from proxyd.places import Places
 
 EXCERPT = 160  # characters of a text that the table shows
 CRM_WORDS = {"failed": "refused", "waiting": "waits"}

@@ -8,7 +8,7 @@ from proxyd.cli.daemon_link import records
 from proxyd.cli.folders import with_places
 from proxyd.cli.several import Several
 from proxyd.cli.showing import console, local, note, plain, print_json, table
-from proxyd.config import Places
+from proxyd.places import Places
 
 EPILOG = """\b
 A token belongs to a person: the owner of an account. It shows that person's conversations and those that colleagues

@@ -9,7 +9,8 @@ import click
 from proxyd.cli.daemon_link import NotRunning, daemon_link
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import note, plain
-from proxyd.config import Places, duration
+from proxyd.config import duration
+from proxyd.places import Places
 
 EXIT_NOT_RUNNING = 69
 LONGEST = 3600

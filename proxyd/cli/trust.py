@@ -12,8 +12,9 @@ from proxyd.cli.folders import with_places
 from proxyd.cli.several import Several
 from proxyd.cli.showing import console, plain, print_json, table
 from proxyd.cli.trust_stores import Authority, NotDone, Store, authority, stores
-from proxyd.config import Places, load
+from proxyd.config import load
 from proxyd.errors import ProxydError
+from proxyd.places import Places
 from proxyd.web import certificate_lines as lines
 
 EXIT_LEFT_TO_DO = 1

@@ -12,7 +12,7 @@ import click
 from proxyd.cli.daemon_link import daemon_link
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import note, print_json
-from proxyd.config import Places
+from proxyd.places import Places
 
 EPILOG = """\b
 The link works once and for ten minutes; the browser then stays signed in. It is the owner's, who sees every account;

@@ -22,7 +22,6 @@ from proxyd.config.crm import (
 from proxyd.config.fields import Endpoint, FilePath, duration, duration_text, is_loopback, size
 from proxyd.config.loading import account_of, account_path, load, load_what_is_well
 from proxyd.config.oauth import OAuth
-from proxyd.config.places import Places, find_places, is_system_service
 from proxyd.config.private_files import replace_private
 from proxyd.config.problems import ConfigErrors, Problem
 from proxyd.config.secrets import (
@@ -77,7 +76,6 @@ __all__ = [
     "Odoo",
     "OnTheNet",
     "Pipedrive",
-    "Places",
     "Problem",
     "Provider",
     "Salesforce",
@@ -98,9 +96,7 @@ __all__ = [
     "duration",
     "duration_text",
     "ensure_client_password",
-    "find_places",
     "is_loopback",
-    "is_system_service",
     "load",
     "load_what_is_well",
     "make_key_file",

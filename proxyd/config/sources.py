@@ -16,7 +16,7 @@ from proxyd.config.fields import WORD_TAG, CredentialName, FilePath, Word
 class Section(BaseModel):
     """A mapping of the configuration: frozen, no unknown key, nothing converted in silence."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 class Env(Section):

@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from proxyd.config import desktop_keyring
-from proxyd.config.places import is_system_service
 from proxyd.config.private_files import create_private, open_private
 from proxyd.config.problems import shown
 from proxyd.errors import ConfigError
+from proxyd.places import is_system_service
 
 KEY_SIZE = 32  # octets
 KEY_FILE = "store.key"

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from proxyd.config import ConfigErrors, Places, load_what_is_well
+from proxyd.config import ConfigErrors, load_what_is_well
 from proxyd.config.store_key import CREDENTIAL_CURE, credential_key
 from proxyd.daemon import alone
 from proxyd.daemon.event_log import Priority, as_json, is_journal
@@ -22,6 +22,7 @@ from proxyd.daemon.exit_codes import EX_CONFIG, EX_UNAVAILABLE
 from proxyd.daemon.limits import set_limits
 from proxyd.daemon.listeners import handed_over
 from proxyd.errors import ConfigError
+from proxyd.places import Places
 from proxyd.store.opening import opened_with_seal
 from proxyd.workers import start
 

@@ -16,15 +16,7 @@ import structlog
 from twisted.internet.defer import Deferred
 
 from proxyd import __version__
-from proxyd.config import (
-    ConfigErrors,
-    Endpoint,
-    Listen,
-    Places,
-    Settings,
-    is_system_service,
-    load_what_is_well,
-)
+from proxyd.config import ConfigErrors, Endpoint, Listen, Settings, load_what_is_well
 from proxyd.config import Problem as ConfigProblem
 from proxyd.config.sealed_files import Seal
 from proxyd.crm.delivery import Delivery
@@ -42,6 +34,7 @@ from proxyd.errors import ConfigError, TryLater
 from proxyd.journal import Journal
 from proxyd.journal.retention import let_go
 from proxyd.model import Health
+from proxyd.places import Places, is_system_service
 from proxyd.relay import local_ca
 from proxyd.relay.imap import ImapRelay
 from proxyd.relay.imap_upload import SentUploads
@@ -170,6 +163,7 @@ class Daemon:
         alerts = Alerts(self._people.accounts, self._journal, self._workers, self._clock, self._people.mailbox, known)
         self._tasks.append(start(alerts.run(), "alerts"))
         gc.freeze()  # what was built until now lives as long as the process: the collector need not walk it again
+        gc.enable()  # off since `proxyd run`: a tenth of the start would go by in walking what stays
         self._notify.ready(self._status_line())
         log.info("ready", version=__version__, accounts=len(self._settings.accounts))
         self._ready = True

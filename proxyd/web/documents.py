@@ -15,13 +15,13 @@ USUAL_LIMIT = 50
 
 
 class Answer(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", defer_build=True)
 
 
 class Asked(BaseModel):
     """What a request says: nothing beyond what is known, and nothing that is no text."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 Instant = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$", examples=["2026-11-23T10:02:11Z"])]
@@ -228,7 +228,7 @@ People = Annotated[list[Annotated[str, Field(max_length=2000)]], Field(max_lengt
 class SendMessage(Asked):
     """A message to be composed. Each of `to`, `cc`, `bcc` is `grace@customer.example` or `Grace <grace@…>`."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, defer_build=True)
 
     account: str | None = Field(default=None, max_length=1000, description="Through which it is sent.")
     from_: str | None = Field(

@@ -1,8 +1,10 @@
 """Figures: what sending and reading cost through proxyd, as against direct. `make bench`, or
-`python -m tests.bench [sending|reading|delivery|many|watching|records] [its arguments]`; without a word, all in full.
+`python -m tests.bench [sending|reading|delivery|many|watching|records|start] [its arguments]`; without a word, all
+in full.
 
     sending   starts servers and the daemon, has the load made, prints the table
     delivery  how many messages a second go from the outbox into a CRM
+    start     how soon the daemon is there, and what it weighs at rest
     records   a page of a timeline and of a search among 100,000 logged messages
     load      the mail clients that send: a process of its own, blocking sockets, octets made beforehand
     sink      the provider's SMTP server where nothing else is wanted: TLS, AUTH, takes everything, keeps nothing
@@ -18,7 +20,7 @@ Nothing is asserted: a machine that is busy with something else tells nothing ab
 
 import sys
 
-from tests.bench import delivery, many, reading, records, sending, watching
+from tests.bench import delivery, many, reading, records, sending, start, watching
 
 PARTS = {
     "delivery": delivery.main,
@@ -27,6 +29,7 @@ PARTS = {
     "many": many.main,
     "watching": watching.main,
     "records": records.main,
+    "start": start.main,
 }
 
 if len(sys.argv) > 1 and sys.argv[1] in PARTS:

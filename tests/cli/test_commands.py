@@ -63,6 +63,13 @@ def test_the_first_help_imports_nothing_that_takes_time() -> None:
     assert not {"rich", "pydantic", "sqlalchemy", "twisted", "httpx", "pymap"} & set(loaded)
 
 
+@pytest.mark.parametrize("name", ["status", "timeline", "contact", "search", "explain", "crm", "reload", "run"])
+def test_what_the_daemon_is_asked_needs_none_of_what_the_daemon_is_made_of(name: str) -> None:
+    code = f"import sys, proxyd.cli.{name}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"proxyd.config", "pydantic", "yaml", "sqlalchemy", "twisted", "keyring"} & set(loaded)
+
+
 def test_a_word_that_is_no_command_gets_the_nearest() -> None:
     code, _, err = run("tmeline")
     assert code == 2

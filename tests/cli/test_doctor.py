@@ -11,9 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from proxyd.cli import findings
-from proxyd.config import Places, SecretFile, load, make_key_file, store_key
+from proxyd.config import SecretFile, load, make_key_file, store_key
 from proxyd.config.sealed_files import of_keys, write_sealed
 from proxyd.model import HealthCause, HealthEvent, LookedFor, SendUnknown
+from proxyd.places import Places
 from proxyd.provider import tokens
 from proxyd.relay import local_ca
 from proxyd.store import room, tables

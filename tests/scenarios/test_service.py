@@ -86,6 +86,18 @@ def test_what_is_told_to_systemd_and_what_feeds_its_watchdog(make_rig, manager: 
     manager.hears("STOPPING=1")
 
 
+def test_garbage_is_collected_once_it_is_ready(make_rig) -> None:
+    """Not while it starts, which would take a tenth longer; but a daemon that never did would grow for ever."""
+    rig: Rig = make_rig(start=False)
+    collected = rig.folder / "collected"
+    seen = f"import gc, pathlib\ngc.callbacks.append(lambda *_: pathlib.Path({str(collected)!r}).touch())\n"
+    (rig.folder / "sitecustomize.py").write_text(seen)
+    rig.more_environment = {"PYTHONPATH": str(rig.folder)}
+    rig.start()
+    collected.unlink(missing_ok=True)
+    eventually(lambda: rig.status() and collected.exists(), "garbage to be collected")
+
+
 def test_sockets_that_systemd_opened_are_taken_over_by_name(make_rig) -> None:
     rig: Rig = make_rig(start=False)
     free = []

@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxyd.config.problems import shown
 from proxyd.errors import ConfigError
 
 
@@ -55,7 +54,7 @@ def find_places(
     named_config = config or _named(environment, "PROXYD_CONFIG")
     named_data = data or _named(environment, "PROXYD_DATA")
     if named_config is not None and not named_config.is_dir():
-        raise ConfigError(f"the configuration's folder {shown(str(named_config), 200)} is missing")
+        raise ConfigError(f"the configuration's folder {str(named_config)!r} is missing")
     usual = _system(environment) or _of_service(environment) or _user(environment, bool(named_config and named_data))
     return Places(
         config=(named_config or usual.config).absolute(),

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from proxyd.config import Places, find_places, is_system_service, places
+from proxyd import places
 from proxyd.errors import ConfigError
+from proxyd.places import Places, find_places, is_system_service
 
 HOME = {"HOME": "/home/ada"}
 XDG = HOME | {"XDG_CONFIG_HOME": "/x/config", "XDG_DATA_HOME": "/x/data", "XDG_RUNTIME_DIR": "/run/user/1000"}
@@ -63,7 +64,7 @@ def test_relative_folders_are_made_absolute(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_named_configuration_that_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r'folder ".*typo" is missing'):
+    with pytest.raises(ConfigError, match=r"folder '.*typo' is missing"):
         find_places(tmp_path / "typo", env=HOME)
 
 
