@@ -44,15 +44,16 @@ def doctor(ctx: click.Context, places: Places, as_json: bool) -> None:
 
 
 def examined(places: Places) -> list[Finding]:
-    settings, found = findings.configuration(places)
+    status = _status(places)
+    running = not isinstance(status, NotRunning)
+    settings, found = findings.configuration(places, running=running)
     if settings is not None:
         found += findings.no_account(settings, places)
         found += findings.passwords(settings, places)
-        found += findings.certificate(settings, places, findings.now())
+        found += findings.certificate(settings, places, findings.now(), running=running)
     found += [*findings.folder(places), *findings.space(places), *findings.clock()]
-    status = _status(places)
     if isinstance(status, NotRunning):
-        found.append(Finding("daemon", f"{str(status).split(';')[0]}.".capitalize(), "proxyd run"))
+        found.append(Finding("daemon", "daemon", f"{str(status).split(';')[0]}.".capitalize(), "proxyd run"))
         found += findings.key(places)  # a running daemon has it, perhaps from systemd, which gives it to nobody else
         if settings is not None:
             found += findings.ports(settings.daemon.listen)
@@ -63,7 +64,7 @@ def examined(places: Places) -> list[Finding]:
             with records(places) as opened:
                 found += findings.records(opened.troubles())
         except ProxydError as error:
-            found.append(Finding("records", f"The records cannot be opened: {error}."))
+            found.append(Finding("records", "records", f"The records cannot be opened: {error}."))
     return found
 
 

@@ -1,9 +1,13 @@
 """What `proxyd doctor` looks at: each examination yields what it finds wrong, in one sentence, with the command that
 cures it. None of them changes anything.
+
+Where a person has to do something first that no command of ours does, the sentence says what, and the command is for
+afterwards, or shows what is in the way. tests/scenarios/test_cures.py walks every kind's cure.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import socket
@@ -11,11 +15,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from shlex import quote
+from typing import Any, Literal
 
 from cryptography import x509
 
-from proxyd.config import ConfigErrors, KeyringEntry, Listen, SecretFile, Settings, load, read_secret, store_key
+from proxyd.config import (
+    ConfigErrors,
+    KeyringEntry,
+    Listen,
+    Problem,
+    SecretFile,
+    Settings,
+    account_of,
+    load,
+    read_secret,
+    store_key,
+)
 from proxyd.config.sealed_files import NO_SEAL, SealedElsewhere
 from proxyd.errors import ConfigError
 from proxyd.places import Places
@@ -31,10 +47,39 @@ STA_UNSYNC = 0x40  # adjtimex(2)
 STORE = "store.db"
 
 
+Kind = Literal[
+    "configuration",
+    "configuration not in force",
+    "no account",
+    "tokens",
+    "password",
+    "folder out of reach",
+    "folder of another user",
+    "folder open to others",
+    "file open to others",
+    "room",
+    "key",
+    "local certificate ended",
+    "certificate unreadable",
+    "certificate ends",
+    "clock",
+    "port taken",
+    "port not open",
+    "daemon",
+    "account",
+    "records",
+    "copies given up",
+    "crm",
+    "unknown outcome",
+    "capabilities",
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """`cure` is one command; "" where there is none. A hint (`grave` off) is no failure."""
 
+    kind: Kind
     about: str
     what: str
     cure: str = ""
@@ -44,17 +89,31 @@ class Finding:
 # --- the configuration ----------------------------------------------------------------------------------------
 
 
-def configuration(places: Places) -> tuple[Settings | None, list[Finding]]:
+def configuration(places: Places, *, running: bool) -> tuple[Settings | None, list[Finding]]:
+    """`running`: there is a daemon, which is to take what is corrected."""
     try:
         return load(places.config), []
     except ConfigErrors as errors:
-        return None, [Finding("configuration", str(problem), "proxyd reload") for problem in errors.problems]
+        return None, [_in_a_file(problem, running=running) for problem in errors.problems]
+
+
+def _in_a_file(problem: Problem, *, running: bool) -> Finding:
+    words = str(problem).rstrip(".")
+    if problem.message.startswith("sign_in.password.file: ") and problem.message.endswith(" is missing"):
+        with contextlib.suppress(ConfigError, OSError, UnicodeError):
+            address = account_of(problem.file.read_text(), problem.file).address
+            return Finding("password", address, f"{words}.", f"proxyd reconnect {address}")
+    cure = "proxyd reload" if running else "proxyd check"
+    return Finding("configuration", "configuration", f"{words}. Correct it first.", cure)
 
 
 def no_account(settings: Settings, places: Places) -> Iterator[Finding]:
     if not settings.accounts:
         yield Finding(
-            "configuration", f"There is no account in {places.config / 'accounts.d'}.", "proxyd connect ADDRESS"
+            "no account",
+            "configuration",
+            f"There is no account in {places.config / 'accounts.d'}.",
+            "proxyd connect ADDRESS",
         )
 
 
@@ -71,7 +130,7 @@ def passwords(settings: Settings, places: Places) -> Iterator[Finding]:
             except SealedElsewhere:
                 pass
             except ConfigError as error:
-                yield Finding(address, f"The tokens cannot be read: {error}.", f"proxyd reconnect {address}")
+                yield Finding("tokens", address, f"The tokens cannot be read: {error}.", f"proxyd reconnect {address}")
             continue
         source = account.sign_in.password
         if not isinstance(source, KeyringEntry | SecretFile):
@@ -79,7 +138,8 @@ def passwords(settings: Settings, places: Places) -> Iterator[Finding]:
         try:
             read_secret(source, "sign_in.password")
         except ConfigError as error:
-            yield Finding(address, f"The provider's password cannot be read: {error}.", f"proxyd reconnect {address}")
+            words = f"The provider's password cannot be read: {error}."
+            yield Finding("password", address, words, f"proxyd reconnect {address}")
 
 
 # --- this machine ---------------------------------------------------------------------------------------------
@@ -92,24 +152,28 @@ def folder(places: Places) -> Iterator[Finding]:
     except FileNotFoundError:
         return  # nothing was kept yet
     except OSError as error:
-        yield Finding("records", f"The folder {data} cannot be looked at: {error.strerror}.", f"ls -ld {data}")
+        words = f"The folder {data} cannot be looked at ({error.strerror}): type this as the daemon's user."
+        yield Finding("folder out of reach", "records", words)
         return
     if os.geteuid() not in (0, there.st_uid):
         yield Finding(
+            "folder of another user",
             "records",
             f"The folder {data} belongs to the user with the number {there.st_uid}, and this command runs as "
             f"{os.geteuid()}: type it as the user that the daemon runs as.",
         )
     if there.st_mode & 0o077:
-        yield Finding("records", f"Other users of this machine may look into {data}.", f"chmod 700 {data}")
+        words = f"Other users of this machine may look into {data}."
+        yield Finding("folder open to others", "records", words, f"chmod 700 {quote(str(data))}")
     for path in (data / STORE, data / "store.key", data / "key.pem"):
         if path.exists() and path.stat().st_mode & 0o077:
-            yield Finding("records", f"Other users of this machine may read {path}.", f"chmod 600 {path}")
+            words = f"Other users of this machine may read {path}."
+            yield Finding("file open to others", "records", words, f"chmod 600 {quote(str(path))}")
 
 
 def space(places: Places) -> Iterator[Finding]:
     if too_little := room.too_little(places.data):
-        yield Finding("records", too_little, f"df -h {places.data}")
+        yield Finding("room", "records", f"{too_little} Make room there.", f"df -h {quote(str(places.data))}")
 
 
 def key(places: Places) -> Iterator[Finding]:
@@ -118,34 +182,36 @@ def key(places: Places) -> Iterator[Finding]:
     try:
         store_key(places.data)
     except ConfigError as error:
-        yield Finding("records", f"The store's key cannot be had: {error}.")
+        yield Finding("key", "records", f"The store's key cannot be had: {error}.")
 
 
-def certificate(settings: Settings, places: Places, now: datetime) -> Iterator[Finding]:
+def certificate(settings: Settings, places: Places, now: datetime, *, running: bool) -> Iterator[Finding]:
     """What the mail clients are shown. Our own is renewed by the daemon; somebody else's is not."""
     chosen = settings.daemon.certificate
     if chosen == "auto":
         ours = local_ca.read(places.data)
         if ours is not None and ours.ends < now:
-            yield Finding(
-                "certificate", f"The local certificate ended on {ours.ends:%Y-%m-%d}.", "proxyd trust install"
-            )
+            words = f"The local certificate ended on {ours.ends:%Y-%m-%d}; mail clients are to trust a new one then."
+            cure = "proxyd reload" if running else "proxyd run"
+            yield Finding("local certificate ended", "certificate", words, cure)
         return
     try:
         ends = x509.load_pem_x509_certificates(chosen.chain.read_bytes())[0].not_valid_after_utc
     except (OSError, ValueError, IndexError):
-        yield Finding("certificate", f"{chosen.chain} is no certificate that can be read.", "proxyd check")
+        words = f"{chosen.chain} is no certificate that can be read; put the right one there first."
+        yield Finding("certificate unreadable", "certificate", words, "proxyd reload")
         return
     if ends < now + SOON:
         verb = "ended" if ends < now else "ends"
-        words = f"The certificate in {chosen.chain} {verb} on {ends:%Y-%m-%d}; put the new one there."
-        yield Finding("certificate", words, "proxyd reload", grave=ends < now)
+        words = f"The certificate in {chosen.chain} {verb} on {ends:%Y-%m-%d}; put the new one there first."
+        yield Finding("certificate ends", "certificate", words, "proxyd reload", grave=ends < now)
 
 
 def clock() -> Iterator[Finding]:
     """Certificates and sign-ins go by the time. The kernel knows whether anybody keeps its clock (adjtimex(2))."""
     if _unsynchronised():
         yield Finding(
+            "clock",
             "clock",
             "Nothing keeps this machine's clock right (NTP); where it is wrong, certificates and sign-ins fail.",
             "timedatectl set-ntp true",
@@ -175,44 +241,50 @@ def ports(listen: Listen) -> Iterator[Finding]:
             try:
                 tried.bind((endpoint.host, endpoint.port))
             except OSError as error:
-                words = f"listen.{name}: {endpoint} cannot be had: {error.strerror}."
-                yield Finding("ports", words, f"ss -tlnp sport = :{endpoint.port}")
+                yield _taken(f"listen.{name}: {endpoint} cannot be had: {error.strerror}", endpoint.port)
+
+
+def _taken(why: str, port: int) -> Finding:
+    words = f"{why}. End the program that has it, or choose another port."
+    return Finding("port taken", "ports", words, f"ss -tlnp sport = :{port}")
 
 
 # --- the running daemon -----------------------------------------------------------------------------------------
 
 
 def daemon(status: dict[str, Any], settings: Settings | None) -> Iterator[Finding]:
-    if problem := status["daemon"].get("config_problem"):
-        yield Finding("configuration", f"{problem}".rstrip(".") + ".", "proxyd check")
+    problem = status["daemon"].get("config_problem")
+    if problem and settings is not None:  # else what lies there is wrong still, and was told
+        words = f"{problem[:1].upper()}{problem[1:].rstrip('.')}. Correct it first, unless you have."
+        yield Finding("configuration not in force", "configuration", words, "proxyd reload")
     if settings is not None:
         for name in LISTENERS:
             endpoint = getattr(settings.daemon.listen, name)
             if endpoint is None or name in status["daemon"]["listening"]:
                 continue
             if why := status["daemon"].get("not_listening", {}).get(name):
-                yield Finding("ports", f"{why}; it is tried again.", f"ss -tlnp sport = :{endpoint.port}")
+                yield _taken(f"{why}; it is tried again", endpoint.port)
             else:
-                yield Finding("ports", f"listen.{name}: {endpoint} is not open.", "proxyd reload")
+                yield Finding("port not open", "ports", f"listen.{name}: {endpoint} is not open.", "proxyd reload")
     for account in status["accounts"]:
         if account["state"] not in ("connected", "connecting") or account["evidence"]:
             grave = account["state"] not in ("connected", "connecting")
-            yield Finding(account["address"], account["sentence"], account.get("cure") or "", grave)
+            yield Finding("account", account["address"], account["sentence"], account.get("cure") or "", grave)
 
 
 def records(troubles: dict[str, Any]) -> Iterator[Finding]:
     for each in troubles["failed"]:
-        yield Finding(each["account"], each["sentence"], each["cure"])
+        yield Finding("copies given up", each["account"], each["sentence"], each["cure"])
     for each in troubles["crm"]:
         if each["because"]:
             cure = each["cure"] or f"proxyd crm --crm {each['name']}"
-            yield Finding(each["account"], f"{each['sentence']}.", cure, grave=bool(each["cure"]))
+            yield Finding("crm", each["account"], f"{each['sentence']}.", cure, grave=bool(each["cure"]))
     for each in troubles["unknown"]:
         sentence, cure = record_troubles.unknown_sentence(each["why"]), record_troubles.cure_of(each["message_id"])
-        yield Finding(each["account"], sentence, cure)
+        yield Finding("unknown outcome", each["account"], sentence, cure)
     for each in troubles["capabilities"]:
         words = f"Its IMAP server can do what this version has never heard of ({', '.join(each['words'])}); it passes."
-        yield Finding(each["account"], words, grave=False)
+        yield Finding("capabilities", each["account"], words, grave=False)
 
 
 def now() -> datetime:

@@ -10,7 +10,7 @@ from proxyd.cli.connect_writing import keep_secrets
 from proxyd.cli.daemon_link import NotRunning, daemon_link
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import note
-from proxyd.config import KeyringEntry, SecretFile, load
+from proxyd.config import Account, ConfigErrors, KeyringEntry, SecretFile, account_of, account_path, load
 from proxyd.errors import ConfigError, ProxydError
 from proxyd.places import Places
 from proxyd.workers import Workers
@@ -37,11 +37,7 @@ def reconnect(places: Places, address: str, password_stdin: bool, paste: bool) -
     """Sign the account ADDRESS in anew: after a new password, or a grant that was taken back."""
     workers = Workers(8)
     try:
-        settings = load(places.config)
-        account = settings.accounts.get(address.lower())
-        if account is None:
-            known = ", ".join(settings.accounts) or "none"
-            raise ProxydError(f"there is no account {address!r}; the accounts are: {known}")
+        account, whole = _account(places, address)
         ours = isinstance(account.sign_in.password, KeyringEntry | SecretFile)
         if password_stdin and account.sign_in.oauth is not None:
             raise ProxydError("this account signs in by OAuth2: there is no password; type: proxyd reconnect ADDRESS")
@@ -57,7 +53,26 @@ def reconnect(places: Places, address: str, password_stdin: bool, paste: bool) -
         workers.close()
     try:
         with daemon_link(places) as link:
+            if not whole:
+                link.reload()  # what was missing is there now
             link.reconnect(account.address)
         note("The daemon signs in with it now (proxyd status).")
     except NotRunning:
         note("The daemon is not running; start it with: proxyd run")
+
+
+def _account(places: Places, address: str) -> tuple[Account, bool]:
+    """The account, and whether the configuration is whole. Its own file is enough, even where the file with its
+    password is gone: that is about to be written. Raises ProxydError."""
+    try:
+        accounts = load(places.config).accounts
+    except ConfigErrors as errors:
+        path = account_path(places.config, address)
+        if path is None:
+            raise errors
+        return account_of(path.read_text("utf-8"), path), False
+    account = accounts.get(address.lower())
+    if account is None:
+        known = ", ".join(accounts) or "none"
+        raise ProxydError(f"there is no account {address!r}; the accounts are: {known}")
+    return account, True

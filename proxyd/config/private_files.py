@@ -76,7 +76,8 @@ def replace_private(path: Path, octets: bytes) -> None:
 
 def _written(path: Path, octets: bytes) -> Path:
     """A new synced file beside `path`; mkstemp opens with O_EXCL and mode 0600."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in [*reversed(path.parent.parents), path.parent]:  # mkdir(parents=True) opens those to everybody
+        folder.mkdir(mode=0o700, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -155,7 +155,7 @@ class Daemon:
         self._web.open_control_socket(self._places.control_socket, self._reactor)
         self._dropboxes.start()
         await self._delivery.start()
-        self._tasks.append(start(Awake(self._clock, self._people.awake).watch(), "awake"))
+        self._tasks.append(start(Awake(self._clock, self._woken).watch(), "awake"))
         self._tasks.append(start(self._notify.feed(self._commits, self._status_line, self._clock), "watchdog"))
         self._tasks.append(start(self._every_day(), "every day"))
         self._tasks.append(start(self._listen_again(), "listen again"))
@@ -169,6 +169,11 @@ class Daemon:
         self._ready = True
         if self._hung_up:
             await self.reload()
+
+    async def _woken(self) -> None:
+        if self._imap_relay is not None:
+            self._imap_relay.awake()
+        await self._people.awake()
 
     def _hang_up(self) -> None:
         """Before all is there nothing can be changed: it is kept until then."""
@@ -223,8 +228,7 @@ class Daemon:
             await self._clock.sleep(DAY)
             await self._journal.tidy()
             if self._settings.daemon.certificate == "auto":
-                ours = await self._workers.run(local_ca.ensure, self._places.data)
-                await self._workers.run(local_ca.load, self._tls, ours.chain, ours.key)
+                await self._workers.run(self._load_certificate)
 
     def _server_context(self) -> ssl.SSLContext:
         certificate = self._settings.daemon.certificate
@@ -246,6 +250,7 @@ class Daemon:
             self._notify.ready(self._status_line())
             return [str(each) for each in errors.problems]
         self._settings = settings
+        problems = (*problems, *await self._certificate_anew())
         self._not_in_force(problems)
         await self._people.serve(settings)
         await self._delivery.serve()
@@ -255,6 +260,21 @@ class Daemon:
         self._notify.ready(self._status_line())
         log.info("configuration read again", accounts=len(settings.accounts))
         return [str(each) for each in problems]
+
+    async def _certificate_anew(self) -> list[ConfigProblem]:
+        """For the connections that are opened from now on: what lies in the files may be another by now. Where it
+        cannot be used, the one before stays."""
+        try:
+            await self._workers.run(self._load_certificate)
+        except ConfigError as error:
+            return [ConfigProblem(self._places.config / "proxyd.yaml", 1, 1, str(error))]
+        return []
+
+    def _load_certificate(self) -> None:
+        certificate = self._settings.daemon.certificate
+        ours = local_ca.ensure(self._places.data) if certificate == "auto" else certificate
+        local_ca.server_context(ours.chain, ours.key)  # raises while the one in use is still whole
+        local_ca.load(self._tls, ours.chain, ours.key)
 
     def _not_in_force(self, problems: Sequence[ConfigProblem]) -> None:
         self._config_problem = None

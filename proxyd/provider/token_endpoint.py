@@ -164,15 +164,16 @@ class TokenEndpoint:
         words = printable(
             f"{error or f'HTTP {answer.status_code}'}: {said.get('error_description') or answer.reason_phrase}"
         )
+        ours = f"the sign-in server {self._host}"
         match meaning(answer.status_code, error):
             case Meaning.REVOKED:
                 return AccessRevoked("access was withdrawn at the provider, or has ended", words)
             case Meaning.SETTINGS:
                 return ConfigError(f"the sign-in server {self._host} does not accept sign_in.oauth: {words}")
             case Meaning.NOT_NOW:
-                return NotNow(f"the sign-in server {self._host} says: not now: {words}", _after(answer), words)
+                return NotNow(f"{ours} says: not now: {words}", _after(answer), f"{ours} says {words}")
             case Meaning.LATER:
-                return TryLater(f"the sign-in server {self._host} says: not now: {words}", _after(answer), words)
+                return TryLater(f"{ours} says: not now: {words}", _after(answer), f"{ours} says {words}")
 
 
 def _form(body: str) -> dict[str, str]:

@@ -44,6 +44,10 @@ class ImapRelay:
         """The accounts have changed: clients of those that are gone, or are another's now, hear BYE."""
         self._desk.look_again()
 
+    def awake(self) -> None:
+        """The machine has slept, its clock was set, or its network is another: what was wrong may be right by now."""
+        self._desk.awake()
+
     async def close(self) -> None:
         """Every client hears BYE."""
         self._desk.dismiss_all()

@@ -68,6 +68,7 @@ class ImapDesk:
         self._strangers: set[Connection] = set()
         self._guests: set[Guest] = set()
         self._attending: dict[str, asyncio.Task[None]] = {}
+        self._awake = asyncio.Event()
         journal.on_health.append(self._on_health)
 
     # --- who is there
@@ -166,7 +167,7 @@ class ImapDesk:
             condition = self.journal.condition(address)
             if condition.side("IMAP").state is Health.CONNECTED:
                 return
-            await self.clock.sleep(rules.retry_after(condition, attempt, 0.5))
+            await self._rest(rules.retry_after(condition, attempt, 0.5))
             account = self._accounts().get(address)
             if account is None or self.journal.condition(address).side("IMAP").state is Health.CONNECTED:
                 return
@@ -182,6 +183,20 @@ class ImapDesk:
             else:
                 signed_in.abort()
                 await self.journal.health(address, HealthEvent(HealthCause.SIGNED_IN, "IMAP"))
+
+    async def _rest(self, seconds: float) -> None:
+        awake = start(self._awake.wait(), "imap desk: awake")
+        over = start(self.clock.sleep(seconds), "imap desk: rest")
+        try:
+            await asyncio.wait({awake, over}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            awake.cancel()
+            over.cancel()
+
+    def awake(self) -> None:
+        """What was wrong may be right by now."""
+        self._awake.set()
+        self._awake = asyncio.Event()
 
     def close(self) -> None:
         for task in self._attending.values():

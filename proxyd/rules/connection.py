@@ -101,10 +101,11 @@ class Condition:
 
     @property
     def worst(self) -> Side:
-        """The side that decides; "IMAP" before anything has happened."""
+        """The side that decides, of several in one state the sign-in server, for the others wait for its token; "IMAP"
+        before anything has happened."""
         if not self.sides:
             return Side("IMAP", Health.CONNECTING, self.since, self.since)
-        return min(self.sides, key=lambda side: _WORST.index(side.state))
+        return min(self.sides, key=lambda side: (_WORST.index(side.state), side.protocol != SIGN_IN_SERVER))
 
     @property
     def state(self) -> Health:
@@ -128,7 +129,9 @@ class Condition:
         """The one command that heals it, "" where nothing but time does."""
         if self.state in _STUCK:
             return f"proxyd reconnect {self.account}"
-        return remedy(self.worst.evidence).command if self.state is Health.MISCONFIGURED else ""
+        if self.state is not Health.MISCONFIGURED:
+            return ""
+        return remedy(self.worst.evidence).command.format(account=self.account)
 
     @property
     def sentence(self) -> str:
@@ -349,7 +352,8 @@ def told(condition: Condition, zone: tzinfo | None = None) -> str:
         case Health.MISCONFIGURED:
             found = remedy(side.evidence)
             what = found.what.format(protocol=side.protocol)
-            return f"{what}, since {when}{ended} {found.ask} {found.lead}: {found.command}"
+            ask = f" {found.ask}" if found.ask else ""
+            return f"{what}, since {when}{ended}{ask} {found.lead}: {condition.cure}"
 
 
 def _refused(by_oauth: bool) -> str:

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from proxyd.rules import refusals
 
 TRY_AGAIN = "proxyd reload"
+SIGN_IN_ANEW = "proxyd reconnect {account}"
 SET_THE_CLOCK = "timedatectl set-ntp true"
 
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """`what` is wrong with {protocol}, what to `ask` or do, and the one `command` to type."""
+    """`what` is wrong with {protocol}, what to `ask` or do, and the one `command` to type, for {account}."""
 
     what: str = "The settings for {protocol} do not work"
     ask: str = "Correct what it names."
@@ -27,6 +28,7 @@ class Remedy:
     lead: str = "Then"
 
 
+_MISSING = "What proxyd signs in to {protocol} with is not where it should be"
 _UNTRUSTED = "The server's certificate for {protocol} is not to be trusted"
 _ROWS: tuple[tuple[re.Pattern[str], Remedy], ...] = tuple(
     (re.compile(pattern), remedy)
@@ -43,6 +45,11 @@ _ROWS: tuple[tuple[re.Pattern[str], Remedy], ...] = tuple(
             ),
         ),
         (r"certificate", Remedy(_UNTRUSTED)),
+        (
+            r"sign_in\.password: the file .* is missing|the keyring has no entry",
+            Remedy(_MISSING, "", SIGN_IN_ANEW, "Run"),
+        ),
+        (r"the tokens of .* agree anew", Remedy(_MISSING, "", SIGN_IN_ANEW, "Run")),
         (r"the name was not found", Remedy(ask="Correct the server's name in the account's file.")),
         (
             r"does not accept sign_in\.oauth",

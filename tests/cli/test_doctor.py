@@ -62,7 +62,7 @@ def test_a_broken_configuration(tmp_path: Path) -> None:
     seen = typed("doctor", folder=tmp_path)
     assert seen.code == 1
     assert "proxyd.yaml:1:1" in seen.out
-    assert "    proxyd reload" in seen.out
+    assert "    proxyd check" in seen.out, "there is no daemon that could read it anew"
 
 
 @on_the_loop
@@ -198,15 +198,15 @@ def test_a_certificate_that_ends(tmp_path: Path) -> None:
     ours = local_ca.ensure(tmp_path / "cert")
     text = f"certificate: {{chain: {ours.chain}, key: {ours.key}}}\n"
     chosen = settings(tmp_path, text)
-    assert list(findings.certificate(chosen, there, datetime.now(UTC))) == []
-    (soon,) = findings.certificate(chosen, there, ours.ends - timedelta(days=3))
-    (late,) = findings.certificate(chosen, there, ours.ends + timedelta(days=3))
+    assert list(findings.certificate(chosen, there, datetime.now(UTC), running=True)) == []
+    (soon,) = findings.certificate(chosen, there, ours.ends - timedelta(days=3), running=True)
+    (late,) = findings.certificate(chosen, there, ours.ends + timedelta(days=3), running=True)
     assert (soon.grave, late.grave) == (False, True)
     assert "ended on" in late.what
     own = settings(tmp_path, "certificate: auto\n")
     local_ca.ensure(there.data)
-    assert list(findings.certificate(own, there, datetime.now(UTC))) == []
-    assert len(list(findings.certificate(own, there, ours.ends + timedelta(days=3)))) == 1
+    assert list(findings.certificate(own, there, datetime.now(UTC), running=True)) == []
+    assert len(list(findings.certificate(own, there, ours.ends + timedelta(days=3), running=True))) == 1
 
 
 def test_a_port_that_somebody_else_has(tmp_path: Path) -> None:

@@ -58,3 +58,10 @@ def test_a_folder_in_its_place_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_what_is_no_regular_file(path: str) -> None:
     with pytest.raises(ConfigError):
         open_regular(Path(path))
+
+
+def test_the_folders_on_the_way_are_as_private(tmp_path: Path) -> None:
+    """The first secret may be what makes the whole place: `proxyd connect` keeps tokens before any daemon ran."""
+    create_private(tmp_path / "share/proxyd/tokens/ada", b"x")
+    modes = {(tmp_path / each).stat().st_mode & 0o777 for each in ("share", "share/proxyd", "share/proxyd/tokens")}
+    assert modes == {0o700}

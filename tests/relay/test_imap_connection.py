@@ -192,3 +192,18 @@ async def test_the_client_goes_while_we_sign_in(tmp_path):
         provider.close()
         while here.relay._desk._strangers or here.relay._desk._guests:
             await asyncio.sleep(0.01)
+
+
+@on_the_loop
+async def test_what_was_wrong_is_tried_again_when_the_clock_is_set_or_the_network_is_another(tmp_path):
+    """Not in five minutes: the watcher's own connection may stand all the while, and then nobody else would say so."""
+    async with imap_house(tmp_path) as here:
+        here.provider.refusal = "NO Application-specific password required"
+        client = await here.connect()
+        assert "a NO [UNAVAILABLE]" in await client.ask(f'a LOGIN {ADA} "{PASSWORD}"')
+        assert here.journal.condition(ADA).state == "misconfigured"
+        here.provider.refusal = ""
+        here.relay.awake()
+        async with asyncio.timeout(60):
+            while here.journal.condition(ADA).state != "connected":
+                await asyncio.sleep(0.01)

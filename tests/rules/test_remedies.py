@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxyd.provider.tls import CERTIFICATE
-from proxyd.rules.remedies import SET_THE_CLOCK, TRY_AGAIN, remedy
+from proxyd.rules.remedies import SET_THE_CLOCK, SIGN_IN_ANEW, TRY_AGAIN, remedy
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,9 @@ from proxyd.rules.remedies import SET_THE_CLOCK, TRY_AGAIN, remedy
         ("x:993: the name was not found: Name or service not known", "the server's name", TRY_AGAIN),
         ("the sign-in server y does not accept sign_in.oauth: invalid_client", "client_secret (they end)", TRY_AGAIN),
         ("535 5.7.139 SmtpClientAuthentication is disabled", "allow authenticated SMTP", TRY_AGAIN),
+        ('ada@x: sign_in.password: the file "/p" is missing', "", SIGN_IN_ANEW),
+        ("ada@x: sign_in.password: the keyring has no entry", "", SIGN_IN_ANEW),
+        ("the tokens of ada@x cannot be read; agree anew: proxyd reconnect", "", SIGN_IN_ANEW),
         ("anything else", "Correct what it names", TRY_AGAIN),
     ],
 )

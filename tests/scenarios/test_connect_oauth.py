@@ -57,6 +57,14 @@ def test_agreed_in_a_browser_then_taken_back_then_agreed_again(make_user: Callab
         again = user.run("reconnect", PERSON)
         assert again.returncode == 0, again.stderr
         user.becomes("connected")
+        user.tokens.unlink()
+        user.server.revoke()  # nobody has it any more
+        (found,) = [each for each in graves(user) if each["kind"] == "tokens"]
+        assert found["cure"] == f"proxyd reconnect {PERSON}"
+        again = user.run(*found["cure"].split()[1:])
+        assert again.returncode == 0, again.stderr
+        user.becomes("connected")
+        assert graves(user) == []
         gone = user.run("disconnect", PERSON, "--yes")
         assert gone.returncode == 0, gone.stderr
         assert "The grant was given back at the provider." in gone.stderr
@@ -67,6 +75,12 @@ def test_agreed_in_a_browser_then_taken_back_then_agreed_again(make_user: Callab
     assert user.account.with_name(f"{PERSON}.yaml.disconnected").exists()
     assert [each for each in user.server.tokens if not each.revoked and each.refresh.count(" ") == 0] == []
     no_secret_anywhere(user)
+
+
+def graves(user: OAuthUser) -> list[dict[str, Any]]:
+    """What `proxyd doctor` finds, but for hints."""
+    found: list[dict[str, Any]] = json.loads(user.run("doctor", "--json").stdout)["findings"]
+    return [each for each in found if each["grave"]]
 
 
 def test_agreed_in_chromium(make_user: Callable[..., OAuthUser]) -> None:
