@@ -22,6 +22,8 @@ import idna
 # The recipient that says "log this message": removed from the envelope and from every header field, never sent to.
 LOG_ADDRESS = "log@crm.localhost"
 
+OWN_DOMAIN = "proxyd.localhost"  # of the Message-IDs of letters that proxyd itself puts into an INBOX
+
 MARK = "$CRMLog"  # the keyword (RFC 3501 section 2.3.2) that a person gives a message that is to be logged
 LOGGED_MARK = "$CRMLogged"  # the one that we give to what is logged
 
@@ -261,6 +263,18 @@ class OutcomeUnknown:
 Outcome = Accepted | NotAccepted | NotHandedOver | OutcomeUnknown
 
 
+class Progress(Protocol):
+    """What whoever submits a message wants to hear on its way.
+
+    `begins`: a connection is there; awaited before the first octet of the transaction. What it raises ends it, and
+    nothing was sent. `ends`: the last octets are about to be written; from here on only the server knows.
+    """
+
+    async def begins(self) -> None: ...
+
+    def ends(self) -> None: ...
+
+
 # --- an account's health ----------------------------------------------------------------------------------
 
 
@@ -426,6 +440,36 @@ class LookedFor:
 
 
 @dataclass(frozen=True, slots=True)
+class Spooled:
+    """Submission `id` is not with the provider, which could not be given it; proxyd answers for it from here on, and
+    its client hears 250. `due`: the next try. `trying`: a transaction is under way, it may be sent at any moment."""
+
+    id: str
+    why: str
+    due: datetime
+    at: datetime
+    trying: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Undeliverable:
+    """Submission `id`, which waited here, is given up; `reply` is the provider's last word, None where time ran out."""
+
+    id: str
+    why: str
+    at: datetime
+    reply: SmtpReply | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolReported:
+    """The person was told in their INBOX what became of submission `id`."""
+
+    id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """A message found in a mailbox that belongs to the log: a reply, or mail sent from elsewhere.
 
@@ -533,6 +577,9 @@ Event = (
     | NotSent
     | SendUnknown
     | LookedFor
+    | Spooled
+    | Undeliverable
+    | SpoolReported
     | Seen
     | CopyPresent
     | CopyAppending

@@ -46,6 +46,7 @@ COMMANDS = {
     "suggestions": "Mail that may belong to a conversation: list, accept, refuse.",
     "crm": "What a CRM refused or has not taken yet: list it, try it again, skip it.",
     "copies": "Copies that were given up, in Sent or to the CRM's address: list them, try them again, skip them.",
+    "spool": "Mail that waits here for the provider: list it, try it again, show it, drop it.",
     "export": "Hand over everything that is logged with a contact.",
     "forget": "Erase a contact and every logged message with them.",
     "explain": "Tell why a message was or was not logged, and what became of it.",

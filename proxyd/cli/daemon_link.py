@@ -98,6 +98,14 @@ class Records(Protocol):
 
     def skip_copies(self, copies: list[str] | None, account: str | None, what: str | None) -> Document: ...
 
+    def spooled(self, account: str | None) -> Document: ...
+
+    def spooled_octets(self, id: str) -> Iterator[bytes]: ...
+
+    def retry_spooled(self, mails: list[str], account: str | None) -> Document: ...
+
+    def drop_spooled(self, mails: list[str]) -> Document: ...
+
     def troubles(self) -> Document: ...
 
 
@@ -205,9 +213,11 @@ class DaemonLink:
         return self._ask("POST", "messages", content=mail, headers=headers, params=arguments, timeout=SEND_TIMEOUT)
 
     def export(self, contact: str, kind: str) -> Iterator[bytes]:
-        path = f"{BASE}/contacts/{quote(contact, safe='@')}/export"
+        return self._stream(f"contacts/{quote(contact, safe='@')}/export", format=kind)
+
+    def _stream(self, path: str, **arguments: str) -> Iterator[bytes]:
         try:
-            with self._client.stream("GET", path, params={"format": kind}, timeout=IMPORT_TIMEOUT) as response:
+            with self._client.stream("GET", f"{BASE}/{path}", params=arguments, timeout=IMPORT_TIMEOUT) as response:
                 if response.is_error:
                     response.read()
                     raise Answered(response.status_code, response.json())
@@ -252,6 +262,18 @@ class DaemonLink:
 
     def skip_copies(self, copies: list[str] | None, account: str | None, what: str | None) -> Document:
         return self._ask("POST", "copies/skip", json={"copies": copies, "account": account, "what": what})
+
+    def spooled(self, account: str | None) -> Document:
+        return self.get("spool", **({"account": account} if account else {}))
+
+    def spooled_octets(self, id: str) -> Iterator[bytes]:
+        return self._stream(f"spool/{quote(id, safe='')}/raw")
+
+    def retry_spooled(self, mails: list[str], account: str | None) -> Document:
+        return self._ask("POST", "spool/retry", json={"mails": mails, "account": account})
+
+    def drop_spooled(self, mails: list[str]) -> Document:
+        return self._ask("POST", "spool/drop", json={"mails": mails})
 
     def troubles(self) -> Document:
         return self.get("troubles")

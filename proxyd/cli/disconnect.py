@@ -10,6 +10,7 @@ import click
 
 from proxyd.cli.connect_questions import questions
 from proxyd.cli.connect_writing import in_force
+from proxyd.cli.daemon_link import records
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import note
 from proxyd.config import Account, KeyringEntry, SecretFile, Source, account_path, load, remove_secret
@@ -42,6 +43,11 @@ def disconnect(places: Places, address: str, yes: bool) -> None:
     path = account_path(places.config, address)
     if account is None or path is None:
         raise ProxydError(f"there is no account {address!r}")
+    with records(places) as known:
+        waiting = sum(each["state"] == "waiting" for each in known.spooled(account.address)["mails"])
+    if waiting:
+        mails = "1 mail that you sent waits" if waiting == 1 else f"{waiting} mails that you sent wait"
+        note(f"{mails} here to be handed over, and will not be once the account is gone (proxyd spool shows them).")
     if not questions(yes=yes).confirm(f"Serve {account.address} no more, and remove its passwords?", "--yes"):
         raise click.Abort
     if account.sign_in.oauth is not None:
@@ -59,6 +65,8 @@ def disconnect(places: Places, address: str, yes: bool) -> None:
             note(f"Removed: {what}.")
         elif not isinstance(source, KeyringEntry | SecretFile):
             note(f"Left where you keep it: {what}.")
+    if waiting:
+        note("Kept: the mail that waits; it is sent if the account is connected again within 4 days.")
     note(f"Kept: what was logged, in {places.data}; the account's settings, as {aside}.")
     note("Your mail program still points at this machine: set it back to your provider's servers.")
 

@@ -71,6 +71,8 @@ Kind = Literal[
     "copies given up",
     "crm",
     "unknown outcome",
+    "not delivered",
+    "mail waits",
     "capabilities",
 ]
 
@@ -282,6 +284,13 @@ def records(troubles: dict[str, Any]) -> Iterator[Finding]:
     for each in troubles["unknown"]:
         sentence, cure = record_troubles.unknown_sentence(each["why"]), record_troubles.cure_of(each["message_id"])
         yield Finding("unknown outcome", each["account"], sentence, cure)
+    for account in dict.fromkeys(each["account"] for each in troubles["spool"]):
+        ours = [each for each in troubles["spool"] if each["account"] == account]
+        for found in record_troubles.spool(ours, account, now()):
+            if found.kind == "not_delivered":
+                yield Finding("not delivered", account, found.sentence, found.cure)
+            else:
+                yield Finding("mail waits", account, found.sentence, found.cure, grave=False)
     for each in troubles["capabilities"]:
         words = f"Its IMAP server can do what this version has never heard of ({', '.join(each['words'])}); it passes."
         yield Finding("capabilities", each["account"], words, grave=False)

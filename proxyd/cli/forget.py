@@ -59,4 +59,8 @@ def _sentence(report: dict[str, Any]) -> str:
     if report["accounts"]:
         said += f", of {', '.join(report['accounts'])}"
     crms = [f"{each['name']} ({each['messages']})" for each in report["crm"]]
-    return said + (f"; told to erase: {', '.join(crms)}." if crms else ".")
+    said += f"; told to erase: {', '.join(crms)}." if crms else "."
+    if waiting := report.get("to_be_sent"):
+        mails = "1 mail to them waits" if waiting == 1 else f"{waiting} mails to them wait"
+        said += f" {mails} here to be sent, and will be, unlogged: proxyd spool"
+    return said

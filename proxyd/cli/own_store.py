@@ -17,6 +17,7 @@ from proxyd.web import (
     answers_crm,
     answers_erasing,
     answers_search,
+    answers_spool,
     answers_suggestions,
     answers_tokens,
 )
@@ -116,6 +117,21 @@ class OwnStore:
 
     def skip_copies(self, copies: list[str] | None, account: str | None, what: str | None) -> Document:
         return answers_copies.skip(self._database, copies, account, what, self._now())
+
+    def spooled(self, account: str | None) -> Document:
+        return answers_spool.listed(self._database, account)
+
+    def spooled_octets(self, id: str) -> Iterator[bytes]:
+        chunks = answers_spool.written(self._database, id)
+        if chunks is None:
+            raise answers.Unacceptable("no mail in the spool has this id; proxyd spool shows them")
+        return chunks
+
+    def retry_spooled(self, mails: list[str], account: str | None) -> Document:
+        return answers_spool.retry(self._database, mails, account, self._now())
+
+    def drop_spooled(self, mails: list[str]) -> Document:
+        return answers_spool.drop(self._database, mails, self._now())
 
     def troubles(self) -> Document:
         return troubles(self._database, self._now())

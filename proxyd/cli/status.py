@@ -11,6 +11,7 @@ from proxyd.cli.daemon_link import NotRunning, daemon_link
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import console, local, note, plain, print_json, since, table
 from proxyd.places import Places
+from proxyd.rules import record_troubles
 
 EXIT_NEEDS_A_PERSON = 1
 EXIT_NOT_RUNNING = 69
@@ -54,10 +55,12 @@ def status(ctx: click.Context, places: Places, as_json: bool) -> None:
 
 
 def all_well(document: dict[str, Any]) -> bool:
-    """Nothing that a person should look at: no account in trouble, no mail of unknown outcome, nothing that a CRM
-    refused, no copy that was given up, no bad file, no closed port, room for what comes."""
+    """Nothing that a person should look at: no account in trouble, no mail of unknown outcome or that could not be
+    delivered, nothing that a CRM refused, no copy that was given up, no bad file, no closed port, room for what
+    comes."""
     accounts = document["accounts"]
     fine = all(each["state"] in WELL and not each.get("unknown") for each in accounts)
+    fine = fine and not any(mail["state"] == "failed" for each in accounts for mail in each.get("spool", ()))
     fine = fine and not any(crm["cure"] for each in accounts for crm in each.get("crm", ()))
     fine = fine and not any(each.get("given_up") for each in accounts)
     daemon = document["daemon"]
@@ -118,6 +121,9 @@ def _concerns(account: dict[str, Any]) -> list[str]:
             lines.append(crm["sentence"] + cure)
     for copies in account.get("given_up", []):
         lines.append(f"{copies['sentence'].rstrip('.')}; once that is mended: {copies['cure']}")
+    if mails := account.get("spool"):
+        for found in record_troubles.spool(mails, account["address"], datetime.now(UTC)):
+            lines.append(f"{found.sentence.rstrip('.')}; {found.cure}")
     for mail in account.get("unknown", []):
         looked = (
             f"not found when last looked for, {local(mail['looked_at'])}" if mail["looked_at"] else "looked for now"

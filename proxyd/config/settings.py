@@ -323,12 +323,6 @@ class Marking(Section):
     )
 
 
-def _on_outage(value: object) -> str:
-    if value == "tempfail":
-        return "tempfail"
-    raise NotAccepted("tempfail", f"spool is {NOT_YET}" if value == "spool" else "")
-
-
 class Sending(Section):
     """Handing mail in at the provider."""
 
@@ -338,9 +332,14 @@ class Sending(Section):
             description="When the mail client is answered at the latest. Thunderbird gives up after 100s.",
         )
     )
-    on_outage: Annotated[str, PlainValidator(_on_outage), WithJsonSchema({"const": "tempfail"})] = Field(
+    on_outage: Literal["tempfail", "spool"] = Field(
         default="tempfail",
-        description="When the provider cannot be reached: tempfail = the client is told to try again.",
+        description="When the provider cannot be given a mail: tempfail = the client is told to try again | spool = "
+        "the client hears that all is well, and proxyd keeps the mail until the provider takes it.",
+    )
+    spool_for: Annotated[float, PlainValidator(seconds_between("5m", "30d")), WithJsonSchema(DURATION_SCHEMA)] = Field(
+        default=345600.0,
+        description="How long a mail that waits at proxyd (on_outage: spool) is tried before it comes back to you.",
     )
 
 

@@ -26,7 +26,7 @@ from proxyd.config import Account, Alert, AlertCommand, AlertWebhook, KeyringEnt
 from proxyd.daemon import desktop
 from proxyd.errors import ProxydError, TryLater
 from proxyd.journal import Journal
-from proxyd.model import Health
+from proxyd.model import OWN_DOMAIN, Health
 from proxyd.rules import alerts, record_troubles
 from proxyd.rules.alerts import Occasion
 from proxyd.rules.connection import Condition
@@ -39,6 +39,7 @@ LOOK = 300.0  # seconds between two looks, where nothing has happened
 AGAIN = 900.0  # seconds until the next try, where nobody could be told
 COMMAND_LIMIT = 30  # seconds
 WEBHOOK_LIMIT = 10.0  # seconds
+PARTS = ("failed", "crm", "unknown", "spool")  # of what the records know
 
 log = structlog.get_logger()
 
@@ -223,12 +224,12 @@ def alert_document(account: Account, what: Occasion, condition: Condition, now: 
 
 def of_account(known: Mapping[str, Any], address: str, now: datetime) -> Iterator[RecordTrouble]:
     """The account's troubles among all that the records know (`proxyd.web.troubles`)."""
-    ours = {part: [each for each in known[part] if each["account"] == address] for part in ("failed", "crm", "unknown")}
+    ours = {part: [each for each in known[part] if each["account"] == address] for part in PARTS}
     mails = [
         record_troubles.Unknown(each["message_id"], datetime.fromisoformat(each["since"]), each["why"])
         for each in ours["unknown"]
     ]
-    found = [record_troubles.unknown(mails, now)]
+    found = [record_troubles.unknown(mails, now), *record_troubles.spool(ours["spool"], address, now)]
     found += [RecordTrouble(each["what"], each["what"], each["sentence"], each["cure"]) for each in ours["failed"]]
     found.append(record_troubles.crm([(each["sentence"], each["cure"] or "") for each in ours["crm"]]))
     yield from (each for each in found if each is not None)
@@ -258,7 +259,7 @@ def mail(account: Account, document: Document, now: datetime) -> bytes:
     made["To"] = account.address
     made["Subject"] = f"proxyd: {document['title']}"
     made["Date"] = format_datetime(now)
-    made["Message-ID"] = f"<{document['id']}@proxyd.localhost>"
+    made["Message-ID"] = f"<{document['id']}@{OWN_DOMAIN}>"
     made["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's vacation answers it
     made.set_content(f"{document['text']}\n\nSee also: proxyd status\n")
     return made.as_bytes()

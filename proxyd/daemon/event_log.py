@@ -32,6 +32,9 @@ from proxyd.model import (
     SendUnknown,
     Sent,
     SmtpReply,
+    Spooled,
+    SpoolReported,
+    Undeliverable,
 )
 from proxyd.rules.connection import Condition
 
@@ -54,6 +57,12 @@ def on_event(id: str, event: Event | Begun | Joined | Logged) -> None:
             log.warning("mail not sent", mail=id, **_code(event.reply))
         case SendUnknown():
             log.error("mail of unknown outcome", mail=id)
+        case Spooled():
+            log.warning("mail waits here", mail=id)
+        case Undeliverable():
+            log.error("mail given up", mail=id, **(_code(event.reply) if event.reply else {}))
+        case SpoolReported():
+            log.info("mail given up told in the INBOX", mail=id)
         case LookedFor():
             log.warning("mail of unknown outcome not found", mail=id)
         case Seen():

@@ -30,10 +30,12 @@ from proxyd.model import (
     Sent,
     Source,
     State,
+    Undeliverable,
 )
 from proxyd.rules.connection import Condition
-from proxyd.store import history, ledger, outbox, sent_copies
+from proxyd.store import history, ledger, outbox, sent_copies, spool
 from proxyd.store.database import Database
+from proxyd.store.spool import SpoolState
 from proxyd.web.answers import DaemonState
 
 REMEMBERED = 10_000  # mails whose Sent copy was counted: it is looked at again and again
@@ -57,7 +59,7 @@ class Metrics:
         self._submissions = Counter(
             "proxyd_submissions", "Mails handed in, by what became of them", ["outcome"], registry=registry
         )
-        for outcome in ("sent", "refused", "unknown", "joined", "log_only"):
+        for outcome in ("sent", "refused", "unknown", "given_up", "joined", "log_only"):
             self._submissions.labels(outcome)
         self._prevented = Counter(
             "proxyd_duplicates_prevented", "What would have been there twice", ["what"], registry=registry
@@ -107,6 +109,8 @@ class Metrics:
                 self._latency.observe(max(0.0, (event.at - ULID.from_str(id).datetime).total_seconds()))
             case NotSent():
                 self._submissions.labels("refused").inc()
+            case Undeliverable():
+                self._submissions.labels("given_up").inc()
             case SendUnknown():
                 self._submissions.labels("unknown").inc()
             case Joined():
@@ -174,7 +178,11 @@ class _Standing(Collector):
             waiting = sum(outbox.waiting_by_account(connection).values())
             waiting += sum(each.waiting + each.erasures for each in standings)
             refused = sum(each.failed + each.not_erased for each in standings)
+            spooled = [each.state for each in spool.every(connection)]
             unknown = len(history.unsettled(connection, datetime.min.replace(tzinfo=state.started_at.tzinfo)))
+        waits, given_up = spooled.count(SpoolState.WAITING), spooled.count(SpoolState.FAILED)
+        yield GaugeMetricFamily("proxyd_spool_waiting", "Mails that wait here for their provider", waits)
+        yield GaugeMetricFamily("proxyd_spool_given_up", "Mails given up, until somebody decides", given_up)
         yield GaugeMetricFamily("proxyd_unknown_outcomes", "Mails of which nobody knows whether they went", unknown)
         yield GaugeMetricFamily("proxyd_sent_copies_waiting", "Sent copies that are not settled", copies)
         yield GaugeMetricFamily("proxyd_outbox_waiting", "Copies and entries that wait for the CRM", waiting)

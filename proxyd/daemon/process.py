@@ -29,6 +29,7 @@ from proxyd.daemon.imap_doors import imap_door
 from proxyd.daemon.listeners import Listener, Listeners, listen, listen_for_web
 from proxyd.daemon.notify import Notify
 from proxyd.daemon.people import People
+from proxyd.daemon.spool_reports import SpoolReports
 from proxyd.daemon.web_side import WebSide
 from proxyd.errors import ConfigError, TryLater
 from proxyd.journal import Journal
@@ -41,6 +42,7 @@ from proxyd.relay.imap_upload import SentUploads
 from proxyd.relay.login import Logins
 from proxyd.relay.peer import Admission
 from proxyd.relay.smtp import SmtpRelay
+from proxyd.relay.spool import Spool
 from proxyd.store import room
 from proxyd.store.database import Database
 from proxyd.web.answers import AccountState, DaemonState
@@ -94,6 +96,7 @@ class Daemon:
         self._relay: SmtpRelay | None = None
         self._imap_relay: ImapRelay | None = None
         self._dropboxes = DropboxCopies(self._journal, self._people.submitter, self._clock, random.random)
+        self._spool = Spool(self._people.accounts, self._journal, self._people.submitter, self._clock, random.random)
         self._delivery = Delivery(self._journal, self._people.accounts, self._workers, self._clock, random.random)
         self._admission = Admission(everyone=is_system_service())
         self._web = WebSide(
@@ -154,6 +157,7 @@ class Daemon:
             return
         self._web.open_control_socket(self._places.control_socket, self._reactor)
         self._dropboxes.start()
+        self._spool.start()
         await self._delivery.start()
         self._tasks.append(start(Awake(self._clock, self._woken).watch(), "awake"))
         self._tasks.append(start(self._notify.feed(self._commits, self._status_line, self._clock), "watchdog"))
@@ -162,6 +166,8 @@ class Daemon:
         known = functools.partial(troubles, self._database)
         alerts = Alerts(self._people.accounts, self._journal, self._workers, self._clock, self._people.mailbox, known)
         self._tasks.append(start(alerts.run(), "alerts"))
+        reports = SpoolReports(self._people.accounts, self._journal, self._clock, self._people.mailbox)
+        self._tasks.append(start(reports.run(), "spool reports"))
         gc.freeze()  # what was built until now lives as long as the process: the collector need not walk it again
         gc.enable()  # off since `proxyd run`: a tenth of the start would go by in walking what stays
         self._notify.ready(self._status_line())
@@ -192,6 +198,7 @@ class Daemon:
             await self._imap_relay.close()
         if self._relay is not None:
             await self._relay.close()
+        await self._spool.stop()
         self._dropboxes.stop()
         await self._delivery.stop()
         for task in self._tasks:

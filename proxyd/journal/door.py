@@ -16,7 +16,7 @@ from ulid import ULID
 
 from proxyd.config import Account
 from proxyd.formats.mime import BodyReader
-from proxyd.journal import again, finding, sending
+from proxyd.journal import again, finding, sending, spooling
 from proxyd.journal.again import LoggedBefore
 from proxyd.journal.backfilling import Backfills
 from proxyd.journal.bodies import Bodies
@@ -27,6 +27,7 @@ from proxyd.journal.intake import Intake, KeptContent, Room
 from proxyd.journal.ledger import Ledger
 from proxyd.journal.reports import Reading
 from proxyd.journal.sending import Begun, Joined, Logged, Submission
+from proxyd.journal.spooling import Spool
 from proxyd.journal.suggesting import Suggestions
 from proxyd.journal.uploads import Uploads
 from proxyd.journal.wakes import Wakes
@@ -48,9 +49,12 @@ from proxyd.model import (
     SendUnknown,
     Sent,
     SmtpReply,
+    Spooled,
+    SpoolReported,
     State,
     ThreadMatch,
     Told,
+    Undeliverable,
     mailbox_key,
 )
 from proxyd.rules import connection as health_rules
@@ -102,6 +106,7 @@ class Journal:
         self.backfills = Backfills(database, workers, clock)
         self.suggestions = Suggestions(database, workers, clock)
         self.ledger = Ledger(database, workers)
+        self.spool = Spool(database, workers, clock, self._kept, self.wakes.spool)
 
     async def open(self) -> None:
         """After a start: nothing is on its way any more; what says *submitting* is unknown and will be looked for."""
@@ -113,6 +118,7 @@ class Journal:
         for account in await self._database.write(functools.partial(sending.after_start, now=now)):
             self.wakes.copies(account).set()
         self.wakes.outbox.set()
+        self.wakes.spool.set()
         self.bodies.start()
 
     async def clock_was_set(self) -> None:
@@ -123,6 +129,7 @@ class Journal:
         for account in await self._database.write(lambda c: ahead.bring_back(c, now)):
             self.wakes.copies(account).set()
         self.wakes.outbox.set()
+        self.wakes.spool.set()
         self.wakes.entries.set()
 
     async def tidy(self) -> None:
@@ -208,6 +215,9 @@ class Journal:
                     self.wakes.copies(account).set()
             case LookedFor():
                 await self._database.write(lambda c: sending.looked(c, event))
+                self.wakes.spool_reports.set()
+            case Spooled() | Undeliverable() | SpoolReported():
+                await self._record_spool(event)
             case Seen():
                 await self._log_seen([event], None)
             case CopyPresent():
@@ -244,6 +254,20 @@ class Journal:
             self._logged(taken.account or "")
         if taken.nothing_owed:
             self._database.write_along(lambda c: submissions.empty(c, event.id), "let go")
+
+    async def _record_spool(self, event: Spooled | Undeliverable | SpoolReported) -> None:
+        accounts = self._accounts()
+        match event:
+            case Spooled():
+                await self._database.write(lambda c: spooling.spooled(c, accounts, event))
+            case Undeliverable():
+                await self._database.write(lambda c: spooling.undeliverable(c, event))
+                self.wakes.spool_reports.set()
+                self.bodies.add_refused(event.id)
+            case SpoolReported():
+                await self._database.write(lambda c: spooling.reported(c, event.id, event.at))
+                return
+        self.wakes.spool.set()
 
     def _settle(self, id: str, state: State, reply: SmtpReply | None) -> None:
         for waiter in self._outcomes.pop(id, ()):

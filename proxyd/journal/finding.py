@@ -32,7 +32,7 @@ from proxyd.model import (
 )
 from proxyd.reported import NO_REPORT, Report
 from proxyd.rules import notices
-from proxyd.store import contacts, content, ledger, sent_copies, submissions, timeline
+from proxyd.store import contacts, content, ledger, sent_copies, spool, submissions, timeline
 from proxyd.store.sent_copies import SentCopy
 
 KeepContent = Callable[[sa.Connection, str], KeptContent | None]  # a submission's filed form, None once it is gone
@@ -63,6 +63,7 @@ class DueCopy:
     uid: int | None = None  # of a copy that is there, in `folder` at `uidvalidity`
     relayed: bool = True  # it went through us; False: it was found in Sent
     promised: frozenset[str] | None = None  # flags of an upload that was answered in its stead
+    spooled: bool = False  # it waits here: the provider does not have it yet
 
     @property
     def wanted(self) -> bool:
@@ -71,11 +72,14 @@ class DueCopy:
 
 @dataclass(frozen=True, slots=True)
 class UnknownSubmission:
+    """`begun_at`: when the try began of which it is not known what came of it. `spooled`: its client heard 250."""
+
     id: str
     ids: tuple[str, ...]
     fingerprint: str
     begun_at: datetime
     looked_at: datetime | None
+    spooled: bool = False
 
 
 def alike(fingerprint: str) -> str:
@@ -214,12 +218,14 @@ def copy_postponed(connection: sa.Connection, event: CopyPostponed) -> None:
 
 def unknown_submissions(connection: sa.Connection, account: str) -> list[UnknownSubmission]:
     """Those whose outcome is to be found by looking."""
-    return [
-        UnknownSubmission(
-            row.id, ids_of(connection, account, row.message_id), row.copy_fingerprint, row.begun_at, row.looked_at
-        )
-        for row in submissions.in_state(connection, State.UNKNOWN, account)
-    ]
+    found = []
+    for row in submissions.in_state(connection, State.UNKNOWN, account):
+        ids = ids_of(connection, account, row.message_id)
+        waited = spool.get(connection, row.id)
+        began = row.begun_at if waited is None else waited.trying_since or row.begun_at
+        spooled = waited is not None
+        found.append(UnknownSubmission(row.id, ids, row.copy_fingerprint, began, row.looked_at, spooled))
+    return found
 
 
 def due_copies(connection: sa.Connection, account: str, keep: KeepContent) -> list[DueCopy]:
@@ -259,6 +265,7 @@ def due_copy(connection: sa.Connection, row: SentCopy, keep: KeepContent) -> Due
         uid=row.uid,
         relayed=submission is not None,
         promised=row.promised,
+        spooled=spool.holds(connection, row.id),
     )
 
 

@@ -36,7 +36,7 @@ from proxyd.model import (
     mailbox_key,
 )
 from proxyd.rules import dropbox, sent_copy, threads, tracking
-from proxyd.store import ahead, contacts, content, ledger, mailboxes, outbox, sent_copies, submissions, timeline
+from proxyd.store import ahead, contacts, content, ledger, mailboxes, outbox, sent_copies, spool, submissions, timeline
 from proxyd.store.submissions import Submitted
 
 SAME_AGAIN = timedelta(hours=24)  # how long after an unclear answer the same mail finds its first outcome
@@ -68,11 +68,13 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The same mail was begun before and its client heard no 250: this is what is known of it."""
+    """The same mail was begun before and its client heard no 250: this is what is known of it. `spooled`: it waits
+    here, and is ours to deliver."""
 
     id: str
     state: State
     reply: SmtpReply | None
+    spooled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +116,12 @@ def first_outcome(connection: sa.Connection, submission: Submission, hash: Hash,
         why = "not found in the mailbox; the client sent it again"
         submissions.ended(connection, same.id, State.REFUSED, at, None, why)
         submissions.step(connection, same.id, at, "superseded", why)
+        spool.take_out(connection, same.id)
+        if not same.tracked:
+            submissions.empty(connection, same.id)
         return None
-    return Joined(same.id, same.state, same.reply)
+    spooled = same.state is State.SUBMITTING and spool.holds(connection, same.id)
+    return Joined(same.id, same.state, same.reply, spooled)
 
 
 def decide(
@@ -207,6 +213,9 @@ def sent(connection: sa.Connection, accounts: Mapping[str, Account], event: Sent
     if row is None or row.state is State.SENT:
         return Taken()
     account = accounts.get(row.account)
+    waited = spool.holds(connection, event.id)
+    if waited:
+        spool.take_out(connection, event.id)
     submissions.ended(connection, event.id, State.SENT, event.at, event.reply)
     submissions.step(connection, event.id, event.at, "taken by the provider", event.reply.text)
     host = account.provider.smtp.host if account is not None else ""
@@ -218,7 +227,7 @@ def sent(connection: sa.Connection, accounts: Mapping[str, Account], event: Sent
     if message is not None:
         timeline.name(connection, row.account, message, renamed)
         ledger.owe(connection, message, crms_of(account), event.at)
-    owed = _owe_sent_copy(connection, account, row, event.at)
+    owed = _owe_sent_copy(connection, account, row, event.at, waited=waited)
     if row.tracked and account is not None:
         _owe_dropbox_copy(connection, account, row, event)
     return Taken(row.account if owed else None, message, nothing_owed=not row.tracked and not owed)
@@ -240,8 +249,14 @@ def _owe_dropbox_copy(connection: sa.Connection, account: Account, row: Submitte
             dropbox_event(connection, DropboxSent(event.id, event.reply, event.at))
 
 
-def _owe_sent_copy(connection: sa.Connection, account: Account | None, row: Submitted, at: datetime) -> bool:
+def _owe_sent_copy(
+    connection: sa.Connection, account: Account | None, row: Submitted, at: datetime, *, waited: bool
+) -> bool:
+    """`waited`: in the spool, so that its client may have filed its own copy by now."""
     of, settle = ("nothing", 0.0) if account is None else (account.sent_copy.of, account.sent_copy.settle)
+    there = sent_copies.accepted(connection, row.id, at, at + timedelta(seconds=settle)) if waited else None
+    if there is not None:
+        return there.state is CopyState.WAITING
     wanted = of == "everything" or (of == "tracked" and row.tracked)
     state = CopyState.WAITING if wanted else CopyState.NOT_WANTED
     sent_copies.insert(connection, row.id, row.account, state, at, at + timedelta(seconds=settle))
@@ -266,13 +281,17 @@ def unknown(connection: sa.Connection, event: SendUnknown) -> str | None:
     if row is None or row.state is State.SENT:
         return None
     submissions.ended(connection, event.id, State.UNKNOWN, event.at, None, event.why)
+    if spool.holds(connection, event.id):
+        spool.unknown(connection, event.id, event.why, event.at)
     submissions.step(connection, event.id, event.at, "outcome unknown", event.why)
     timeline.set_state(connection, event.id, State.UNKNOWN)
     return row.account
 
 
 def looked(connection: sa.Connection, event: LookedFor) -> None:
+    """Whose client heard 250 is to be told that nobody knows."""
     submissions.looked(connection, event.id, event.at)
+    spool.owe_report(connection, event.id)
     submissions.step(connection, event.id, event.at, "looked for, not found", event.where)
 
 
@@ -300,6 +319,9 @@ def after_start(connection: sa.Connection, now: datetime) -> set[str]:
     for id in outbox.interrupted_dropboxes(connection):
         why = "proxyd stopped while the copy was being handed over; it is not sent a second time"
         dropbox_event(connection, DropboxPostponed(id, why, None, now))
+    waiting = {each.id for each in spool.every(connection) if each.trying_since is None}
     for row in submissions.in_state(connection, State.SUBMITTING):
+        if row.id in waiting:  # it was certainly not being handed over
+            continue
         unknown(connection, SendUnknown(row.id, STOPPED, now))
     return {row.account for row in submissions.in_state(connection, State.UNKNOWN)}

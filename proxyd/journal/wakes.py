@@ -10,14 +10,16 @@ from proxyd.workers import Signal
 
 class Wakes:
     """`copies(account)` is set when a Sent copy or a look for an unknown outcome became due, `outbox` when a dropbox is
-    owed a copy, `entries` when a CRM is owed something, `mended` when somebody says that a CRM's trouble is over,
-    `late_reports(account)` when something was logged that a report read before may be about. Whoever waits clears the
-    event, then reads the tables."""
+    owed a copy, `spool` when a mail waits for the provider or a report on one is owed, `entries` when a CRM is owed
+    something, `mended` when somebody says that a CRM's trouble is over, `late_reports(account)` when something was
+    logged that a report read before may be about. Whoever waits clears the event, then reads the tables."""
 
     def __init__(self) -> None:
         self._copies: dict[str, Signal] = defaultdict(Signal)
         self._late_reports: dict[str, Signal] = defaultdict(Signal)
         self.outbox = asyncio.Event()
+        self.spool = asyncio.Event()
+        self.spool_reports = asyncio.Event()
         self.entries = asyncio.Event()
         self.mended = asyncio.Event()
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from proxyd.config import Server
 from proxyd.formats.smtp_client import Offer, printable
-from proxyd.model import Content, Envelope, HealthCause, HealthEvent, NotHandedOver, Outcome
+from proxyd.model import Content, Envelope, HealthCause, HealthEvent, NotHandedOver, Outcome, Progress
 from proxyd.provider.sign_in import SignIn
 from proxyd.provider.smtp_door import Door, NotReady
 from proxyd.provider.smtp_session import Limits, Session, Stale
@@ -103,17 +103,17 @@ class Submitter:
         while self._idle:
             self._drop(self._idle[0])
 
-    async def submit(self, envelope: Envelope, content: Content) -> Outcome:
+    async def submit(self, envelope: Envelope, content: Content, progress: Progress | None = None) -> Outcome:
         """Hand one message over. What a server or a network does is an outcome; what `content` raises is raised,
-        and then nothing was sent."""
+        and what `progress.begins` raises, and then nothing was sent."""
         try:
             session = await self._take()
             try:
-                return await self._send(session, envelope, content)
+                return await self._send(session, envelope, content, progress)
             except Stale:
                 self._drop_doubtful()
                 session = await self._take(fresh=True)
-                return await self._send(session, envelope, content)
+                return await self._send(session, envelope, content, progress)
         except NotReady as error:
             return NotHandedOver(error.why, error.event, error.reply)
 
@@ -130,9 +130,11 @@ class Submitter:
 
     # --- one message
 
-    async def _send(self, session: Session, envelope: Envelope, content: Content) -> Outcome:
+    async def _send(self, session: Session, envelope: Envelope, content: Content, progress: Progress | None) -> Outcome:
         try:
-            outcome = await session.send(envelope, content)
+            if progress is not None:
+                await progress.begins()
+            outcome = await session.send(envelope, content, progress)
         finally:
             self._busy.discard(session)
             self._put_back(session)

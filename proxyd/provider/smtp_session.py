@@ -22,6 +22,7 @@ from proxyd.model import (
     NotHandedOver,
     Outcome,
     OutcomeUnknown,
+    Progress,
     SmtpReply,
 )
 from proxyd.provider.smtp_wire import PIECE, Lost, Wire, uptime
@@ -80,12 +81,12 @@ class Session:
         except Lost:
             return False
 
-    async def send(self, envelope: Envelope, content: Content) -> Outcome:
+    async def send(self, envelope: Envelope, content: Content, progress: Progress | None = None) -> Outcome:
         """Submit one message. Raises Stale; what `content` raises leaves nothing sent."""
         plan = form.plan(envelope, self.offer, content.size, chunking=self.sure)
         if isinstance(plan, NotAccepted):
             return plan
-        transfer = _Transfer(self, plan, content, self._limits)
+        transfer = _Transfer(self, plan, content, self._limits, progress)
         try:
             return await (transfer.by_bdat() if plan.chunked else transfer.by_data())
         except Lost as lost:
@@ -106,13 +107,16 @@ class Session:
 class _Transfer:
     """One transaction. Raises Lost as long as the message is certainly not sent; never afterwards."""
 
-    def __init__(self, session: Session, plan: Plan, content: Content, limits: Limits) -> None:
+    def __init__(
+        self, session: Session, plan: Plan, content: Content, limits: Limits, progress: Progress | None
+    ) -> None:
         self.begun = False  # a reply to MAIL came that was not goodbye
         self._session = session
         self._wire = session.wire
         self._plan = plan
         self._content = content
         self._limits = limits
+        self._progress = progress
         self._answers: list[SmtpReply] = []  # to MAIL, then to each RCPT
 
     # --- DATA
@@ -139,7 +143,7 @@ class _Transfer:
             last = stuffer.end()
         if (early := self._early()) is not None:
             return early
-        self._wire.write(last)
+        self._write_end(last)
         return await self._final()
 
     async def _pipelined(self) -> tuple[NotAccepted | None, SmtpReply | None]:
@@ -192,7 +196,7 @@ class _Transfer:
         tail = max(0, len(flight) - PIECE) if self._content.size > SMALL else 0
         if (early := await self._send(flight[:tail]) or self._early()) is not None:
             return early
-        self._wire.write(flight[tail:])
+        self._write_end(flight[tail:])
         return await self._after_bdat()
 
     def _early(self) -> NotAccepted | None:
@@ -226,6 +230,11 @@ class _Transfer:
         return refused
 
     # --- both
+
+    def _write_end(self, octets: bytes) -> None:
+        if self._progress is not None:
+            self._progress.ends()
+        self._wire.write(octets)
 
     async def _octets(self) -> AsyncIterator[bytes]:
         """The content's chunks; raises where they are not as many octets as it says, which is our own fault."""

@@ -21,6 +21,8 @@ UNCLEAR = reply(
     "4.4.2 The connection to the provider ended before it answered; it is being found out whether "
     "it has the message, please try again later",
 )
+KEPT_STILL_ASKED = reply(250, "2.0.0 Kept by proxyd: the provider has not answered yet; it goes out as soon as it does")
+KEPT_BEFORE = reply(250, "2.0.0 Kept by proxyd since before: it goes out as soon as the provider takes it")
 TAKEN = reply(250, "2.0.0 The provider has the message")
 _OURS_ALONE = frozenset({530, 534, 535, 538})
 _ENHANCED = re.compile(r"^[245]\.\d{1,3}\.\d{1,3}(?:\s+|$)")
@@ -57,6 +59,12 @@ def not_handed_over(outcome: NotHandedOver, sentence: str) -> SmtpReply:
             return reply(451, one_line(f"4.3.2 {sentence or outcome.why}"))
         case _:
             return reply(451, one_line(f"4.4.1 {sentence or outcome.why}"))
+
+
+def kept(instead: SmtpReply) -> SmtpReply:
+    """It waits here; `instead` is what the client would have heard."""
+    why = _without_status(instead)
+    return reply(250, one_line(f"2.0.0 Kept by proxyd, it goes out as soon as the provider takes it. {why}"))
 
 
 def not_yours(address: str, accepted_addresses: Iterable[str], where: str) -> SmtpReply:

@@ -105,6 +105,7 @@ class SentUploads:
             by=copy.by,
             appending=copy.appending_since is not None,
             alone=int(alone or 0),
+            waits_here=copy.spooled,
         )
 
     # --- what passes -----------------------------------------------------------------------------------------
@@ -159,7 +160,7 @@ class SentUploads:
             with self._journal.uploads.listening(id) as seen:
                 copy = await self._journal.copy(id)
                 left = end - self._clock.monotonic()
-                if copy is None or copy.promised is None or left <= 0:
+                if copy is None or copy.promised is None or copy.spooled or left <= 0:
                     break
                 await self._journal.uploads.within(seen, left)
         if copy is None or copy.state is not CopyState.PRESENT or not copy.uid or not _same(copy.folder, mailbox):

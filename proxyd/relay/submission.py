@@ -3,6 +3,9 @@
 Why this way: the client may go at any moment, the provider may answer late. So each message is carried by a task of its
 own that ends with the outcome on record whatever the client does; whoever answers the client only waits for it, for as
 long as `answer_within` allows. A client that comes again joins what is under way instead of sending a second mail.
+
+Where the account says `on_outage: spool`, a mail that the provider cannot be given waits here, and its client hears 250
+as soon as that is on record: `rules.spool` says when, `relay.spool` sees to it from then on.
 """
 
 from __future__ import annotations
@@ -30,17 +33,20 @@ from proxyd.model import (
     NotSent,
     Outcome,
     OutcomeUnknown,
+    Progress,
     SendUnknown,
     Sent,
     SmtpReply,
+    Spooled,
     State,
     Told,
 )
 from proxyd.relay import answers
-from proxyd.rules import connection, retry
+from proxyd.relay import outcome as outcomes
+from proxyd.relay.handing import Handing, TakenOut
+from proxyd.relay.recording import Recording
+from proxyd.rules import connection, spool
 from proxyd.workers import Clock, start
-
-RECORD_TRIES = 20  # of an outcome that could not be recorded; after that only a restart looks for the message
 
 T = TypeVar("T")
 
@@ -55,7 +61,7 @@ class Provider(Protocol):
 
     def warm(self) -> None: ...
 
-    async def submit(self, envelope: Envelope, content: Content) -> Outcome: ...
+    async def submit(self, envelope: Envelope, content: Content, progress: Progress | None = None) -> Outcome: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +88,20 @@ class Submissions:
         self._journal = journal
         self._providers = providers
         self._clock = clock
+        self._recording = Recording(journal, clock)
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def hand_in(self, account: Account, intake: Intake, submission: Submission) -> Handed:
         """Begin, hand over, record; returns at the latest when `answer_within` is over. Cancelling it stops nothing."""
         deadline = self._clock.monotonic() + account.sending.answer_within
-        outcome: asyncio.Future[Known | None] = asyncio.get_running_loop().create_future()
-        work = start(self._carry(intake, submission, outcome), _task(intake.id))
+        handing: Handing[Known] = Handing(account, self._journal)
+        work = start(self._carry(intake, submission, handing), _task(intake.id))
         self._under_way.add(work)
         work.add_done_callback(self._under_way.discard)
-        work.add_done_callback(functools.partial(_failed, outcome))
-        overdue = start(self._overdue(outcome, account.sending.answer_within), "answer within")
+        work.add_done_callback(functools.partial(_failed, handing.answer))
+        overdue = start(self._overdue(handing, account.sending.answer_within), "answer within")
         try:
-            known = await outcome
+            known = await handing.answer
         finally:
             overdue.cancel()
         if known is None:
@@ -112,7 +119,7 @@ class Submissions:
         """The client was given its answer on a connection that stood both ways. The journal writes in the order asked,
         so the same mail again, right behind its 250, finds this on record: it is meant as a second mail."""
         if handed.id:
-            start(self._record(Told(handed.id, handed.reply, self._clock.now())), f"told {handed.id}")
+            start(self._recording.record(Told(handed.id, handed.reply, self._clock.now())), f"told {handed.id}")
 
     async def close(self, seconds: float) -> None:
         """Let the messages that are on their way come to their outcome, for at most `seconds`."""
@@ -122,18 +129,31 @@ class Submissions:
 
     # --- one message
 
-    async def _carry(self, intake: Intake, submission: Submission, outcome: asyncio.Future[Known | None]) -> None:
-        """`outcome` is set in the same breath: that a task has ended is heard two turns of the loop later."""
-        known = await self._outcome(intake, submission)
-        if not outcome.done():
-            outcome.set_result(known)
+    async def _carry(self, intake: Intake, submission: Submission, handing: Handing[Known]) -> None:
+        """The answer is set in the same breath: that a task has ended is heard two turns of the loop later."""
+        known = await self._outcome(intake, submission, handing)
+        if not handing.answer.done():
+            handing.answer.set_result(known)
 
-    async def _overdue(self, outcome: asyncio.Future[Known | None], seconds: float) -> None:
+    async def _overdue(self, handing: Handing[Known], seconds: float) -> None:
         await self._clock.sleep(seconds)
-        if not outcome.done():
-            outcome.set_result(None)
+        known = await self._take_over(handing)
+        if not handing.answer.done():
+            handing.answer.set_result(known)
 
-    async def _outcome(self, intake: Intake, submission: Submission) -> Known:
+    async def _take_over(self, handing: Handing[Known]) -> Known | None:
+        """The client must be answered now: may it be 250, because the mail is ours from here on?"""
+        if not handing.can_be_taken_over:
+            return None
+        now = self._clock.now()
+        why = "the provider has not answered yet"
+        record = self._journal.record(Spooled(handing.id, why, now, now, trying=handing.began))
+        if not await handing.take_over(record):
+            log.error("mail not taken into the spool", submission=handing.id)
+            return None
+        return Known(handing.id, State.SUBMITTING, answers.KEPT_STILL_ASKED)
+
+    async def _outcome(self, intake: Intake, submission: Submission, handing: Handing[Known]) -> Known:
         try:
             begun = await self._journal.begin(intake, submission)
         except Exception as error:
@@ -149,18 +169,58 @@ class Submissions:
                 log.info("submission joined", submission=begun.id, state=begun.state)
                 return Known(begun.id, begun.state, _joined(begun))
             case Begun():
-                return await self._hand_over(begun, submission.account)
+                handing.id = begun.id
+                return await self._hand_over(begun, handing)
 
-    async def _hand_over(self, begun: Begun, account: str) -> Known:
-        known, event = self._judge(begun, account, await self._submit(begun, account))
-        await self._record(event)
+    async def _hand_over(self, begun: Begun, handing: Handing[Known]) -> Known:
+        try:
+            outcome = await self._submit(begun, handing)
+            if await handing.is_ours():
+                return await self._tried(begun, outcome)
+        except TakenOut:
+            return Known(begun.id, State.REFUSED, answers.KEPT_STILL_ASKED)
+        finally:
+            handing.over()
+        handing.decided = True
+        known, event = self._judge(begun, handing.account.address, outcome)
+        if handing.spools and not handing.unreadable and known.reply is not None:
+            kept = await self._keep(begun, handing.account.address, outcome, known.reply)
+            if kept is not None:
+                return kept
+        await self._recording.record(event)
         return known
 
-    async def _submit(self, begun: Begun, account: str) -> Outcome:
+    async def _keep(self, begun: Begun, account: str, outcome: Outcome, instead: SmtpReply) -> Known | None:
+        """In the spool, on record; None where it does not belong there, or cannot be kept."""
+        at = self._clock.now()
+        condition = self._journal.condition(account)
+        if isinstance(outcome, NotHandedOver):
+            condition = connection.step(condition, outcome.event, at)
+        if isinstance(spool.at_hand_over(outcome, condition.side("SMTP").state), spool.PassOn):
+            return None
         try:
-            return await self._providers(account).submit(begun.envelope, begun.content)
+            await self._journal.record(Spooled(begun.id, instead.text, at, at))
+        except Exception:
+            log.exception("mail not taken into the spool", submission=begun.id)
+            return None
+        return Known(begun.id, State.SUBMITTING, answers.kept(instead))
+
+    async def _tried(self, begun: Begun, outcome: Outcome) -> Known:
+        """The client heard 250 meanwhile, so what came of it is the spool's."""
+        verdict = spool.after_try(outcome, 0, 0.5, 0.0)
+        people = sum(not each.optional for each in begun.envelope.recipients)
+        await self._recording.record(outcomes.event(begun.id, outcome, verdict, people, self._clock.now()))
+        return Known(begun.id, State.SUBMITTING, answers.KEPT_STILL_ASKED)
+
+    async def _submit(self, begun: Begun, handing: Handing[Known]) -> Outcome:
+        progress = handing if handing.spools else None
+        try:
+            return await self._providers(handing.account.address).submit(begun.envelope, begun.content, progress)
+        except TakenOut:
+            raise
         except (TryLater, OSError) as error:  # the octets could not be read again: nothing was sent
             log.exception("submission not readable", submission=begun.id)
+            handing.unreadable = True
             return NotAccepted(
                 reply(452, one_line(f"4.3.1 The message could not be read back, it was not sent: {error}"))
             )
@@ -185,31 +245,7 @@ class Submissions:
             case OutcomeUnknown():
                 return Known(begun.id, State.UNKNOWN), SendUnknown(begun.id, outcome.why, at)
 
-    # --- the record
-
-    async def _record(self, event: Event) -> None:
-        """Durable when it returns, unless the store fails: then it is tried again behind the client's back.
-
-        What the provider did has happened. A record that fails must not turn its 250 into anything else.
-        """
-        try:
-            await self._journal.record(event)
-        except Exception:
-            log.critical(
-                "outcome NOT on record", submission=getattr(event, "id", ""), event_=type(event).__name__, exc_info=True
-            )
-            start(self._record_later(event), "record again")
-
-    async def _record_later(self, event: Event) -> None:
-        for attempt in range(RECORD_TRIES):
-            await self._clock.sleep(retry.delay(attempt, 0.5))
-            try:
-                await self._journal.record(event)
-            except Exception as error:
-                log.error("outcome still not on record", submission=getattr(event, "id", ""), error=str(error))
-            else:
-                log.warning("outcome on record at last", submission=getattr(event, "id", ""))
-                return
+    # --- the rest
 
     async def _drop(self, intake: Intake) -> None:
         try:
@@ -243,6 +279,8 @@ def _task(id: str) -> str:
 
 
 def _joined(joined: Joined) -> SmtpReply | None:
+    if joined.spooled:
+        return answers.KEPT_BEFORE
     if joined.state is State.SENT:
         return answers.accepted(Accepted(joined.reply)) if joined.reply is not None else answers.TAKEN
     return joined.reply if joined.state is State.REFUSED else None

@@ -1,20 +1,23 @@
 """What the records know of trouble that somebody should hear of, in one sentence each, with the command that helps.
 
-Four kinds: mail of which nobody knows whether it was sent; Sent copies, and copies to the CRM's address, that were
-given up; entries that a CRM refused. Each is told as `rules.alerts` has it: once, and once a day while it stands.
+Six kinds: mail of which nobody knows whether it was sent; mail in the spool that could not be delivered, and that
+waits for more than an hour; Sent copies, and copies to the CRM's address, that were given up; entries that a CRM
+refused. Each is told as `rules.alerts` has it: once, and once a day while it stands.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from proxyd.rules.sent_copy import MISSING
 
-KINDS = ("unknown", "sent_copies", "dropbox", "crm")
+KINDS = ("unknown", "not_delivered", "spool", "sent_copies", "dropbox", "crm")
 SETTLING = timedelta(minutes=10)  # in which most unknown outcomes turn out by themselves
+
+PATIENCE = timedelta(hours=1)  # in which most outages end
 
 _GIVEN_UP = {
     "sent_copies": "{count} Sent {copies} could not be filed in the last 7 days",
@@ -60,6 +63,47 @@ def unknown_sentence(why: str) -> str:
 
 def cure_of(message_id: str) -> str:
     return f"proxyd explain {shlex.quote(message_id)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A mail in the spool, since `since`. Why the provider does not have it is not told: its words may name people."""
+
+    id: str
+    since: datetime
+
+
+def spool(rows: Sequence[Mapping[str, str]], account: str, now: datetime) -> list[RecordTrouble]:
+    """Of the account's mail in the spool, as documents have it (`state`, `id`, `since`). That of which nobody
+    knows whether it was sent is told of by `unknown`."""
+    mails = {
+        state: [Spooled(each["id"], datetime.fromisoformat(each["since"])) for each in rows if each["state"] == state]
+        for state in ("failed", "waiting")
+    }
+    found = (not_delivered(mails["failed"], account), waits_long(mails["waiting"], account, now))
+    return [each for each in found if each is not None]
+
+
+def not_delivered(mails: Sequence[Spooled], account: str) -> RecordTrouble | None:
+    """Each of them is told of: its sender believes that it arrived."""
+    if not mails:
+        return None
+    newest = max(each.id for each in mails)
+    what = "A mail" if len(mails) == 1 else f"{len(mails)} mails"
+    it = "it is" if len(mails) == 1 else "they are"
+    sentence = f"{what} could not be delivered; {it} kept here until you try again, or drop it: see proxyd spool."
+    return RecordTrouble("not_delivered", newest, sentence, f"proxyd spool retry --account {account}")
+
+
+def waits_long(mails: Sequence[Spooled], account: str, now: datetime) -> RecordTrouble | None:
+    """They are tried all the time; that they wait is a person's business after an hour."""
+    first = min((each.since for each in mails), default=now)
+    if now - first < PATIENCE:
+        return None
+    hours = round((now - first) / timedelta(hours=1))
+    count = "1 mail waits" if len(mails) == 1 else f"{len(mails)} mails wait"
+    sentence = f"{count} here for the provider, for {hours} {'hour' if hours == 1 else 'hours'} by now."
+    return RecordTrouble("spool", "spool", sentence, f"proxyd spool --account {account}")
 
 
 def given_up(kind: str, account: str, count: int, error: str) -> RecordTrouble:

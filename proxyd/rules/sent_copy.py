@@ -201,6 +201,7 @@ class UploadFacts:
     by: FiledBy | None = None  # where a copy is there
     appending: bool = False  # an APPEND of ours is under way, or its outcome is not known
     alone: int = ALONE  # uploads so far that were held back for nothing
+    waits_here: bool = False  # in our spool: the provider does not have it yet, and nobody but the client files a copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +231,10 @@ def upload(facts: UploadFacts) -> LetPass | AnswerInstead | HoldBack:
     """What becomes of a client's upload to Sent."""
     if not facts.relayed or facts.state is CopyState.NOT_WANTED:
         return LetPass(False, "the message is none whose Sent copy is ours to see to")
+    if facts.waits_here and facts.files_sent == "yes" and facts.state is CopyState.WAITING and facts.held:
+        return AnswerInstead(False, "the provider will file it as soon as it can be sent")
+    if facts.waits_here:
+        return LetPass(facts.state is not CopyState.PRESENT, "nobody else files it before it is sent")
     ours = facts.appending or (facts.state is CopyState.PRESENT and facts.by is FiledBy.PROXYD)
     if ours:
         return LetPass(True, "the client's stays and ours goes")

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from proxyd.model import CopyState, State
-from proxyd.store.tables import crm_entries, crm_erasures, dropbox_copies, messages, sent_copies, submissions
+from proxyd.store.tables import crm_entries, crm_erasures, dropbox_copies, messages, sent_copies, spool, submissions
 
 LONGEST = timedelta(hours=1)  # that one of our own waits lasts
 LONGEST_ASKED = timedelta(days=1)  # that a CRM may ask to be left alone
@@ -32,6 +32,9 @@ def bring_back(connection: sa.Connection, now: datetime) -> set[str]:
         sent_copies.update().where(waits, sent_copies.c.appending_since > now).values(appending_since=now)
     )
     connection.execute(submissions.update().where(unknown).values(begun_at=now))
+    connection.execute(spool.update().where(spool.c.due > now + LONGEST).values(due=now))
+    connection.execute(spool.update().where(spool.c.since > now).values(since=now))
+    connection.execute(spool.update().where(spool.c.trying_since > now).values(trying_since=now))
     copies = (dropbox_copies.c.state == "waiting", dropbox_copies.c.due > now + LONGEST)
     connection.execute(dropbox_copies.update().where(*copies).values(due=now))
     of_then = crm_entries.c.message.in_(sa.select(messages.c.id).where(messages.c.at > now))

@@ -1,7 +1,8 @@
 """A contact forgotten: everything that is logged with them goes, and what is kept of it is a report without their data.
 
 What must stay a while: a message whose Sent copy is still owed keeps its octets until that is settled; it is untracked
-from now on, so that they go with it as any untracked message's do.
+from now on, so that they go with it as any untracked message's do. A mail that waits in the spool was sent, as its
+sender believes: it goes out all the same, untracked. One there that could not be delivered goes at once.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from proxyd.model import CopyState, mailbox_key
-from proxyd.store import companies, contacts, content, ledger, submissions
+from proxyd.store import companies, contacts, content, ledger, spool, submissions
+from proxyd.store.spool import SpoolState
 from proxyd.store.tables import (
     contact_addresses,
     drafts,
@@ -138,6 +140,7 @@ def _let_go(connection: sa.Connection, message: Any) -> None:
             sa.select(sent_copies.c.id).where(sent_copies.c.id.in_(owners), sent_copies.c.state == CopyState.WAITING)
         )
     )
+    waiting |= {each.id for each in spool.every(connection, [SpoolState.WAITING]) if each.id in owners}
     done = owners - waiting
     connection.execute(submitted.update().where(submitted.c.id.in_(owners)).values(tracked=False, because=BECAUSE))
     connection.execute(dropbox_copies.delete().where(dropbox_copies.c.id.in_(owners)))
@@ -145,6 +148,7 @@ def _let_go(connection: sa.Connection, message: Any) -> None:
     connection.execute(steps.update().where(steps.c.owner.in_(owners)).values(detail=""))
     connection.execute(hashed_ids.delete().where(hashed_ids.c.owner.in_(done)))
     for owner in sorted(done):
+        spool.take_out(connection, owner)
         submissions.empty(connection, owner)
         content.drop(connection, owner)
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from proxyd.model import Body, CopyState
 from proxyd.store import search
-from proxyd.store.tables import chunks, dropbox_copies, messages, sent_copies
+from proxyd.store.tables import chunks, dropbox_copies, messages, sent_copies, spool
 
 AT_ONCE = 200  # messages in one transaction: nobody's mail waits for it
 
@@ -44,7 +44,8 @@ def expire(
 def _due(
     connection: sa.Connection, account: str, before: datetime, *where: sa.ColumnElement[bool]
 ) -> list[tuple[str, str]]:
-    """(record, owner of its octets) of messages whose bodies were read and whose copies are not owed any more."""
+    """(record, owner of its octets) of messages whose bodies were read, that do not wait in the spool, and whose copies
+    are not owed any more."""
     owed = sa.select(sent_copies.c.id).where(
         sent_copies.c.state == CopyState.WAITING,
         sent_copies.c.id.in_([messages.c.id, messages.c.submission]),
@@ -52,6 +53,7 @@ def _due(
     waiting = sa.select(dropbox_copies.c.id).where(
         dropbox_copies.c.state == "waiting", dropbox_copies.c.id == messages.c.submission
     )
+    unsent = sa.select(spool.c.id).where(spool.c.id.in_([messages.c.id, messages.c.submission]))
     rows = connection.execute(
         sa.select(messages.c.id, messages.c.content)
         .where(
@@ -60,6 +62,7 @@ def _due(
             messages.c.body.is_not(None),
             ~sa.exists(owed),
             ~sa.exists(waiting),
+            ~sa.exists(unsent),
             *where,
         )
         .order_by(messages.c.date)

@@ -11,9 +11,10 @@ import sqlalchemy as sa
 
 from proxyd.model import CopyState, FiledBy, Found
 from proxyd.store import prepared
-from proxyd.store.tables import sent_copies
+from proxyd.store.tables import sent_copies, spool
 
 _INSERT = prepared.insert(sent_copies, "id", "account", "state", "accepted_at", "due")
+_NOT_SENT_YET = sent_copies.c.id.in_(sa.select(spool.c.id))  # nothing is due of these
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +62,30 @@ def insert(
     _INSERT.run(connection, {"id": id, "account": account, "state": state, "accepted_at": accepted_at, "due": due})
 
 
+def accepted(connection: sa.Connection, id: str, at: datetime, due: datetime) -> SentCopy | None:
+    """The provider took it at last; returns what is known of its copy, None where there is no row yet."""
+    values = {"accepted_at": at, "due": due}
+    connection.execute(sent_copies.update().where(sent_copies.c.id == id).values(values))
+    return get(connection, [id]).get(id)
+
+
+def not_wanted(connection: sa.Connection, id: str) -> None:
+    """It will not be sent. A copy that a client has put there all the same is the client's."""
+    still = (sent_copies.c.id == id, sent_copies.c.state == CopyState.WAITING)
+    values = {"state": CopyState.NOT_WANTED, "promised_flags": None, "error": None}
+    connection.execute(sent_copies.update().where(*still).values(values))
+
+
+def wanted(connection: sa.Connection, id: str) -> None:
+    """It is going to be sent after all."""
+    not_now = (sent_copies.c.id == id, sent_copies.c.state == CopyState.NOT_WANTED)
+    connection.execute(sent_copies.update().where(*not_now).values(state=CopyState.WAITING))
+
+
 def waiting(connection: sa.Connection, account: str) -> list[SentCopy]:
     rows = connection.execute(
         sa.select(sent_copies)
-        .where(sent_copies.c.account == account, sent_copies.c.state == CopyState.WAITING)
+        .where(sent_copies.c.account == account, sent_copies.c.state == CopyState.WAITING, ~_NOT_SENT_YET)
         .order_by(sent_copies.c.due)
     )
     return [_sent_copy(row) for row in rows]
@@ -140,7 +161,7 @@ def postponed(connection: sa.Connection, id: str, error: str, due: datetime, fai
 def waiting_by_account(connection: sa.Connection) -> dict[str, int]:
     rows = connection.execute(
         sa.select(sent_copies.c.account, sa.func.count())
-        .where(sent_copies.c.state == CopyState.WAITING)
+        .where(sent_copies.c.state == CopyState.WAITING, ~_NOT_SENT_YET)
         .group_by(sent_copies.c.account)
     )
     return {row[0]: row[1] for row in rows}  # dict(rows) would ask the result for keys()

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from proxyd.model import CopyState, Envelope, Recipient, SmtpReply, State
-from proxyd.store import content, prepared
+from proxyd.store import content, prepared, spool
 from proxyd.store.prepared import Prepared
 from proxyd.store.tables import hashed_ids, sent_copies, steps, submissions
 
@@ -208,7 +208,10 @@ def step(connection: sa.Connection, owner: str, at: datetime, what: str, detail:
 
 
 def empty(connection: sa.Connection, id: str) -> None:
-    """Nothing is owed of this untracked message any more: what stays is its hashed id, the reason and bare steps."""
+    """Nothing is owed of this untracked message any more: what stays is its hashed id, the reason and bare steps. One
+    that waits in the spool, or could not be delivered from there, stays as it is."""
+    if spool.holds(connection, id):
+        return
     content.drop(connection, id)
     for statement in (_EMPTIED, _BARE_STEPS, _NO_ERROR):
         statement.run(connection, {"of": id})

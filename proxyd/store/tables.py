@@ -230,6 +230,23 @@ sent_copies = Table(
     Index("ix_sent_copies_account_state", "account", "state"),
 )
 
+# What waits here for the provider, or could not be delivered: its client heard 250, and nothing else of it is settled.
+spool = Table(
+    "spool",
+    metadata,
+    Column("id", String(26), primary_key=True),  # the submission
+    Column("account", String, nullable=False),
+    Column("state", String, nullable=False),  # waiting | unknown | failed
+    Column("since", Instant, nullable=False),
+    Column("due", Instant, nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("trying_since", Instant),  # a try whose outcome is not known
+    Column("error", Text, nullable=False, default=""),
+    Column("reply_code", Integer),  # the provider's last word, where it gave one up
+    Column("report", String),  # to the person's INBOX: owed | made; null where none is due
+    Index("ix_spool_account_state", "account", "state"),
+)
+
 dropbox_copies = Table(
     "dropbox_copies",
     metadata,

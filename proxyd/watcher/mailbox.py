@@ -151,10 +151,15 @@ class Mailbox:
                 log.info("mailbox connection does not answer", account=self._address)
                 session.drop()
 
-    async def put_into_inbox(self, octets: bytes) -> None:
-        """A message of our own for the person, unread. Raises ProxydError where it could not be put there."""
+    async def put_into_inbox(self, octets: bytes, message_id: str = "") -> None:
+        """A message of our own for the person, unread; not where one of this `message_id` lies there. Raises
+        ProxydError where it could not be put there."""
         session = await self._door.once()
         try:
+            if message_id:
+                await session.do(Connection.examine, INBOX)
+                if await session.do(Connection.uids_of_id, message_id):
+                    return
             await session.do(Connection.append_begin, INBOX, len(octets), (), self._clock.now())
             await session.do(Connection.append_octets, octets)
             await session.do(Connection.append_end)

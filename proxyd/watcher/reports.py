@@ -5,7 +5,8 @@ not by reading Content-Type of every new message: the three fields stay three. T
 messages may be reports (one SEARCH for a batch of new mail, none while nothing arrives), and of those alone, in this
 order and only as far as needed:
 
-1. the media type, and for a multipart/report the MIME headers of its parts;
+1. the media type, beside the Message-ID, for what proxyd itself put there is passed over; and for a multipart/report
+   the MIME headers of its parts;
 2. the Message-ID that the returned message has (`BODY.PEEK[3.HEADER.FIELDS (MESSAGE-ID)]`), or the returned header
    section where that is all that was returned, or a receipt's own fields;
 3. where there is no such part (qmail, old Exim, Domino, gateways): the server is asked whether the message holds the id
@@ -29,7 +30,7 @@ from proxyd.errors import Refused
 from proxyd.formats.message import heading as read_heading
 from proxyd.formats.reports import HEADER_TYPES, MESSAGE_TYPES, RECEIPT_TYPES, reported_ids
 from proxyd.journal import Journal
-from proxyd.model import ThreadMatch
+from proxyd.model import OWN_DOMAIN, ThreadMatch
 from proxyd.provider.imap import Connection
 from proxyd.watcher.session import Session
 
@@ -74,7 +75,12 @@ class Reports:
 
     async def _ask(self, session: Session, uids: Sequence[int], newest: Sequence[str]) -> None:
         maybe = await session.do(Connection.any_of, uids, MAYBE)
-        named = await self._named_by_parts(session, maybe)
+        fields = await session.do(Connection.fields, maybe, ["MESSAGE-ID", "CONTENT-TYPE"]) if maybe else {}
+        headings = {uid: read_heading(octets) for uid, octets in fields.items()}
+        # What proxyd itself put there is about mail that was never sent: no news for the log.
+        maybe = [uid for uid in maybe if uid in headings and not headings[uid].message_id.endswith(f"@{OWN_DOMAIN}")]
+        reports = [uid for uid in maybe if headings[uid].content_type == "multipart/report"]
+        named = await self._named_by_parts(session, reports)
         held = await self._held(session, [uid for uid in maybe if uid not in named], newest)
         named |= {uid: [id] for uid, id in held.items()}
         known = await self._journal.tracked(self._address, (id for ids in named.values() for id in ids))
@@ -85,10 +91,8 @@ class Reports:
             elif not any(each in known for each in ids):
                 self.unmatched[uid] = ids
 
-    async def _named_by_parts(self, session: Session, uids: Sequence[int]) -> dict[int, list[str]]:
+    async def _named_by_parts(self, session: Session, reports: Sequence[int]) -> dict[int, list[str]]:
         """The ids that the parts of each multipart/report name; a message without such a part is missing."""
-        types = await session.do(Connection.fields, uids, ["CONTENT-TYPE"])
-        reports = [uid for uid, octets in types.items() if read_heading(octets).content_type == "multipart/report"]
         asked: dict[str, dict[int, Part]] = {}  # section → what it is in which message
         for uid, parts in (await self._sections(session, reports, PARTS)).items():
             for name, header in parts.items():

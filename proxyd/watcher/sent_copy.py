@@ -34,9 +34,10 @@ from proxyd.model import (
     LookedFor,
     Sent,
     SmtpReply,
+    Spooled,
 )
 from proxyd.provider.imap import Appended, Connection, Opened
-from proxyd.rules import retry
+from proxyd.rules import retry, spool
 from proxyd.rules import sent_copy as rules
 from proxyd.watcher.looking import Candidate, Looking
 from proxyd.watcher.session import Session
@@ -435,19 +436,41 @@ class SentCopies:
             session, submission.id, submission.ids, submission.fingerprint, submission.begun_at
         )
         files_sent = await self._files_sent()
-        # A client's own upload proves nothing: some upload before they send.
-        proof = [each for each in found if files_sent == "yes" or each.filed_by is FiledBy.PROVIDER]
+        # A client's own upload proves nothing: some upload before they send, all of them at the 250 of our spool.
+        trusted = files_sent == "yes" and not submission.spooled
+        proof = [each for each in found if trusted or each.filed_by is FiledBy.PROVIDER]
         if proof or await self._in_all_mail(session, opened, submission):
             await self._journal.record(Sent(submission.id, FOUND, now))
             if found:
                 seen[submission.id] = found
             return None
+        if submission.spooled:
+            return await self._not_found(opened, submission, files_sent, found)
         patience = timedelta(seconds=self._account.sent_copy.settle if files_sent != "no" else 0.0)
         if submission.looked_at is None and now < submission.begun_at + patience:
             return submission.begun_at + patience
         if submission.looked_at is None:
             where = f"{opened.name}: only what the mail client itself put there" if found else opened.name
             await self._journal.record(LookedFor(submission.id, where, now))
+        return None
+
+    async def _not_found(
+        self,
+        opened: Opened,
+        submission: UnknownSubmission,
+        files_sent: rules.FilesSent,
+        found: Sequence[Candidate],
+    ) -> datetime | None:
+        """One whose client heard 250, so that it is ours: tried again where it was certainly not sent."""
+        now, settle = self._clock.now(), self._account.sent_copy.settle
+        step = spool.after_look(submission.begun_at, now, files_sent, alike=bool(found), settle=settle)
+        match step:
+            case spool.LookAgain():
+                return step.at
+            case spool.TryAgain():
+                await self._journal.record(Spooled(submission.id, step.because, now, now))
+            case spool.AskThePerson() if submission.looked_at is None:
+                await self._journal.record(LookedFor(submission.id, f"{opened.name}: {step.because}", now))
         return None
 
     async def _in_all_mail(self, session: Session, opened: Opened, submission: UnknownSubmission) -> bool:

@@ -23,7 +23,7 @@ from proxyd.model import mailbox_key
 from proxyd.provider.allowance import Connections
 from proxyd.rules import crm_entry, record_troubles
 from proxyd.rules.connection import Condition
-from proxyd.store import companies, contacts, content, given_up, history, ledger, mailboxes, outbox, sent_copies
+from proxyd.store import companies, contacts, content, given_up, history, ledger, mailboxes, outbox, sent_copies, spool
 from proxyd.store import timeline as log
 from proxyd.store.database import Database
 from proxyd.store.timeline import bracketed, timestamp
@@ -236,6 +236,9 @@ def status(database: Database, state: DaemonState, now: datetime) -> Document:
     with database.reading() as connection:
         copies = sent_copies.waiting_by_account(connection)
         crm = outbox.waiting_by_account(connection)
+        spooled: dict[str, list[Document]] = defaultdict(list)
+        for mail in spool.every(connection):
+            spooled[mail.account].append(spool_document(mail))
         owed: dict[str, list[Document]] = defaultdict(list)
         for standing in ledger.standings(connection):
             crm[standing.account] = crm.get(standing.account, 0) + standing.waiting + standing.failed
@@ -264,11 +267,12 @@ def status(database: Database, state: DaemonState, now: datetime) -> Document:
                 "waiting": {
                     "sent_copies": copies.get(each.address, 0),
                     "crm": crm.get(each.address, 0),
-                    "spool": 0,
+                    "spool": sum(one["state"] != spool.SpoolState.FAILED for one in spooled[each.address]),
                 },
                 "crm": owed.get(each.address, []),
                 "unknown": unknown.get(each.address, []),
                 "given_up": failed.get(each.address, []),
+                "spool": spooled[each.address],
                 "sent_folder": sent[each.address],  # None until the mailbox was looked at
             }
             | earlier[each.address]
@@ -333,6 +337,15 @@ def given_up_documents(connection: sa.Connection, now: datetime) -> list[Documen
         told = {"what": each.what, "account": each.account, "count": each.count, "error": each.error}
         found.append(told | {"sentence": trouble.sentence, "cure": trouble.cure})
     return found
+
+
+def spool_document(row: spool.Waiting) -> Document:
+    return {
+        "id": row.id,
+        "account": row.account,
+        "state": row.state,
+        "since": timestamp(row.since),
+    }
 
 
 def _unknown_document(row: history.Unsettled) -> Document:

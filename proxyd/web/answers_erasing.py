@@ -9,6 +9,7 @@ from datetime import datetime
 from proxyd.formats import mbox
 from proxyd.formats.mime import attachment as decoded_attachment
 from proxyd.formats.transfer import Base64Encoder
+from proxyd.journal import spooling
 from proxyd.model import mailbox_key
 from proxyd.store import contacts, erasing
 from proxyd.store.database import Database
@@ -90,9 +91,12 @@ def _json(value: object) -> bytes:
 
 def forget(database: Database, contact: str, now: datetime) -> Document:
     """Erase the contact, all their addresses and every message with them; the report is kept, and holds nothing of
-    them. Blocks."""
+    them. Mail to them that waits in the spool is sent all the same: `to_be_sent` says how many. Blocks."""
     with database.writing() as connection:
-        return _report(erasing.forget(connection, mailbox_key(contact), lambda key: _hash(database, key), now))
+        people = contacts.same_person(connection, [mailbox_key(contact)])
+        report = erasing.forget(connection, mailbox_key(contact), lambda key: _hash(database, key), now)
+        waiting = spooling.waiting_for(connection, people)
+        return _report(report) | ({"to_be_sent": waiting} if waiting else {})
 
 
 def reports(database: Database, contact: str | None) -> Document:

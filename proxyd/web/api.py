@@ -31,6 +31,7 @@ from proxyd.web import (
 from proxyd.web.answers import DaemonState, Document
 from proxyd.web.api_copies import CopiesRoutes
 from proxyd.web.api_sending import Sender, SendingRoutes
+from proxyd.web.api_spool import SpoolRoutes
 from proxyd.web.events import Events
 from proxyd.web.problems import Problem, Request, not_found
 from proxyd.web.routes import posted, route, table
@@ -44,7 +45,7 @@ NO_SUGGESTION = "no open suggestion has this id"
 UNKNOWN = (HTTPStatus.NOT_FOUND,)
 
 
-class Api(SendingRoutes, CopiesRoutes):
+class Api(SendingRoutes, CopiesRoutes, SpoolRoutes):
     """Everybody's routes. `reconnect` signs an account in anew, `sender` takes what is to be sent."""
 
     def __init__(

@@ -331,6 +331,7 @@ class Erasure(Answer):
     shared: int = Field(description="How many of the messages other contacts had part in too.")
     accounts: list[str]
     crm: list[dict[str, Any]] = Field(description="The CRMs that are told to erase what was logged there.")
+    to_be_sent: int = Field(default=0, description="Mails to the contact that wait in the spool, and will be sent.")
 
 
 class Erasures(Answer):
@@ -474,6 +475,53 @@ class CopiesSkipped(Answer):
     dropbox: int
 
 
+# --- the spool -----------------------------------------------------------------------------------------------
+
+
+class SpooledMail(Answer):
+    """A mail whose client was told that it is sent, and that the provider does not have, as far as is known."""
+
+    id: str
+    message_id: str | None
+    account: str
+    state: Literal["waiting", "unknown", "failed"] = Field(
+        description="waiting = it is tried; unknown = it may have been sent; failed = given up."
+    )
+    since: Instant
+    due: Instant | None = Field(description="When it is tried next, unless the provider is back before.")
+    attempts: int
+    error: str = Field(description="Why, in the provider's own words or the system's.")
+    recipients: list[str]
+    subject: str
+    size: int
+
+
+class SpooledMails(Answer):
+    mails: list[SpooledMail]
+
+
+class ListSpool(Asked):
+    account: str | None = Field(default=None, max_length=1000, description="Only of this account, an address.")
+
+
+class RetrySpooled(ListSpool):
+    mails: list[Annotated[str, Field(min_length=1, max_length=100)]] | None = Field(
+        default=None,
+        max_length=1000,
+        description="Ids of the list, or their ends; none = all but those that may have been sent.",
+    )
+
+
+class DropSpooled(Asked):
+    mails: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
+        min_length=1, max_length=1000, description="Ids of the list, or their ends."
+    )
+
+
+class SpoolChanged(Answer):
+    mails: int
+
+
 # --- the daemon ----------------------------------------------------------------------------------------------
 
 
@@ -503,6 +551,7 @@ class Troubles(Answer):
     failed: list[dict[str, Any]]
     crm: list[dict[str, Any]]
     unknown: list[dict[str, Any]]
+    spool: list[dict[str, Any]]
     capabilities: list[dict[str, Any]]
 
 

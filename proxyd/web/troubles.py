@@ -9,19 +9,20 @@ from datetime import datetime
 
 from proxyd.journal import UNKNOWN_CAPABILITIES
 from proxyd.journal.sending import KEPT_UNKNOWN
-from proxyd.store import history, ledger, mailboxes
+from proxyd.store import history, ledger, mailboxes, spool
 from proxyd.store.database import Database
 from proxyd.store.timeline import bracketed, timestamp
-from proxyd.web.answers import Document, crm_document, given_up_documents
+from proxyd.web.answers import Document, crm_document, given_up_documents, spool_document
 
 
 def troubles(database: Database, now: datetime) -> Document:
-    """`{"failed": […], "crm": […], "unknown": […], "capabilities": […]}`."""
+    """`{"failed": […], "crm": […], "unknown": […], "spool": […], "capabilities": […]}`."""
     with database.reading() as connection:
         failed = given_up_documents(connection, now)
         unknown = history.unsettled(connection, now - KEPT_UNKNOWN)
         facts = mailboxes.every_fact(connection)
         standings = ledger.standings(connection)
+        spooled = spool.every(connection)
     return {
         "failed": failed,
         "crm": [{"account": each.account} | crm_document(each) for each in standings],
@@ -34,6 +35,7 @@ def troubles(database: Database, now: datetime) -> Document:
             }
             for each in unknown
         ],
+        "spool": [spool_document(each) for each in spooled],
         "capabilities": [
             {"account": account, "words": value.split()}
             for (account, key), value in sorted(facts.items())

@@ -14,10 +14,11 @@ from pathlib import Path
 from proxyd.config import Account, Client, Env, Provider, Sending, Server, SignIn
 from proxyd.formats.smtp_client import Offer
 from proxyd.journal import Journal
-from proxyd.model import Accepted, Content, Envelope, Outcome, SmtpReply
+from proxyd.model import Accepted, Content, Envelope, Outcome, Progress, SmtpReply
 from proxyd.relay.local_ca import LocalCa, ensure, server_context
 from proxyd.relay.login import Logins
 from proxyd.relay.smtp import SmtpRelay
+from proxyd.relay.spool import Spool
 from proxyd.store.database import Database
 from proxyd.workers import Clock, SystemClock, Workers
 
@@ -26,7 +27,13 @@ OFFER = Offer(size=35882577, keywords=frozenset({"8BITMIME", "SMTPUTF8", "DSN", 
 TAKEN = Accepted(SmtpReply(250, ("2.0.0 OK queued as 4711",)))
 
 
-def account(address: str = "ada@example.com", *aliases: str, answer_within: float = 75.0) -> Account:
+def account(
+    address: str = "ada@example.com",
+    *aliases: str,
+    answer_within: float = 75.0,
+    on_outage: str = "tempfail",
+    spool_for: float = 345600.0,
+) -> Account:
     server = Server(host="provider.example", port=465, tls="implicit")
     return Account(
         address=address,
@@ -35,7 +42,7 @@ def account(address: str = "ada@example.com", *aliases: str, answer_within: floa
         provider=Provider(imap=server, smtp=server),
         sign_in=SignIn(imap_user=address, smtp_user=address, password=Env(env="UNUSED")),
         client=Client(password=Env(env=f"CLIENT_{address}")),
-        sending=Sending.model_construct(answer_within=answer_within, on_outage="tempfail"),
+        sending=Sending.model_construct(answer_within=answer_within, on_outage=on_outage, spool_for=spool_for),
     )
 
 
@@ -51,18 +58,26 @@ class ScriptedProvider:
     messages: list[bytes] = field(default_factory=list)
     warmed: int = 0
     keep: bool = True  # the octets
+    door: asyncio.Event = field(default_factory=asyncio.Event)  # open: a connection can be had
+    at_the_end: bool = True  # the gate stands behind the final dot, else before it
 
     def __post_init__(self) -> None:
         self.gate.set()
+        self.door.set()
 
     def warm(self) -> None:
         self.warmed += 1
 
-    async def submit(self, envelope: Envelope, content: Content) -> Outcome:
+    async def submit(self, envelope: Envelope, content: Content, progress: Progress | None = None) -> Outcome:
         self.asked.set()
+        await self.door.wait()
+        if progress is not None:
+            await progress.begins()
         octets = b""
         async for chunk in content.chunks():
             octets += chunk if self.keep else b""
+        if progress is not None and self.at_the_end:
+            progress.ends()
         await self.gate.wait()
         self.envelopes.append(envelope)
         self.messages.append(octets)
@@ -80,6 +95,7 @@ class House:
     ca: LocalCa
     port: int
     tls_port: int
+    spool: Spool
 
     def trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.ca.ca))
@@ -177,8 +193,12 @@ async def house(folder: Path, *accounts: Account, clock: Clock | None = None) ->
     tls_side = await loop.create_server(lambda: relay.protocol(True), "127.0.0.1", 0, ssl=tls)
     try:
         ports = [each.sockets[0].getsockname()[1] for each in (plain_side, tls_side)]
-        yield House(relay, journal, database, provider, configured, ca, *ports)
+        spool = Spool(lambda: configured, journal, lambda _address: provider, clock, lambda: 0.5)
+        if any(each.sending.on_outage == "spool" for each in configured.values()):
+            spool.start()
+        yield House(relay, journal, database, provider, configured, ca, *ports, spool)
     finally:
+        await spool.stop(0.1)
         plain_side.close()
         tls_side.close()
         await relay.close(1.0)

@@ -41,12 +41,14 @@ ELSEWHERE = {  # kinds that need another place than this: where they are walked
         "test_sent_copy.py",
         "test_a_dropbox_that_was_refused_is_told_and_gets_its_copy_once_it_is_there",
     ),
+    "not delivered": ("test_spool.py", "test_the_provider_is_away_and_comes_back"),
 }
 WITHOUT_A_CURE = {
     "folder out of reach": "says as whom to type it",
     "folder of another user": "says as whom to type it",
     "clock": "a hint, and the system's own command",
     "capabilities": "a hint, for whoever writes proxyd",
+    "mail waits": "a hint: it goes by itself",
     "unknown outcome": "shows what is known; only who got the mail can tell",
 }
 

@@ -6,6 +6,7 @@ it takes and "files" is put into the real mailbox by the test.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import smtplib
@@ -74,17 +75,30 @@ class Scene:
         return self.rig.account_status()["unknown"]
 
 
-@pytest.fixture
-def scene(make_rig: Callable[..., Rig]) -> Iterator[Scene]:
+@contextlib.contextmanager
+def playing(make_rig: Callable[..., Rig], more: str) -> Iterator[Scene]:
     rig = make_rig(start=False)
     with ScriptedSubmission(rig.provider.ca) as submission:
         rig.write_account(
-            rig.provider.account_yaml(smtp_port=submission.port, client_password=rig.client_password, more=QUICK)
+            rig.provider.account_yaml(smtp_port=submission.port, client_password=rig.client_password, more=more)
         )
         rig.start()
         rig.add_contact()
         rig.connected()
         yield Scene(rig, submission)
+
+
+@pytest.fixture
+def scene(make_rig: Callable[..., Rig]) -> Iterator[Scene]:
+    with playing(make_rig, QUICK) as made:
+        yield made
+
+
+@pytest.fixture
+def spooling(make_rig: Callable[..., Rig]) -> Iterator[Scene]:
+    """Whoever sends while the provider says "not now" hears 250."""
+    with playing(make_rig, QUICK + "sending: {on_outage: spool, answer_within: 5s}\n") as made:
+        yield made
 
 
 def looked_for(scene: Scene) -> bool:
@@ -176,3 +190,96 @@ def test_a_provider_that_answers_late_is_joined_not_asked_twice(scene: Scene) ->
     threading.Timer(0.5, scene.submission.go_on).start()
     assert scene.again() == {}
     assert len(scene.submission.taken) == 1
+
+
+# --- what waits in the spool --------------------------------------------------------------------------------------
+
+NOT_NOW = Script(replies={"mail": "451 4.3.2 not now"})
+
+
+def kept(scene: Scene) -> None:
+    """The client has heard 250, the provider has nothing."""
+    scene.submission.script = NOT_NOW
+    assert scene.again() == {}
+    assert scene.state() == "submitting"
+    assert scene.submission.taken == []
+
+
+def killed_while_trying(scene: Scene, point: Any) -> None:
+    """The daemon is killed while its own try stands at `point`."""
+    times = scene.submission.count(point)
+    scene.submission.script = Script(hold=frozenset({point}))
+    if point == "connect":
+        scene.submission.cut_all()
+    scene.submission.reached(point, times + 1).result(30)
+    scene.rig.kill()
+    scene.submission.script = Script()
+    scene.submission.go_on()
+    scene.submission.cut_all()
+
+
+def went_once(scene: Scene) -> None:
+    eventually(lambda: scene.state() == "sent", "it to be handed over", every=0.1)
+    assert len(scene.submission.taken) == 1
+    eventually(lambda: scene.rig.timeline()[0]["sent_copy"]["state"] == "present", "its Sent copy", every=0.1)
+    assert len(scene.rig.sent(scene.id)) == 1
+
+
+def test_spooled_and_killed_right_behind_the_250(spooling: Scene) -> None:
+    kept(spooling)
+    spooling.rig.kill()
+    spooling.submission.script = Script()
+    spooling.rig.start()
+    went_once(spooling)
+
+
+def test_spooled_and_killed_before_anything_went_upstream(spooling: Scene) -> None:
+    """A connection that hangs is most of what there is in an outage: no person is asked about that."""
+    kept(spooling)
+    killed_while_trying(spooling, "connect")
+    assert spooling.submission.taken == []
+    spooling.rig.start()
+    went_once(spooling)
+
+
+def test_spooled_and_killed_when_the_provider_has_it_and_files_it(spooling: Scene) -> None:
+    kept(spooling)
+    killed_while_trying(spooling, "dot")
+    spooling.provider_files_it()
+    spooling.rig.start()
+    went_once(spooling)
+
+
+def test_spooled_and_killed_when_nobody_can_know(spooling: Scene) -> None:
+    """A copy that the mail client filed at our 250 proves nothing."""
+    kept(spooling)
+    octets = spooling.offer.as_bytes(policy=spooling.offer.policy.clone(linesep="\r\n"))
+    spooling.rig.provider.dovecot.append(PERSON, "Sent", octets)
+    killed_while_trying(spooling, "dot")
+    spooling.rig.start()
+    eventually(lambda: looked_for(spooling), "it to be looked for", every=0.1)
+    assert spooling.state() == "unknown"
+    assert spooling.rig.run("status").returncode == 1
+    assert len(spooling.submission.taken) == 1, "never sent again by ourselves"
+
+
+@pytest.mark.parametrize("point", ["auth", "mail", "data"])
+def test_a_provider_that_hangs_is_not_waited_for(spooling: Scene, point: Any) -> None:
+    """The client is answered in time, the same try goes on, and there is no second one."""
+    spooling.submission.cut_all()
+    spooling.submission.script = Script(hold=frozenset({point}), extensions=("SIZE 60000000",))
+    assert spooling.again() == {}
+    assert spooling.state() == "submitting"
+    spooling.submission.script = Script()
+    spooling.submission.go_on()
+    went_once(spooling)
+
+
+def test_a_provider_that_hangs_behind_the_last_dot_is_joined_in_spool_mode_too(spooling: Scene) -> None:
+    spooling.submission.script = Script(hold=frozenset({"dot"}))
+    with pytest.raises(smtplib.SMTPDataError) as refused:
+        spooling.again()
+    assert refused.value.smtp_code == 451, "only the provider knows"
+    threading.Timer(0.5, spooling.submission.go_on).start()
+    assert spooling.again() == {}
+    went_once(spooling)

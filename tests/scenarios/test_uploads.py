@@ -47,9 +47,11 @@ class Ports:
     imaps: int
 
 
-def through_proxyd(make_rig: Any, *, account: dict[str, Any] | None = None, **provider: Any) -> tuple[Rig, Ports]:
-    """A running daemon with all its listeners."""
-    more = f"sent_copy: {{settle: {SETTLE:g}s}}\n"
+def through_proxyd(
+    make_rig: Any, *, account: dict[str, Any] | None = None, more: str = "", **provider: Any
+) -> tuple[Rig, Ports]:
+    """A running daemon with all its listeners; `more` are further lines of the account's file."""
+    more = f"sent_copy: {{settle: {SETTLE:g}s}}\n{more}"
     rig: Rig = make_rig(more=more, start=False, **provider)
     (rig.config / "proxyd.yaml").write_text(LISTEN)
     if account:

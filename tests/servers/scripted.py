@@ -168,6 +168,11 @@ class ScriptedSubmission(OwnLoopServer):
         """Done when a connection has come to `point` for the nth time since the start, before the reply there."""
         return self._when(point, times)
 
+    def count(self, point: Point) -> int:
+        """How often a connection has come to `point` since the start."""
+        with self._lock:
+            return self._counts[point]
+
     def _when(self, point: str, times: int) -> Future[None]:
         done: Future[None] = Future()
         with self._lock:

@@ -143,7 +143,7 @@ async def test_of_other_bounces_only_the_returned_id_is_read(tmp_path, provider:
         asked = {each.split(" ", 3)[3] for each in commands(provider) if "2" in uids_of(each)}
         assert asked == {
             "(BODY.PEEK[HEADER.FIELDS (MESSAGE-ID IN-REPLY-TO REFERENCES)])",
-            "(BODY.PEEK[HEADER.FIELDS (CONTENT-TYPE)])",
+            "(BODY.PEEK[HEADER.FIELDS (MESSAGE-ID CONTENT-TYPE)])",
             "(BODY.PEEK[2.MIME] BODY.PEEK[3.MIME] BODY.PEEK[4.MIME])",
             "(BODY.PEEK[3.HEADER.FIELDS (MESSAGE-ID X-MICROSOFT-ORIGINAL-MESSAGE-ID X-GOOGLE-ORIGINAL-MESSAGE-ID)])",
         }

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from proxyd.model import CopyPostponed, SendUnknown, SmtpReply
+from proxyd.model import CopyPostponed, SendUnknown, SmtpReply, Spooled
 from proxyd.provider.imap import Connection, Unreachable
 from proxyd.rules import sent_copy as rules
 from proxyd.store import submissions, tables
@@ -377,3 +377,54 @@ async def test_the_provider_names_another_id_in_its_answer(tmp_path, provider: P
         assert (await w.settled(id))["state"] == "present"
         await w.clock.advance(30)
         assert len(copies(provider)) == 1
+
+
+# --- outcomes that nobody knows, of mail whose client heard 250 -------------------------------------------------------
+
+
+async def tried_from_the_spool(w: Watched) -> str:
+    """It waited, was handed over, and the connection was lost behind the final dot."""
+    begun = await w.begin(message())
+    await w.journal.record(Spooled(begun.id, "no route", w.clock.now(), w.clock.now()))
+    assert await w.journal.spool.handing_over(begun.id)
+    await w.journal.record(SendUnknown(begun.id, "lost behind the dot", w.clock.now()))
+    return str(begun.id)
+
+
+def in_spool(w: Watched) -> tuple[str, str | None]:
+    (row,) = w.rows(tables.spool)
+    return row["state"], row["report"]
+
+
+@on_the_loop
+async def test_where_the_provider_files_and_has_not_it_is_tried_again(tmp_path, provider: Provider):
+    async with watched(tmp_path, provider, files_sent="yes") as w:
+        began = w.clock.now()
+        await tried_from_the_spool(w)
+        await w.parked()
+        assert in_spool(w) == ("unknown", None)
+        await w.as_time_passes(60, lambda: in_spool(w) == ("waiting", None), "to be tried again")
+        assert (w.clock.now() - began).total_seconds() >= 1800
+        assert w.rows(tables.submissions)[0]["state"] == "submitting"
+
+
+@on_the_loop
+async def test_what_the_client_filed_at_our_250_proves_nothing_either_way(tmp_path, provider: Provider):
+    async with watched(tmp_path, provider, files_sent="yes") as w:
+        await tried_from_the_spool(w)
+        provider.dovecot.append(PERSON, "Sent", message())
+        await w.as_time_passes(60, lambda: in_spool(w) == ("unknown", "owed"), "the person to be asked")
+        assert w.rows(tables.submissions)[0]["state"] == "unknown"
+        provider.dovecot.append(PERSON, "Sent", RECEIVED.encode() + message())
+        await until(lambda: w.rows(tables.submissions)[0]["state"] == "sent" or None, "found after all")
+        assert w.rows(tables.spool) == []
+
+
+@on_the_loop
+async def test_where_nobody_knows_what_the_provider_does_the_person_is_asked(tmp_path, provider: Provider):
+    async with watched(tmp_path, provider) as w:
+        await tried_from_the_spool(w)
+        await w.as_time_passes(21, lambda: in_spool(w) == ("unknown", "owed"), "the person to be asked")
+        for _ in range(5):
+            await w.clock.advance(3600)
+        assert in_spool(w) == ("unknown", "owed")
