@@ -200,18 +200,20 @@ class Tokens:
             if (wait := grants.asked_for(error.after)) > 0:
                 self._patience, self._patient_until = error, self._clock.monotonic() + wait
             if not self._fresh(kept):
-                self._tell(error)
+                await self._tell(error)
             raise
         except ProxydError as error:
-            self._tell(error)
+            await self._tell(error)
             raise
         self._patience = None
         self._on_health(HealthEvent(HealthCause.SIGNED_IN, SIGN_IN_SERVER))
         return fresh
 
-    def _tell(self, error: ProxydError) -> None:
+    async def _tell(self, error: ProxydError) -> None:
+        """It is heard before whoever asked for the token hears of it: so both say the same."""
         said = getattr(error, "evidence", "") or printable(str(error))
         self._on_health(HealthEvent(cause_of(error), SIGN_IN_SERVER, said))
+        await asyncio.sleep(0)
 
     async def _refreshed(self, kept: Kept) -> Kept:
         endpoint = await self._blocking(self._endpoint)

@@ -12,7 +12,7 @@ Also settled here, because it is the same look: submissions whose outcome nobody
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -53,6 +53,16 @@ RETRY_REFUSED = 300.0  # seconds at least before an APPEND that the server refus
 FOUND = SmtpReply(250, ("2.0.0 found in Sent",))
 
 
+@dataclass(frozen=True, slots=True)
+class _Until:
+    """When a copy is to be looked for: `at`, or on the clock's monotonic scale. `record`: when it was accepted and due,
+    by what that was worked out from; where that is another by now, it says nothing."""
+
+    at: datetime
+    monotonic: float
+    record: tuple[datetime, datetime]
+
+
 class SentCopies:
     """One account's. Every method works on a session that has the Sent folder open, and leaves it open."""
 
@@ -63,8 +73,8 @@ class SentCopies:
         self._clock = clock
         self._jitter = jitter
         self._looking = Looking(account, journal)
-        # When a waiting copy is looked for, where that is not on record: by the clock, and on its monotonic scale.
-        self._until: dict[str, tuple[datetime, float]] = {}
+        # When a waiting copy is to be looked for, where that is not on record.
+        self._until: dict[str, _Until] = {}
         self._told: set[str] = set()  # copies of which the journal knows that the provider cannot be reached
         self.reopened: Opened | None = None  # the Sent folder, where an APPEND gave it another UIDVALIDITY
 
@@ -160,7 +170,8 @@ class SentCopies:
                 case rules.Wait():
                     if self._journal.uploads.since(copy.id) is None:  # its end is told to us
                         left = (action.until - self._clock.now()).total_seconds()
-                        self._until[copy.id] = action.until, self._clock.monotonic() + left
+                        later = self._clock.monotonic() + left
+                        self._until[copy.id] = _Until(action.until, later, (copy.accepted_at, copy.due))
                     return action.until
                 case rules.Look():
                     candidates = await self._looking.of(session, copy)
@@ -190,10 +201,10 @@ class SentCopies:
 
     def _later_than(self, copy: DueCopy) -> datetime | None:
         """Whichever comes first: the machine may have slept, or its clock may have been set back."""
-        if copy.id not in self._until:
+        until = self._until.get(copy.id)
+        if until is None or until.record != (copy.accepted_at, copy.due):
             return None
-        by_clock, monotonic = self._until[copy.id]
-        return min(by_clock, self._clock.now() + timedelta(seconds=monotonic - self._clock.monotonic()))
+        return min(until.at, self._clock.now() + timedelta(seconds=until.monotonic - self._clock.monotonic()))
 
     async def _files_sent(self) -> rules.FilesSent:
         known = await self._journal.learned(self._address, "files_sent")

@@ -11,6 +11,7 @@ import imaplib
 import re
 import ssl
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from email.message import EmailMessage
@@ -187,6 +188,7 @@ def test_it_is_said_and_it_is_cured(place: Place, name: str) -> None:
         assert rig.run("reload").returncode == 0
     eventually(lambda: rig.account_status()["state"] == "connected", "the way back", within=LONG, every=0.2)
     arrives_once(rig, sent)
+    assert rig.run("doctor").returncode == 0
 
 
 @pytest.fixture
@@ -220,8 +222,13 @@ def test_the_sign_in_server_is_slow_then_the_grant_is_gone(oauth_rig: Rig) -> No
     rig.provider.stop()
     rig.provider.start()
     assert becomes("unreachable", "did not answer in time")["cure"] is None
-    code, words = refusal(rig, sent)
-    assert (code, "did not answer in time" in words) == (451, True), words
+    with ThreadPoolExecutor(1) as reader:  # both at once wait for the one question that is asked of it
+        read = reader.submit(said_to_a_reader, rig)
+        code, words = refusal(rig, sent)
+        heard = rig.account_status()["sentence"]
+        assert heard.startswith("Sign-in server unreachable since ")
+        assert (code, words) == (451, f"4.4.1 {heard}")
+        assert read.result() == f"[UNAVAILABLE] {heard}"
     server.may_answer.set()
     arrives_once(rig, sent)  # which asks for a token, and ends everybody's wait
     becomes("connected", "")
