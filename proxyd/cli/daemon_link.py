@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import httpx
 
+from proxyd.daemon.alone import waits
 from proxyd.errors import ProxydError, TryLater
 from proxyd.places import Places
 
@@ -28,6 +29,10 @@ IMPORT_TIMEOUT = httpx.Timeout(300.0, connect=2.0)
 
 class NotRunning(ProxydError):
     """Nobody answers on the control socket."""
+
+
+class Waiting(NotRunning):
+    """The daemon has been started, and cannot answer before a person has done something."""
 
 
 class Answered(ProxydError):
@@ -321,6 +326,8 @@ def daemon_link(places: Places) -> Iterator[DaemonLink]:
         raise NotRunning(
             f"the control socket {path} is not ours to open; type the command as the user that the daemon runs as"
         )
+    if not there and (what := waits(places.data)):
+        raise Waiting(f"the daemon has been started and waits {what}; it goes on by itself")
     if not there:
         raise NotRunning(f"the daemon is not running (there is no {path}); start it with: proxyd run")
     # trust_env off: a proxy set for the web is not asked for a socket of this machine.

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from proxyd.cli import findings
-from proxyd.cli.daemon_link import NotRunning, daemon_link, records
+from proxyd.cli.daemon_link import NotRunning, Waiting, daemon_link, records
 from proxyd.cli.findings import Finding
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import console, plain, print_json
@@ -53,7 +53,8 @@ def examined(places: Places) -> list[Finding]:
         found += findings.certificate(settings, places, findings.now(), running=running)
     found += [*findings.folder(places), *findings.space(places), *findings.clock()]
     if isinstance(status, NotRunning):
-        found.append(Finding("daemon", "daemon", f"{str(status).split(';')[0]}.".capitalize(), "proxyd run"))
+        cure = "" if isinstance(status, Waiting) else "proxyd run"
+        found.append(Finding("daemon", "daemon", f"{str(status).split(';')[0]}.".capitalize(), cure))
         found += findings.key(places)  # a running daemon has it, perhaps from systemd, which gives it to nobody else
         if settings is not None:
             found += findings.ports(settings.daemon.listen)

@@ -124,7 +124,7 @@ def _from_keyring(data: Path, store: str) -> bytes:
         # The key may lie in it: a second one, in a file, would be found first from then on.
         file = shown(str(data / KEY_FILE), 200)
         cure = "" if exists else f", or put {2 * KEY_SIZE} random hex digits into the file {file} (mode 0600)"
-        raise ConfigError(f"{str(error).partition(';')[0]}; unlock it{cure}") from None
+        raise type(error)(f"{str(error).partition(';')[0]}; unlock it{cure}") from None
     raise KeyMissing(
         f"{WHAT}: the store {shown(str(data / store), 200)} exists, but its key is not to be found: "
         f"no credential, no file {KEY_FILE} beside it, and {why}; bring the key back, or move the store away"

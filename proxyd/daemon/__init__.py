@@ -10,20 +10,24 @@ import asyncio
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from proxyd.config import ConfigErrors, load_what_is_well
+from proxyd.config.sealed_files import Seal
 from proxyd.config.store_key import CREDENTIAL_CURE, credential_key
 from proxyd.daemon import alone
 from proxyd.daemon.event_log import Priority, as_json, is_journal
 from proxyd.daemon.exit_codes import EX_CONFIG, EX_UNAVAILABLE
 from proxyd.daemon.limits import set_limits
 from proxyd.daemon.listeners import handed_over
+from proxyd.daemon.notify import Notify
+from proxyd.daemon.unlocking import opened_once_unlocked
 from proxyd.errors import ConfigError
 from proxyd.places import Places
-from proxyd.store.opening import opened_with_seal
+from proxyd.store.database import Database
 from proxyd.workers import start
 
 __all__ = ["run"]
@@ -41,8 +45,8 @@ def run(places: Places) -> int:
     try:
         settings, problems = load_what_is_well(places.config)
         places.make_data()
-        alone.hold(places.data)  # as long as this process lives
-        database, seal = opened_with_seal(places.data)
+        held = alone.hold(places.data)  # as long as this process lives
+        database, seal = _opened(places.data, held)
     except ConfigErrors as errors:
         print(*errors.problems, sep="\n", file=sys.stderr)  # noqa: T201
         return EX_CONFIG
@@ -69,6 +73,19 @@ def run(places: Places) -> int:
     loop.call_soon(lambda: start(daemon.start(), "start"))
     daemon.run(reactor)
     return daemon.exit_code
+
+
+def _opened(data: Path, held: int) -> tuple[Database, Seal]:
+    """Once the keyring gives the key. Meanwhile the service manager, and whoever types a command, hear of it."""
+    notify = Notify()
+
+    def told(what: str, seconds: float) -> None:
+        notify.waiting(what, seconds)
+        alone.say(held, what)
+
+    opened = opened_once_unlocked(data, told)
+    alone.say(held)
+    return opened
 
 
 def _remember_hang_ups() -> list[int]:

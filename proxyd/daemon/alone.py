@@ -25,13 +25,29 @@ def hold(data: Path) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.read(descriptor, 20).decode("ascii", "replace").strip()
+        holder = os.read(descriptor, 20).decode("ascii", "replace").partition("\n")[0]
         os.close(descriptor)
         who = f" (process {holder})" if holder.isdigit() else ""
         raise AlreadyRuns(
             f"a daemon{who} already runs with the records in {data}; proxyd status asks it, proxyd reload lets it read"
             " its configuration anew"
         ) from None
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
+    say(descriptor)
     return descriptor
+
+
+def say(descriptor: int, what: str = "") -> None:
+    """Beside the process, what it waits for before it can answer anybody; nothing where it does not."""
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n{what}".encode(), 0)
+
+
+def waits(data: Path) -> str:
+    """What a daemon of the folder, which runs, waits for; "" where none runs or it waits for nothing. The lock is not
+    asked for: a daemon that starts in that moment would not get it."""
+    try:
+        process, _, what = (data / FILE).read_text(errors="replace").partition("\n")
+        os.kill(int(process), 0)
+    except (OSError, ValueError, OverflowError):
+        return ""
+    return what

@@ -16,6 +16,8 @@ import structlog
 
 from proxyd.workers import Clock
 
+MARGIN = 30.0  # seconds that a machine which is busy may take longer
+
 log = structlog.get_logger()
 
 
@@ -28,6 +30,10 @@ class Notify:
 
     def ready(self, status: str) -> None:
         self._notifier.notify(f"READY=1\nSTATUS={status}")
+
+    def waiting(self, what: str, seconds: float) -> None:
+        """Before we are ready: for something that a person has to do, which no time limit of a start is meant for."""
+        self._notifier.notify(f"STATUS=Waiting {what}\nEXTEND_TIMEOUT_USEC={int((seconds + MARGIN) * 1e6)}")
 
     def reloading(self) -> None:
         self._notifier.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from proxyd.config import Account, Server, Settings, read_secret
+from proxyd.config import Account, Server, Settings, desktop_keyring, read_secret
 from proxyd.config.sealed_files import Seal
 from proxyd.errors import ConfigError, TryLater
 from proxyd.journal import Journal
@@ -115,6 +115,7 @@ class People:
 
     async def reconnect(self, address: str) -> None:
         """Sign the account in anew, whatever was refused before. Nothing happens where it is configured no longer."""
+        desktop_keyring.ask_again()  # a person is there
         account = self._accounts.get(address)
         if account is not None:
             await self._stop(address)

@@ -16,7 +16,7 @@ import structlog
 from twisted.internet.defer import Deferred
 
 from proxyd import __version__
-from proxyd.config import ConfigErrors, Endpoint, Listen, Settings, load_what_is_well
+from proxyd.config import ConfigErrors, Endpoint, Listen, Settings, desktop_keyring, load_what_is_well
 from proxyd.config import Problem as ConfigProblem
 from proxyd.config.sealed_files import Seal
 from proxyd.crm.delivery import Delivery
@@ -250,6 +250,7 @@ class Daemon:
         """A person's broken file keeps what it said before, a broken proxyd.yaml everything; it is said. Returns the
         problems."""
         self._notify.reloading()
+        desktop_keyring.ask_again()  # a person is there
         try:
             settings, problems = await self._workers.run(load_what_is_well, self._places.config, self._settings)
         except ConfigErrors as errors:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from proxyd.config import OAuth, read_secret
+from proxyd.config.desktop_keyring import KeyringSilent
 from proxyd.config.sealed_files import Seal, SealedElsewhere, read_sealed, write_sealed
 from proxyd.errors import ConfigError, ProxydError, TryLater
 from proxyd.formats.smtp_client import printable
@@ -83,7 +84,7 @@ def load(oauth: OAuth, address: str, seal: Seal, *, tidy: bool = False) -> Kept:
     there are none."""
     try:
         text = read_sealed(oauth.tokens, what(address), seal, tidy=tidy)
-    except SealedElsewhere:
+    except (SealedElsewhere, KeyringSilent):
         raise  # agreeing anew would be no cure
     except ConfigError as error:
         raise ConfigError(f"{error}; or agree anew: proxyd reconnect {address}") from None

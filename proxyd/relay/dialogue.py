@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proxyd.config import Account
+from proxyd.errors import TryLater
 from proxyd.formats import smtp_dialogue as form
 from proxyd.formats.smtp_data import DataReader
 from proxyd.formats.smtp_dialogue import Extensions, Path, reply
@@ -177,8 +178,12 @@ class Dialogue(Connection):
 
     async def _sign_in(self, user: bytes, password: bytes) -> SmtpReply:
         await self.flush()
-        account = await self._desk.logins.check(user, password, ends_of(self.transport))
-        self.heard()
+        try:
+            account = await self._desk.logins.check(user, password, ends_of(self.transport))
+        except TryLater as error:
+            return reply(454, f"4.7.0 {error}")
+        finally:
+            self.heard()
         if account is not None:
             self._address = account.address
             self.trusted = True

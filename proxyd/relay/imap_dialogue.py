@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from proxyd.config import Account
+from proxyd.errors import TryLater
 from proxyd.formats import capabilities
 from proxyd.formats.imap_words import astrings
 from proxyd.formats.smtp_dialogue import one_line
@@ -166,8 +167,12 @@ class ImapDialogue(ImapConnection):
 
     async def _sign_in(self, tag: bytes, user: bytes, password: bytes) -> bytes | None:
         self.send()
-        account = await self._desk.logins.check(user, password, ends_of(self.transport))
-        self.heard()
+        try:
+            account = await self._desk.logins.check(user, password, ends_of(self.transport))
+        except TryLater as error:
+            return f"NO [UNAVAILABLE] {error}".encode("ascii")
+        finally:
+            self.heard()
         if account is not None:
             return await self._pass(tag, account)
         self._bad_logins += 1

@@ -3,7 +3,9 @@
 Why this way: on a machine that others use too, loopback is no wall, so the password decides, and whose program it is
 (`allow_uids`). The password is compared in constant time, for unknown names as well. A wrong one is answered late, and
 later each time; a right one is never made to wait, so that nobody can lock a person out by guessing. A user who may not
-use the account is answered as if the password were wrong, and cannot tell by any of it whether it is.
+use the account is answered as if the password were wrong, and cannot tell by any of it whether it is. Where the
+password cannot be read (its keyring is locked, its file is gone) nobody knows whether the client's is right: it is told
+to try later, for what hears "wrong" asks its person for another.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import structlog
 
 from proxyd.config import Account, read_secret
 from proxyd.config.sources import Source
-from proxyd.errors import ConfigError
+from proxyd.errors import ConfigError, TryLater
 from proxyd.relay.peer import Admission, Ends, known_at_once, user_at
 from proxyd.workers import Clock, Workers
 
@@ -62,14 +64,15 @@ class Logins:
         self._failures: dict[str, _Failures] = {}
 
     async def check(self, user: bytes, password: bytes, ends: Ends | None) -> Account | None:
-        """The account, or None; None comes after the delay that wrong passwords earned.
+        """The account, or None; None comes after the delay that wrong passwords earned. Raises TryLater where the
+        password that is right cannot be read.
 
         `ends`: of the client's connection; None where it has none to be known by, and the user is not known then.
         """
         name = user.decode("utf-8", "replace").strip().lower()
         account = self._accounts().get(name)
         wanted = await self._wanted(account)
-        right = hmac.compare_digest(self._digest(password), wanted)
+        right = hmac.compare_digest(self._digest(password), wanted or self._nobody)
         if account is None:
             await self._fail(_UNKNOWN, "client login refused")
             return None
@@ -80,6 +83,8 @@ class Logins:
         if kept_out:
             event = "client login by a user who may not use this account"
             await self._fail(account.address, event, uid=uid, why=kept_out)
+        elif wanted is None:
+            raise TryLater("The password to log in with cannot be read at the moment (proxyd doctor)")
         else:
             await self._fail(account.address, "client login refused")
         return None
@@ -96,8 +101,9 @@ class Logins:
     def _digest(self, secret: bytes) -> bytes:
         return hmac.new(self._key, secret, hashlib.sha256).digest()
 
-    async def _wanted(self, account: Account | None) -> bytes:
-        """The digest of the account's client password; of something that nobody can know where there is none."""
+    async def _wanted(self, account: Account | None) -> bytes | None:
+        """The digest of the account's client password, None where that cannot be read; of something that nobody can
+        know where there is no account."""
         if account is None:
             return self._nobody
         source = account.client.password
@@ -109,7 +115,7 @@ class Logins:
             secret = await self._workers.run(self._read, source, what)
         except ConfigError as error:
             log.error("client password not readable", account=account.address, error=str(error))
-            return self._nobody
+            return None
         digest = self._digest(secret.encode())
         self._digests[account.address] = (source, self._clock.monotonic() + REMEMBERED_FOR, digest)
         return digest

@@ -229,7 +229,7 @@ def _own_wait(side: Side, attempt: int, jitter: float) -> float:
     if side.state in _STUCK:
         return PROBE * (1 + jitter / 10)
     if side.state is Health.MISCONFIGURED:
-        return RECHECK * (1 + jitter / 10)
+        return (remedy(side.evidence).soon or RECHECK) * (1 + jitter / 10)
     wait = retry.delay(attempt, jitter)
     if side.state is Health.THROTTLED:
         return max(wait, THROTTLED_LEAST * (1 + jitter))

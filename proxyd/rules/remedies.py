@@ -20,12 +20,14 @@ SET_THE_CLOCK = "timedatectl set-ntp true"
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """`what` is wrong with {protocol}, what to `ask` or do, and the one `command` to type, for {account}."""
+    """`what` is wrong with {protocol}, what to `ask` or do, and the one `command` to type, for {account}. `soon`: it is
+    looked at again by itself after so many seconds, where that costs nobody anything."""
 
     what: str = "The settings for {protocol} do not work"
     ask: str = "Correct what it names."
     command: str = TRY_AGAIN
     lead: str = "Then"
+    soon: float | None = None
 
 
 _MISSING = "What proxyd signs in to {protocol} with is not where it should be"
@@ -50,6 +52,16 @@ _ROWS: tuple[tuple[re.Pattern[str], Remedy], ...] = tuple(
             Remedy(_MISSING, "", SIGN_IN_ANEW, "Run"),
         ),
         (r"the tokens of .* agree anew", Remedy(_MISSING, "", SIGN_IN_ANEW, "Run")),
+        (
+            r"the keyring (?:is locked|did not answer|refused)",
+            Remedy(
+                "What signs in by {protocol} lies in a keyring that does not open",
+                "Unlock your keyring: it goes on by itself.",
+                TRY_AGAIN,
+                "To be asked for it again, run",
+                soon=10.0,
+            ),
+        ),
         (r"the name was not found", Remedy(ask="Correct the server's name in the account's file.")),
         (
             r"does not accept sign_in\.oauth",

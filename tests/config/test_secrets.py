@@ -208,7 +208,7 @@ def test_no_keyring() -> None:
 
 def test_a_locked_keyring(use_keyring: Callable[[KeyringBackend], None]) -> None:
     use_keyring(Locked())
-    assert failure(ENTRY).startswith("the keyring refused (KeyringLocked); unlock it")
+    assert failure(ENTRY).startswith("the keyring is locked; unlock it")
 
 
 def test_a_keyring_that_never_answers(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxyd.daemon.alone import FILE, AlreadyRuns, hold
+from proxyd.daemon.alone import FILE, AlreadyRuns, hold, say, waits
 
 
 def test_the_second_is_told_who_the_first_is(tmp_path: Path) -> None:
@@ -30,3 +30,22 @@ def test_programs_that_the_daemon_starts_do_not_hold_it(tmp_path: Path) -> None:
     descriptor = hold(tmp_path)
     assert not os.get_inheritable(descriptor)
     os.close(descriptor)
+
+
+def test_what_the_one_that_runs_waits_for(tmp_path: Path) -> None:
+    assert waits(tmp_path) == ""
+    descriptor = hold(tmp_path)
+    assert waits(tmp_path) == ""
+    say(descriptor, "for the keyring to be unlocked")
+    assert waits(tmp_path) == "for the keyring to be unlocked"
+    with pytest.raises(AlreadyRuns, match=rf"process {os.getpid()}"):
+        hold(tmp_path)
+    say(descriptor)
+    assert waits(tmp_path) == ""
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("left", [f"{2**22 + 1}\nfor a keyring", "nobody\nfor a keyring", f"{2**70}\nfor a keyring"])
+def test_what_one_that_is_gone_waited_for_is_nothing(tmp_path: Path, left: str) -> None:
+    (tmp_path / FILE).write_text(left)
+    assert waits(tmp_path) == ""

@@ -10,7 +10,7 @@ import pytest
 
 from proxyd.config import Account
 from proxyd.config.sources import Source
-from proxyd.errors import ConfigError
+from proxyd.errors import ConfigError, TryLater
 from proxyd.relay.login import FIRST_DELAY, FORGIVEN_AFTER, LONGEST_DELAY, REMEMBERED_FOR, Logins
 from proxyd.workers import Workers
 from tests.clock import ManualClock
@@ -123,9 +123,13 @@ async def test_the_source_is_not_read_for_every_login_but_a_new_password_counts(
 
 @on_the_loop
 async def test_a_password_that_cannot_be_read_lets_nobody_in() -> None:
+    """And costs no mail client its password: nobody knows that it is wrong."""
     desk = Desk(secrets=Secrets({}))
-    assert await desk.check("ada@example.com", "") == (None, 0.5)
-    assert desk.secrets.read == ["the client password of ada@example.com"]
+    for password in ("", "secret of Ada"):
+        with pytest.raises(TryLater, match="proxyd doctor"):
+            await desk.check("ada@example.com", password)
+    assert set(desk.secrets.read) == {"the client password of ada@example.com"}
+    assert await desk.check("eve@example.com", "") == (None, 0.5)
 
 
 @on_the_loop

@@ -71,9 +71,10 @@ class Rig:
                 [*self.before, sys.executable, "-m", "proxyd", "run"], env=self.environment, stderr=log, stdout=log
             )
         if wait:
-            eventually(
-                self._ready, f"the daemon to be ready, it says: {self.log.read_text()[-3000:]}", within=2 * PATIENCE
-            )
+            self.becomes_ready()
+
+    def becomes_ready(self) -> None:
+        eventually(self._ready, f"the daemon to be ready, it says: {self.log.read_text()[-3000:]}", within=2 * PATIENCE)
 
     def _ready(self) -> bool:
         assert self._daemon is not None
