@@ -1,7 +1,8 @@
 """The desktop's keyring (Secret Service, KWallet …) behind two blocking calls with a time limit.
 
 A keyring that is locked may ask the person and wait for ever, and one whose bus is gone may hang: each call runs in a
-daemon thread that is left behind when its time is up.
+daemon thread that is left behind when its time is up. Before it, the library has more: a slow machine that boots takes
+seconds to find out what there is, and that is no locked keyring.
 
 A program that goes on asking would show one prompt after the other. So where the keyring can say that it is locked
 (the Secret Service can), the person is asked once, and no more until it was open or `ask_again` says so.
@@ -9,6 +10,7 @@ A program that goes on asking would show one prompt after the other. So where th
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -19,6 +21,7 @@ from proxyd.errors import ConfigError
 T = TypeVar("T")
 
 LIMIT = 5.0  # seconds
+LIBRARY_LIMIT = 60.0  # seconds
 DEFAULT = "/org/freedesktop/secrets/aliases/default"  # the Secret Service's own name of the collection that is meant
 
 CURE = "name another source, e.g. {file: FILE} or {credential: NAME}"
@@ -100,10 +103,14 @@ def may_come() -> bool:
 def _within(ask: Callable[[], T], what: str) -> T:
     answers: list[T] = []
     errors: list[Exception] = []
-    locked = threading.Event()
+    loaded, locked = threading.Event(), threading.Event()
 
     def run() -> None:
         try:
+            try:
+                importlib.import_module("keyring")  # late: it looks for every backend then
+            finally:
+                loaded.set()
             if _is_locked():
                 locked.set()
                 if _asked.is_set():
@@ -116,6 +123,7 @@ def _within(ask: Callable[[], T], what: str) -> T:
 
     thread = threading.Thread(target=run, name="keyring", daemon=True)
     thread.start()
+    loaded.wait(LIBRARY_LIMIT)
     thread.join(LIMIT)
     if answers:
         return answers[0]
@@ -132,7 +140,7 @@ def _within(ask: Callable[[], T], what: str) -> T:
 
 def _is_locked() -> bool:
     """Without asking anybody to unlock it. False where it is open, or of a kind that does not say."""
-    import keyring  # late: it looks for every backend when it is imported
+    import keyring
 
     backend: Any = keyring.get_keyring()
     several = getattr(backend, "backends", [backend])

@@ -6,6 +6,7 @@ import os
 import re
 import select
 import stat
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable
@@ -217,6 +218,28 @@ def test_a_keyring_that_never_answers(
     use_keyring(Silent())
     monkeypatch.setattr(desktop_keyring, "LIMIT", 0.1)
     assert failure(ENTRY).startswith("the keyring did not answer within 0.1 s")
+
+
+SLOW = """
+import sys, threading
+class Slow:
+    def find_spec(self, name, *_):
+        if name == "keyring":
+            threading.Event().wait(3)
+sys.meta_path.insert(0, Slow())
+from proxyd.config import desktop_keyring
+desktop_keyring.LIMIT = 2
+try:
+    desktop_keyring.read("proxyd", "x", "the password")
+except desktop_keyring.NoKeyring as error:
+    print(error)
+"""
+
+
+def test_a_machine_that_is_slow_to_load_the_library_has_no_locked_keyring() -> None:
+    environment = os.environ | {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
+    done = subprocess.run([sys.executable, "-c", SLOW], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("the password: this machine has no keyring; ")
 
 
 # --- what proxyd writes ------------------------------------------------------------------------------------
