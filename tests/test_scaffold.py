@@ -110,6 +110,7 @@ def test_every_step_runs_and_is_summed_up(machine: Machine) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     for call in ("ruff check", "ruff format --quiet --check", "mypy --strict", "lint-imports", "python -m pytest"):
         assert call in machine.calls
+    assert machine.calls.index("python -m compileall") < machine.calls.index("python -m pytest")
     assert "not servers" not in machine.calls
     assert "NOT RUN" not in done.stdout
     assert done.stdout.count("\nok ") == 6
