@@ -351,6 +351,7 @@ class MailboxPosition:
     uidnext: int
     seen_at: datetime | None = None  # the last look that saw everything: where the UIDs say nothing, time does
     anchors: tuple[tuple[int, str], ...] = ()  # UID and keyed hash of the Message-ID of the newest that were read
+    read_at: datetime | None = None  # when anything was last read; None: nobody knows
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from proxyd.journal.changes import Changes, What
 from proxyd.journal.finding import Arrived, DueCopy, UnknownSubmission
 from proxyd.journal.forwarding import forwarded_in
 from proxyd.journal.intake import Intake, KeptContent, Room
+from proxyd.journal.late_looks import LateLooks
 from proxyd.journal.ledger import Ledger
 from proxyd.journal.reports import Reading
 from proxyd.journal.sending import Begun, Joined, Logged, Submission
@@ -59,6 +60,7 @@ from proxyd.model import (
 )
 from proxyd.rules import connection as health_rules
 from proxyd.rules import threads
+from proxyd.rules.late_answers import looked_from
 from proxyd.rules.threads import KnownMessage
 from proxyd.rules.tracking import only_for_log
 from proxyd.store import ahead, contacts, content, mailboxes, outbox, submissions, timeline
@@ -105,6 +107,7 @@ class Journal:
         self.bodies = Bodies(database, workers, self.changes)
         self.backfills = Backfills(database, workers, clock)
         self.suggestions = Suggestions(database, workers, clock)
+        self.late_looks = LateLooks(database, workers)
         self.ledger = Ledger(database, workers)
         self.spool = Spool(database, workers, clock, self._kept, self.wakes.spool)
 
@@ -221,8 +224,10 @@ class Journal:
             case Seen():
                 await self._log_seen([event], None)
             case CopyPresent():
-                await self._database.write(lambda c: finding.copy_present(c, event, self._database.hash_id))
+                late = await self._database.write(lambda c: finding.copy_present(c, event, self._database.hash_id))
                 self.uploads.present(event.id)
+                if late:
+                    self.wakes.late(late).set()
             case CopyPromised():
                 await self._database.write(lambda c: finding.copy_promised(c, event))
             case CopyAppending():
@@ -251,7 +256,7 @@ class Journal:
             self.wakes.outbox.set()
             self.wakes.entries.set()
             self.bodies.add(taken.message, event.id)
-            self._logged(taken.account or "")
+            self._logged(taken.account or "", late=taken.late)
         if taken.nothing_owed:
             self._database.write_along(lambda c: submissions.empty(c, event.id), "let go")
 
@@ -339,12 +344,12 @@ class Journal:
             self.wakes.entries.set()
             self.bodies.add(message, owner)
             self.changes.tell(What.MESSAGE, message)
-            self._logged(each.account)
+            self._logged(each.account, late=looked_from(each) is not None)
 
-    def _logged(self, account: str) -> None:
-        """A report that was read before may be about it."""
-        if self.known(account, LATE_REPORTS) not in (None, "[]"):
-            self.wakes.late_reports(account).set()
+    def _logged(self, account: str, *, late: bool) -> None:
+        """A report that was read before may be about it; `late`: an answer may have been read."""
+        if late or self.known(account, LATE_REPORTS) not in (None, "[]"):
+            self.wakes.late(account).set()
 
     async def logged_under(self, account: str, hashes: Collection[str]) -> frozenset[str]:
         """Those of these keyed hashes that belong to a Message-ID of a logged message."""

@@ -6,7 +6,7 @@ Every function that takes a connection is one job of the writer.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -32,7 +32,8 @@ from proxyd.model import (
 )
 from proxyd.reported import NO_REPORT, Report
 from proxyd.rules import notices
-from proxyd.store import contacts, content, ledger, sent_copies, spool, submissions, timeline
+from proxyd.rules.late_answers import looked_from
+from proxyd.store import contacts, content, late_looks, ledger, sent_copies, spool, submissions, timeline
 from proxyd.store.sent_copies import SentCopy
 
 KeepContent = Callable[[sa.Connection, str], KeptContent | None]  # a submission's filed form, None once it is gone
@@ -125,17 +126,23 @@ def header_and_body(first: bytes) -> tuple[bytes, bytes]:
 def log_seen(connection: sa.Connection, account: Account | None, arrived: Arrived, hash: Hash) -> str | None:
     """Log a message that was found; None where it is logged already (its octets are dropped again)."""
     seen, message_id = arrived.seen, arrived.message_id
-    there = timeline.known(connection, seen.account, [message_id, *seen.heading.original_ids])
+    names = (message_id, *seen.heading.original_ids)
+    there = timeline.known(connection, seen.account, names)
     if there:
         content.drop(connection, arrived.id)
+        if seen.direction is Direction.OUTGOING:  # the client's copy and the provider's, under an id of its own
+            owner = next(iter(there.values())).message
+            submissions.add_hashes(connection, seen.account, map(hash, names), owner)
+            name(connection, seen.account, owner, names, looked_from(seen))
         return None
     arrived.intake.finish(connection)
     entry = _entry(connection, account, arrived)
     timeline.insert(connection, entry)
     timeline.join_threads(connection, seen.account, entry.thread, (message_id, *entry.ids))
     ledger.owe(connection, arrived.id, crms_of(account, entry.kind), seen.at)
-    names = (message_id, *seen.heading.original_ids)
     submissions.add_hashes(connection, seen.account, map(hash, names), arrived.id)
+    if (since := looked_from(seen)) is not None:
+        late_looks.owe(connection, seen.account, arrived.id, since)
     submissions.step(connection, arrived.id, seen.at, "found in the mailbox", f"{seen.found.folder}")
     if seen.direction is Direction.OUTGOING:
         sent_copies.insert(connection, arrived.id, seen.account, CopyState.WAITING, seen.at, seen.at)
@@ -168,13 +175,28 @@ def logged_under(connection: sa.Connection, account: str, hashes: Collection[str
     return frozenset(digest for digest, owner in owners.items() if timeline.is_logged(connection, owner))
 
 
-def copy_present(connection: sa.Connection, event: CopyPresent, hash: Hash) -> None:
-    """The Sent copy is there. With that, nothing is owed of an untracked message."""
+def name(connection: sa.Connection, account: str, message: str, ids: Iterable[str], since: datetime | None) -> bool:
+    """A logged message is known by these ids too; True: what was read `since` then (None: nothing was) is to be looked
+    through for answers that name a new one."""
+    if not timeline.name(connection, account, message, ids) or since is None:
+        return False
+    late_looks.owe(connection, account, message, since)
+    return True
+
+
+def copy_present(connection: sa.Connection, event: CopyPresent, hash: Hash) -> str | None:
+    """The Sent copy is there. With that, nothing is owed of an untracked message. Returns the account in whose mailbox
+    answers are to be looked for, to an id that was not known before."""
     row = submissions.get(connection, event.id)
     before = sent_copies.get(connection, [event.id]).get(event.id)
     sent_copies.present(connection, event.id, event.found, event.by, event.copies)
-    if row is None:
-        return
+    if row is None:  # it was found in Sent, and so was this other copy of it
+        place = timeline.places(connection, [event.id]).get(event.id)
+        if before is None or place is None:
+            return None
+        submissions.add_hashes(connection, before.account, map(hash, event.ids), event.id)
+        since = min(before.accepted_at, place.date)
+        return before.account if name(connection, before.account, event.id, event.ids, since) else None
     if before is None or (before.state, before.by, before.copies) != (CopyState.PRESENT, event.by, event.copies):
         who = "proxyd" if event.by is FiledBy.PROXYD else f"the {event.by}"
         copies = "one Sent copy" if event.copies == 1 else f"{event.copies} Sent copies"
@@ -184,10 +206,11 @@ def copy_present(connection: sa.Connection, event: CopyPresent, hash: Hash) -> N
         sent_copies.promise_kept(connection, event.id, event.flags)
     submissions.add_hashes(connection, row.account, map(hash, event.ids), event.id)
     message = timeline.of_submission(connection, event.id)
-    if message is not None:
-        timeline.name(connection, row.account, message, event.ids)
     if not row.tracked:
         submissions.empty(connection, event.id)
+    if message is not None and name(connection, row.account, message, event.ids, row.begun_at):
+        return row.account
+    return None
 
 
 def copy_uploaded(connection: sa.Connection, event: CopyPresent, hash: Hash) -> bool:

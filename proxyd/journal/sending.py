@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from proxyd.config import Account
 from proxyd.formats.message import fingerprint_of, wire_form, without_recipients
 from proxyd.formats.reply_ids import ids_in_reply
+from proxyd.journal import finding
 from proxyd.journal.entries import Hash, crms_of, outgoing_entry
 from proxyd.journal.finding import alike
 from proxyd.journal.intake import Intake, KeptContent
@@ -36,6 +37,7 @@ from proxyd.model import (
     mailbox_key,
 )
 from proxyd.rules import dropbox, sent_copy, threads, tracking
+from proxyd.rules.late_answers import renamed_late
 from proxyd.store import ahead, contacts, content, ledger, mailboxes, outbox, sent_copies, spool, submissions, timeline
 from proxyd.store.submissions import Submitted
 
@@ -88,11 +90,13 @@ class Logged:
 @dataclass(frozen=True, slots=True)
 class Taken:
     """What follows of a message that was taken: the account whose Sent copy became due, the record in the log.
-    `nothing_owed`: its octets are to be let go of, for which nobody needs to wait."""
+    `nothing_owed`: its octets are to be let go of, for which nobody needs to wait. `late`: answers may have been read
+    that name it by an id which is known only now."""
 
     account: str | None = None
     message: str | None = None
     nothing_owed: bool = False
+    late: bool = False
 
 
 def tracking_settings(account: Account) -> tracking.TrackingSettings:
@@ -224,13 +228,16 @@ def sent(connection: sa.Connection, accounts: Mapping[str, Account], event: Sent
     if renamed:
         submissions.add_hashes(connection, row.account, map(hash, renamed), row.id)
     message = timeline.set_state(connection, event.id, State.SENT) if row.tracked else None
+    late = False
     if message is not None:
-        timeline.name(connection, row.account, message, renamed)
+        since = row.begun_at if renamed_late(row.begun_at, event.at) else None
+        late = finding.name(connection, row.account, message, renamed, since)
         ledger.owe(connection, message, crms_of(account), event.at)
     owed = _owe_sent_copy(connection, account, row, event.at, waited=waited)
     if row.tracked and account is not None:
         _owe_dropbox_copy(connection, account, row, event)
-    return Taken(row.account if owed else None, message, nothing_owed=not row.tracked and not owed)
+    nothing_owed = not row.tracked and not owed
+    return Taken(row.account if owed else None, message, nothing_owed, late)
 
 
 def _owe_dropbox_copy(connection: sa.Connection, account: Account, row: Submitted, event: Sent) -> None:

@@ -11,12 +11,13 @@ from proxyd.workers import Signal
 class Wakes:
     """`copies(account)` is set when a Sent copy or a look for an unknown outcome became due, `outbox` when a dropbox is
     owed a copy, `spool` when a mail waits for the provider or a report on one is owed, `entries` when a CRM is owed
-    something, `mended` when somebody says that a CRM's trouble is over, `late_reports(account)` when something was
-    logged that a report read before may be about. Whoever waits clears the event, then reads the tables."""
+    something, `mended` when somebody says that a CRM's trouble is over, `late(account)` when something was logged, or
+    is known by another name, that a report or an answer which was read before may be about. Whoever waits clears the
+    event, then reads the tables."""
 
     def __init__(self) -> None:
         self._copies: dict[str, Signal] = defaultdict(Signal)
-        self._late_reports: dict[str, Signal] = defaultdict(Signal)
+        self._late: dict[str, Signal] = defaultdict(Signal)
         self.outbox = asyncio.Event()
         self.spool = asyncio.Event()
         self.spool_reports = asyncio.Event()
@@ -26,5 +27,5 @@ class Wakes:
     def copies(self, account: str) -> Signal:
         return self._copies[account]
 
-    def late_reports(self, account: str) -> Signal:
-        return self._late_reports[account]
+    def late(self, account: str) -> Signal:
+        return self._late[account]

@@ -73,6 +73,14 @@ class Messages(Link):
         criteria += [b"OR"] * (len(keys) - 1) + keys
         return sorted(self._search(*criteria))
 
+    def uids_naming(self, since: date, field: str, ids: Sequence[str]) -> list[int]:
+        """Of the messages that `uids_since` gives, those in whose header field the server finds any of these ids. Some
+        servers find nothing. Raises Refused."""
+        keys = [as_line(f"HEADER {field} {quoted(f'<{each}>')}") for each in ids if each.isascii()]
+        if not keys:
+            return []
+        return sorted(self._search(b"SINCE", _day(since), *[b"OR"] * (len(keys) - 1), *keys))
+
     def uids_of_id(self, message_id: str) -> list[int]:
         """What the server finds by SEARCH HEADER Message-ID. It may find too much (a part of the field is enough) and
         some servers find nothing: look at the fields of what it found, and look by other means too."""

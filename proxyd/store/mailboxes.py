@@ -25,7 +25,7 @@ def position(connection: sa.Connection, account: str, folder: str) -> MailboxPos
 
 def _position(row: Any) -> MailboxPosition:
     anchors = tuple((uid, digest) for uid, digest in row.anchors or ())
-    return MailboxPosition(row.uidvalidity, row.uidnext, row.seen_at, anchors)
+    return MailboxPosition(row.uidvalidity, row.uidnext, row.seen_at, anchors, row.read_at)
 
 
 def last_look(connection: sa.Connection, account: str) -> datetime | None:
@@ -39,7 +39,7 @@ def last_look(connection: sa.Connection, account: str) -> datetime | None:
 def positions_of(connection: sa.Connection, account: str) -> dict[str, MailboxPosition]:
     """By folder."""
     rows = connection.execute(sa.select(positions).where(positions.c.account == account))
-    return {row.folder: MailboxPosition(row.uidvalidity, row.uidnext, row.seen_at) for row in rows}
+    return {row.folder: MailboxPosition(row.uidvalidity, row.uidnext, row.seen_at, read_at=row.read_at) for row in rows}
 
 
 def set_position(connection: sa.Connection, account: str, folder: str, position: MailboxPosition) -> None:
@@ -48,6 +48,7 @@ def set_position(connection: sa.Connection, account: str, folder: str, position:
         "uidnext": position.uidnext,
         "seen_at": position.seen_at,
         "anchors": [list(each) for each in position.anchors],
+        "read_at": position.read_at,
     }
     where = (positions.c.account == account, positions.c.folder == folder)
     if not connection.execute(positions.update().where(*where).values(values)).rowcount:

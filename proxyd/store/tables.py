@@ -146,6 +146,17 @@ participants = Table(
     Index("ix_participants_key", "key", "tag", "account", "mail", "message"),
 )
 
+# Looks that are due: what was read before may answer this message, which was not on record then (or not by that name).
+late_looks = Table(
+    "late_looks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account", String, nullable=False),
+    Column("message", String(26), ForeignKey("messages.id", ondelete="CASCADE"), nullable=False),
+    Column("since", Instant, nullable=False),  # what came before is no answer to it
+    Index("ix_late_looks_account", "account"),
+)
+
 # When somebody was last in a message of an account; of everybody, also who is no contact (yet).
 last_words = Table(
     "last_words",
@@ -361,6 +372,7 @@ positions = Table(
     Column("uidnext", BigInteger, nullable=False),
     Column("seen_at", Instant),
     Column("anchors", JSON),
+    Column("read_at", Instant),
 )
 
 backfills = Table(

@@ -184,8 +184,9 @@ def insert(connection: sa.Connection, entry: Entry) -> None:
     same_mail.share(connection, entry.id)
 
 
-def add_ids(connection: sa.Connection, account: str, message: str, ids: Iterable[str]) -> None:
-    """More names for one message. An id that already names another message stays with it."""
+def add_ids(connection: sa.Connection, account: str, message: str, ids: Iterable[str]) -> bool:
+    """More names for one message; False where none of them is new. An id that already names another message stays with
+    it."""
     wanted: dict[str, str] = {}
     for id in ids:
         if id:
@@ -197,16 +198,18 @@ def add_ids(connection: sa.Connection, account: str, message: str, ids: Iterable
         if key not in taken
     ]
     _INSERT_ID.run_each(connection, rows)
+    return bool(rows)
 
 
-def name(connection: sa.Connection, account: str, message: str, ids: Iterable[str]) -> None:
+def name(connection: sa.Connection, account: str, message: str, ids: Iterable[str]) -> bool:
     """As `add_ids`, for a record that stands: under its new names it may be known in another account, or answered."""
     added = [each for each in ids if each]
-    add_ids(connection, account, message, added)
+    new = add_ids(connection, account, message, added)
     same_mail.share(connection, message)
     thread = _THREAD.value(connection, {"of": message})
     if thread is not None:
         join_threads(connection, account, thread, added)
+    return new
 
 
 def join_threads(connection: sa.Connection, account: str, thread: str, ids: Iterable[str]) -> None:

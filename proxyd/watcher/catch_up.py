@@ -13,8 +13,9 @@ position is that of the last look that saw everything: in the middle of a long w
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
-from collections.abc import AsyncIterator, Container, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -172,11 +173,31 @@ class CatchUp:
     ) -> tuple[MailboxPosition, bool]:
         """`batch` is what the server gave of these UIDs. `seen_at`: when it named them, where they are the last ones;
         None where more follow."""
-        batch, withheld = await self._insist(session, opened, uids, batch, self._names(sent))
+        batch, withheld = await self.insist(session, opened, uids, batch, self._names(sent))
         rest = batch.uids
         if sent:  # copies of what went through us are for `copies`
             ours = await self._copies.arrived(session, opened, batch.headings(rest))
             rest = [uid for uid in rest if uid not in ours and logged]
+        commit = functools.partial(self._moved, opened, position, position.uidnext)
+        seen = await self._found(session, opened, batch, rest, commit, sent=sent, junk=junk)
+        end, at = min(withheld, default=uids[-1] + 1), None if withheld else seen_at
+        goes_on = seen_at is None and not withheld
+        after = await self._moved(opened, position, end, seen, seen_at=at, read=batch, goes_on=goes_on)
+        return after, not withheld
+
+    async def _found(
+        self,
+        session: Session,
+        opened: Opened,
+        batch: Batch,
+        rest: Sequence[int],
+        commit: Callable[[Sequence[Seen]], Awaitable[object]],
+        *,
+        sent: bool,
+        junk: bool,
+    ) -> list[Seen]:
+        """What of the `rest` of the batch belongs to the log. Where it is much, or may be answered by others, it is
+        committed meanwhile; what is returned is not yet."""
         seen: list[Seen] = []
         reports = Reports(self._address, self._journal)
         known: Mapping[str, KnownMessage] = {}
@@ -188,7 +209,7 @@ class CatchUp:
                 wanted = await self._incoming(session, batch, rest, known, reports, junk)
             for uid, why in wanted.items():
                 if len(seen) == FINDINGS:
-                    await self._moved(opened, position, position.uidnext, seen)
+                    await commit(seen)
                     seen = []
                 if (found := await self.message(session, opened, uid, why)) is not None:
                     seen.append(found)
@@ -196,22 +217,33 @@ class CatchUp:
             if not wanted or batch.named(wanted).isdisjoint(batch.named(rest)):
                 break
             # One of the others may answer what is in the log only now.
-            await self._moved(opened, position, position.uidnext, seen)
+            await commit(seen)
             seen = []
         if not sent:
             there = [uid for uid in rest if not known.keys().isdisjoint(batch.ids[uid])] if known else []
             async for found in self._again(session, opened, batch.headings(there), known):
                 seen.append(found)
                 if len(seen) >= FINDINGS:
-                    await self._moved(opened, position, position.uidnext, seen)
+                    await commit(seen)
                     seen = []
             if not junk:
                 await self._suggesting.look(session, opened, batch, rest)
             await self._late.keep(opened, reports.unmatched)
-        end, at = min(withheld, default=uids[-1] + 1), None if withheld else seen_at
-        goes_on = seen_at is None and not withheld
-        after = await self._moved(opened, position, end, seen, seen_at=at, read=batch, goes_on=goes_on)
-        return after, not withheld
+        return seen
+
+    async def read_again(
+        self, session: Session, opened: Opened, uids: Sequence[int], *, sent: bool, junk: bool
+    ) -> bool:
+        """Messages in the open folder that were read before what they name was on record go the way of new mail; no
+        position moves. False: the server withholds one of them."""
+        names = self._names(sent)
+        batch = Batch(await session.do(Connection.fields, uids, names))
+        batch, withheld = await self.insist(session, opened, uids, batch, names)
+        ours = await self._copies.among(session, batch.headings(batch.uids)) if sent else frozenset()
+        rest = [uid for uid in batch.uids if uid not in ours]
+        commit = functools.partial(self._log_each, opened)
+        await commit(await self._found(session, opened, batch, rest, commit, sent=sent, junk=junk))
+        return not withheld
 
     async def _moved(
         self,
@@ -228,15 +260,16 @@ class CatchUp:
         was, and reading `goes_on`, it becomes durable with what follows: were it lost, they would be read again."""
         end = max(before.uidnext, end)
         anchors = self.positions.anchors(before, read.newest(end, ANCHORS) if read is not None else {})
-        after = MailboxPosition(opened.uidvalidity, end, seen_at or before.seen_at, anchors)
+        read_at = before.read_at if read is None else self._clock.now()
+        after = MailboxPosition(opened.uidvalidity, end, seen_at or before.seen_at, anchors, read_at)
         try:
             durable = bool(seen) or not goes_on
             await self._journal.set_position(self._address, opened.name, after, seen, durable=durable)
         except FAULTS:
-            for each in seen:
-                await self._log_alone(opened, before, each)
+            await self._log_each(opened, seen)
             await self._journal.set_position(self._address, opened.name, after)
-        self._logged += [each.found for each in seen]
+        else:
+            self._logged += [each.found for each in seen]
         return after
 
     def take_logged(self) -> list[Found]:
@@ -244,24 +277,27 @@ class CatchUp:
         logged, self._logged = self._logged, []
         return logged
 
-    async def _log_alone(self, opened: Opened, position: MailboxPosition, seen: Seen) -> None:
-        """One message that our own code cannot take (a fault of ours, that a stranger may have found) must not keep all
-        others out for ever: after three tries it is passed over, loudly."""
-        try:
-            await self._journal.set_position(self._address, opened.name, position, [seen])
-        except FAULTS:
-            place = (opened.name, opened.uidvalidity, seen.found.uid)
-            self._faults[place] = self._faults.get(place, 0) + 1
-            if self._faults[place] < TRIES:
-                raise
-            log.exception("a message cannot be logged and is passed over", account=self._address, uid=seen.found.uid)
+    async def _log_each(self, opened: Opened, seen: Sequence[Seen]) -> None:
+        """By itself each of them, for one that our own code cannot take (a fault of ours, that a stranger may have
+        found) must not keep all others out for ever: after three tries it is passed over, loudly."""
+        for each in seen:
+            try:
+                await self._journal.record(each)
+            except FAULTS:
+                place = (opened.name, opened.uidvalidity, each.found.uid)
+                self._faults[place] = self._faults.get(place, 0) + 1
+                if self._faults[place] < TRIES:
+                    raise
+                uid = each.found.uid
+                log.exception("a message cannot be logged and is passed over", account=self._address, uid=uid)
+            self._logged.append(each.found)
 
     def _names(self, sent: bool) -> tuple[str, ...]:
         if sent:
             return (*NAMES, "TO", "CC", *ORIGINAL_NAMES)
         return (*NAMES, "FROM") if self._account.incoming == "contacts" else NAMES
 
-    async def _insist(
+    async def insist(
         self, session: Session, opened: Opened, uids: Sequence[int], batch: Batch, names: Sequence[str]
     ) -> tuple[Batch, list[int]]:
         """With what is given when it is asked for again, and the UIDs that the server still withholds then."""

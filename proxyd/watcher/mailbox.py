@@ -35,6 +35,7 @@ from proxyd.rules.watched_folders import INBOX, Role, WatchedFolder
 from proxyd.watcher.backfill import Backfilling
 from proxyd.watcher.catch_up import CatchUp
 from proxyd.watcher.folders import WatchedFolders
+from proxyd.watcher.late_answers import LateAnswers
 from proxyd.watcher.marking import Marking
 from proxyd.watcher.sent_copy import SentCopies
 from proxyd.watcher.session import Door, Session
@@ -97,6 +98,7 @@ class Mailbox:
         self._copies = SentCopies(account, journal, clock, jitter)
         self._catch_up = CatchUp(account, journal, clock, self._copies)
         self._backfilling = Backfilling(account, journal, clock, allowance, self._catch_up)
+        self._late_answers = LateAnswers(account, journal, clock, self._catch_up)
         self._folders = WatchedFolders(account, journal, self._catch_up.positions)
         self._marking = Marking(account, journal, clock)
         self._sessions: set[Session] = set()
@@ -173,7 +175,7 @@ class Mailbox:
         return (
             (journal.wakes.copies(self._address), self._copies_due),
             (journal.suggestions.told(self._address), self._accepted),
-            (journal.wakes.late_reports(self._address), self._reports_may_match),
+            (journal.wakes.late(self._address), self._late_may_match),
         )
 
     def _stir(self) -> None:
@@ -281,9 +283,9 @@ class Mailbox:
         self._journal.suggestions.told(self._address).clear()
         self._stir()
 
-    def _reports_may_match(self) -> None:
-        """Something was logged that a report read before may be about (`CatchUp.read` looks)."""
-        self._journal.wakes.late_reports(self._address).clear()
+    def _late_may_match(self) -> None:
+        """Something was logged that a report (`CatchUp.read` looks) or an answer read before may be about."""
+        self._journal.wakes.late(self._address).clear()
         self._stir()
 
     # --- INBOX and further folders -------------------------------------------------------------------------
@@ -306,7 +308,7 @@ class Mailbox:
             left = max(checked + CHECK - now, 0.0)
             if self._sent_session is None:
                 left = min(left, self._sent_due - now)
-            left = min(left, self._marking.due - now)
+            left = min(left, self._marking.due - now, self._late_answers.due - now)
             looks.announced(await session.park(looks.pause(read, whole, left)))
             if self._clock.monotonic() - checked >= CHECK:
                 opened = await self._look_around(session, opened)
@@ -323,24 +325,24 @@ class Mailbox:
         if told.listed:
             return await self._look_around(session, opened, listed=True)
         moved = [each for each in self._folders.moved(told.folders) if not self._is_sents(each)]
+        looks_into_sent = await self._sent_first(session)
         for each in moved:
             await self._look_into(session, each)
         searched = self._marking.take_due(now)
         for each in self._folders.all:
             if each.name in searched:
                 await self._look_into(session, each, read=False, searched=True)
-        looks_into_sent = self._sent_session is None and self._sent_due <= now
-        if looks_into_sent:
-            await self._look_into_sent(session)
-        if not (moved or searched or looks_into_sent or told.marked):
+        late = await self._late_answers.turn(session, self._folders.all)
+        if not (moved or searched or looks_into_sent or told.marked or late):
             return None
         return await session.do(Connection.examine, self._folders.main)
 
     async def _look(self, session: Session) -> None:
         """Everything once, and no IDLE."""
+        self._sent_due = self._clock.monotonic()
         opened = await self._look_around(session)
         await self._read(session, opened, Role.INCOMING)
-        await self._look_into_sent(session)
+        await self._late_answers.turn(session, self._folders.all)
         self._door.well()
 
     async def _look_around(self, session: Session, opened: Opened | None = None, *, listed: bool = False) -> Opened:
@@ -351,6 +353,7 @@ class Mailbox:
         main = self._folders.main
         searched = frozenset(self._marking.worth_searching(self._folders.all, look.statuses))
         moved = frozenset(each.name for each in look.moved if not self._is_sents(each))
+        await self._sent_first(session)
         ripe = await self._marking.ripe(session)
         for each in self._folders.all:
             if each.name != main and (each.name in moved or each.name in searched or each.name in ripe):
@@ -368,6 +371,13 @@ class Mailbox:
             await self._marking.search(session, opened)
         self._flags_due = self._flags_due or main in searched or main in ripe
         return opened
+
+    async def _sent_first(self, session: Session) -> bool:
+        """What was sent is known before what answers it is read. True: Sent was looked into."""
+        if self._sent_session is not None or self._sent_due > self._clock.monotonic():
+            return False
+        await self._look_into_sent(session)
+        return True
 
     def _is_sents(self, folder: WatchedFolder) -> bool:
         """Sent is looked into by whoever settles the copies: at once, where nobody stays there."""

@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -39,6 +39,7 @@ BEGINNING = timedelta(minutes=10)  # in which every folder of a new account is s
 AT_ONCE = 2  # times that a folder may lose its UIDs within a day before reading it again has to wait
 PAUSE, LONGEST = 60.0, 3600.0  # seconds
 DAY = 86400.0
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)  # when a folder was read whose reading begins
 
 NAMES = ("MESSAGE-ID", "IN-REPLY-TO", "REFERENCES")  # the fields that are read of every message
 ANCHORS = 5  # of the newest messages that were read the ids are known
@@ -112,7 +113,9 @@ class Positions:
             await self._began(now, last)
             at = now if last is None else last
             told = {name: each for name, each in statuses.items() if each.uidvalidity and each.uidnext}
-            positions = {name: MailboxPosition(each.uidvalidity, each.uidnext, at) for name, each in told.items()}
+            positions = {
+                name: MailboxPosition(each.uidvalidity, each.uidnext, at, read_at=NEVER) for name, each in told.items()
+            }
             await self._journal.begin_positions(self._address, positions)
 
     async def _first(self, session: Session, opened: Opened) -> MailboxPosition:
@@ -124,7 +127,8 @@ class Positions:
         else:
             uid = await self._since(session, opened, last, not_before=began)
         self._opened[opened.name] = opened
-        return await self._keep(opened, MailboxPosition(opened.uidvalidity, uid, now if last is None else last))
+        at = now if last is None else last
+        return await self._keep(opened, MailboxPosition(opened.uidvalidity, uid, at, read_at=NEVER))
 
     async def _began(self, now: datetime, last: datetime | None) -> datetime:
         """Since when the account is read: now, where none of its folders was looked at, or nobody knows how far."""

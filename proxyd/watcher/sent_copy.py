@@ -89,6 +89,10 @@ class SentCopies:
                 await self._arrived(session, opened, copy, candidates)
         return frozenset(found)
 
+    async def among(self, session: Session, headings: Mapping[int, Heading]) -> frozenset[int]:
+        """Those of these messages in Sent that are copies of what went through us; nothing is done about them."""
+        return frozenset(await self._looking.arrived(session, headings))
+
     async def _arrived(self, session: Session, opened: Opened, copy: DueCopy, candidates: Sequence[Candidate]) -> None:
         if copy.state is CopyState.NOT_WANTED or self._is_uploading(copy):
             return  # what the client is uploading is judged when that has come to its end

@@ -15,7 +15,7 @@ from tests.looping import on_the_loop
 from tests.rigged import message
 from tests.servers.courier import Courier
 from tests.servers.mailprovider import CUSTOMER, PASSWORD, PERSON
-from tests.watcher.watched import from_stranger, reply, until, watched
+from tests.watcher.watched import answered_before_it_is_filed, from_stranger, reply, until, watched
 
 
 class AtCourier:
@@ -47,7 +47,7 @@ def courier(server_folder: Path, request: pytest.FixtureRequest) -> Iterator[Cou
 
 
 @on_the_loop(timeout=90)
-async def test_the_main_job(tmp_path: Path, courier: Courier):
+async def test_the_main_job(tmp_path: Path, courier: Courier, monkeypatch: pytest.MonkeyPatch):
     at_courier: Any = AtCourier(courier, tmp_path)
     async with watched(tmp_path, at_courier, started=False) as w:
         await w.add_contact(CUSTOMER)
@@ -73,6 +73,14 @@ async def test_the_main_job(tmp_path: Path, courier: Courier):
         theirs = courier.append(PERSON, "INBOX.Sent", message(more="Bcc: boss@example.test\r\n"))
         await w.as_time_passes(60, lambda: w.copy(id)["by"] == "client", "theirs on record")  # Sent has no IDLE by then
         assert [copy.uid for copy in courier.messages(PERSON, "INBOX.Sent")] == [theirs]
+
+        def deliver(octets: bytes) -> None:
+            courier.deliver(PERSON, octets)
+
+        def file(octets: bytes) -> None:
+            courier.append(PERSON, "INBOX.Sent", octets)
+
+        await answered_before_it_is_filed(w, monkeypatch, deliver, file)
 
 
 @on_the_loop(timeout=90)

@@ -14,7 +14,7 @@ from tests.looping import on_the_loop
 from tests.rigged import message
 from tests.servers.cyrus import Cyrus
 from tests.servers.mailprovider import CUSTOMER, PASSWORD, PERSON
-from tests.watcher.watched import from_stranger, reply, until, watched
+from tests.watcher.watched import answered_before_it_is_filed, from_stranger, reply, until, watched
 
 
 class AtCyrus:
@@ -48,7 +48,7 @@ def cyrus(server_folder: Path, request: pytest.FixtureRequest) -> Iterator[Cyrus
 
 
 @on_the_loop(timeout=90)
-async def test_the_main_job(tmp_path: Path, cyrus: Cyrus):
+async def test_the_main_job(tmp_path: Path, cyrus: Cyrus, monkeypatch: pytest.MonkeyPatch):
     sent = next(iter(cyrus.folders_made))
     at_cyrus: Any = AtCyrus(cyrus, tmp_path)
     async with watched(tmp_path, at_cyrus, started=False) as w:
@@ -73,6 +73,14 @@ async def test_the_main_job(tmp_path: Path, cyrus: Cyrus):
         await until(lambda: w.copy(id)["by"] == "client" or None, "theirs on record")
         assert [copy.uid for copy in cyrus.messages(PERSON, sent)] == [theirs]
         assert all(cyrus.messages(PERSON, name) == [] for name in cyrus.folders_made if name != sent)
+
+        def deliver(octets: bytes) -> None:
+            cyrus.deliver(PERSON, octets)
+
+        def file(octets: bytes) -> None:
+            cyrus.append(PERSON, sent, octets)
+
+        await answered_before_it_is_filed(w, monkeypatch, deliver, file)
 
 
 @on_the_loop(timeout=90)

@@ -14,9 +14,10 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
@@ -62,7 +63,9 @@ class Mailbox(RuleBasedStateMachine):
         self.daemon: Unruled | None = None
         self.config = QUICK
         self.count = 0
-        self.sent: list[str] = []  # Message-IDs of what went through us
+        self.sent: list[str] = []  # Message-IDs of what the person has sent, and of what answers it
+        self.unfiled: list[tuple[str, bytes]] = []  # sent from another device, and the provider has not filed it yet
+        self.answers: dict[str, list[str]] = {}  # Message-ID → those of its answers
         self.sure: set[str] = set()  # must be in the log
         self.maybe: set[str] = set()  # was gone before anybody can say whether it was seen
         self.octets: dict[str, bytes] = {}
@@ -153,6 +156,9 @@ class Mailbox(RuleBasedStateMachine):
         self.count += 1
         return f"{kind}{self.count}@model.test"
 
+    def dated(self, octets: bytes) -> bytes:
+        return octets.replace(b"Mon, 23 Nov 2026 10:00:00 +0000", format_datetime(self.clock.now()).encode())
+
     def comes(self, id: str, octets: bytes, folder: str) -> None:
         self.octets[id] = octets
         self.unseen.add(id)
@@ -168,12 +174,49 @@ class Mailbox(RuleBasedStateMachine):
         self.sent.append(id)
         self.sure.add(id)
 
+    @rule()
+    def sends_from_another_device(self) -> None:
+        id = self.named("phone")
+        self.unfiled.append((id, self.dated(message(id, id=id))))
+        self.sent.append(id)
+
+    @rule(folder=folders, answers=st.integers(1, 2))
+    def is_answered_before_it_is_filed(self, folder: str, answers: int) -> None:
+        """The answer too, and the daemon has some time to read them."""
+        self.sends_from_another_device()
+        for _ in range(answers):
+            self.is_answered(folder, len(self.sent) - 1)
+        for _ in range(20):
+            self.time_passes(1)
+
+    @precondition(lambda self: self.unfiled)
+    @rule()
+    def what_another_device_sent_is_filed(self) -> None:
+        id, octets = self.unfiled.pop(0)
+        self.sure.add(id)
+        self.unseen.add(id)
+        self.server.deliver("Sent", octets, flags={"\\Seen"})
+
     @rule(folder=folders, which=numbers)
     def is_answered(self, folder: str, which: int) -> None:
+        """What is answered may be an answer itself, and may not have been seen yet."""
         id, to = self.named("answer"), self.sent[which % len(self.sent)]
-        octets = message(id, id=id, sender=GRACE, to=ADA, more=f"In-Reply-To: <{to}>\r\nReferences: <{to}>\r\n")
+        if to in self.octets:  # an answer, and nobody answers that within a minute
+            self.time_passes(61)
+        more = f"In-Reply-To: <{to}>\r\nReferences: <{to}>\r\n"
+        octets = self.dated(message(id, id=id, sender=GRACE, to=ADA, more=more))
+        self.sent.append(id)
+        self.answers.setdefault(to, []).append(id)
         self.sure.add(id)
+        if to in self.maybe:
+            self.nobody_knows([id])
         self.comes(id, octets, folder)
+
+    def nobody_knows(self, ids: Iterable[str]) -> None:
+        """These may be in the log or not, and so may what answers them."""
+        for id in ids:
+            self.maybe.add(id)
+            self.nobody_knows(self.answers.get(id, ()))
 
     @rule(folder=folders)
     def a_stranger_writes(self, folder: str) -> None:
@@ -197,7 +240,8 @@ class Mailbox(RuleBasedStateMachine):
         since = self.clock.now().date() - timedelta(days=60)
         self.run(self.daemon.journal.backfills.ask(ADA, since, False))
         self.asked = True
-        there = {id for (_, id), times in self.expected.items() if times > 0 and id in self.letters}
+        theirs = self.letters.union(*self.answers.values())
+        there = {id for (_, id), times in self.expected.items() if times > 0 and id in theirs}
         self.unseen |= there - self.sure
         self.sure |= there
 
@@ -231,7 +275,7 @@ class Mailbox(RuleBasedStateMachine):
         self.server.expunge(folder, mail.uid)
         self.expected[folder, id] -= 1
         if id in self.unseen and not any(self.expected[each, id] for each in FOLDERS):
-            self.maybe.add(id)
+            self.nobody_knows([id])
 
     # --- the server and the network ------------------------------------------------------------------------
 
@@ -254,8 +298,8 @@ class Mailbox(RuleBasedStateMachine):
         for folder in FOLDERS:
             for mail in self.server.boxes[folder].mails:
                 self.expected[folder, known_id(mail.octets)] += 1
-        there = {id for _, id in self.expected}
-        self.maybe |= self.unseen - there
+        there = {id for _, id in self.expected} | {known_id(mail.octets) for mail in self.server.boxes["Sent"].mails}
+        self.nobody_knows(self.unseen - there)
 
     @rule(folder=folders, times=st.integers(1, 5))
     def is_announced_and_withheld(self, folder: str, times: int) -> None:
@@ -292,6 +336,8 @@ class Mailbox(RuleBasedStateMachine):
         server.refusing, server.throttled, server.cut_literals = None, 0, 0
         if self.daemon is None:
             self.starts()
+        while self.unfiled:
+            self.what_another_device_sent_is_filed()
         self.run(self._settle())
         self.unseen.clear()
         self.asked = False

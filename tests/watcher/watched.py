@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
 
+import pytest
 from twisted.internet import reactor  # noqa: TID251 - the reactor that pytest runs on
 
 from proxyd.config import Account, load
 from proxyd.journal import Begun, Journal
 from proxyd.model import Sent, SmtpReply
 from proxyd.provider.allowance import Allowance
+from proxyd.provider.imap import Connection
 from proxyd.provider.tls import client_context
 from proxyd.store.database import Database
+from proxyd.watcher import late_answers
 from proxyd.watcher.mailbox import Mailbox
 from proxyd.workers import Clock, Workers
 from tests.clock import ManualClock
@@ -160,3 +164,28 @@ def reply(
 
 def from_stranger(n: int = 1) -> bytes:
     return message(f"Private {n}", id=f"s{n}@elsewhere.test", sender="somebody@elsewhere.test", to=PERSON)
+
+
+async def answered_before_it_is_filed(
+    w: Watched, monkeypatch: pytest.MonkeyPatch, deliver: Callable[[bytes], Any], file: Callable[[bytes], Any]
+) -> None:
+    """Sent from another device to CUSTOMER, filed after the answer was read; and the server finds what it is asked for,
+    by each of the two fields."""
+    position = await w.journal.position(PERSON, "INBOX")
+    assert position is not None
+    asked, uids_naming = [], Connection.uids_naming
+
+    def naming(self: Connection, since: date, field: str, ids: Sequence[str]) -> list[int]:
+        asked.append((field, found := uids_naming(self, since, field, ids)))
+        return found
+
+    monkeypatch.setattr(late_answers, "MANY", 1)
+    monkeypatch.setattr(Connection, "uids_naming", naming)
+    for n, field in ((81, "References"), (82, "In-Reply-To")):
+        deliver(reply(n, to="p1@phone", field=field))
+    while (now := await w.journal.position(PERSON, "INBOX")) is None or now.uidnext < position.uidnext + 2:
+        await asyncio.sleep(0.02)
+    file(message("Offer", id="p1@phone"))
+    ids = {"<p1@phone>", "<r81@customer.test>", "<r82@customer.test>"}
+    await w.as_time_passes(60, lambda: ids <= {each["message_id"] for each in w.timeline()}, "the answers")
+    assert {field for field, found in asked if found} == late_answers.FIELDS, asked
