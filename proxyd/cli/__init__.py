@@ -45,6 +45,7 @@ COMMANDS = {
     "backfill": "Log earlier mail with known contacts.",
     "suggestions": "Mail that may belong to a conversation: list, accept, refuse.",
     "crm": "What a CRM refused or has not taken yet: list it, try it again, skip it.",
+    "settle": "Say whether a mail was sent whose outcome is unknown.",
     "copies": "Copies that were given up, in Sent or to the CRM's address: list them, try them again, skip them.",
     "spool": "Mail that waits here for the provider: list it, try it again, show it, drop it.",
     "export": "Hand over everything that is logged with a contact.",

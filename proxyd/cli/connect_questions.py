@@ -31,7 +31,8 @@ class Questions:
     terminal: bool
     yes: bool = False
 
-    def confirm(self, question: str, option: str, *, default: bool = True) -> bool:
+    def confirm(self, question: str, option: str, *, default: bool | None = True) -> bool:
+        """`default` None: it must be answered."""
         if self.yes:
             return True
         self._need_terminal(question, option)

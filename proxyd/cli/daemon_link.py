@@ -280,6 +280,9 @@ class DaemonLink:
     def drop_spooled(self, mails: list[str]) -> Document:
         return self._ask("POST", "spool/drop", json={"mails": mails})
 
+    def settle(self, message_id: str, *, sent: bool) -> Document:
+        return self._ask("POST", "outcomes", json={"message_id": message_id, "sent": sent})
+
     def troubles(self) -> Document:
         return self.get("troubles")
 

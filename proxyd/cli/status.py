@@ -12,6 +12,7 @@ from proxyd.cli.folders import with_places
 from proxyd.cli.showing import console, local, note, plain, print_json, since, table
 from proxyd.places import Places
 from proxyd.rules import record_troubles
+from proxyd.rules.record_troubles import cure_of
 
 EXIT_NEEDS_A_PERSON = 1
 EXIT_NOT_RUNNING = 69
@@ -130,7 +131,7 @@ def _concerns(account: dict[str, Any]) -> list[str]:
         )
         lines.append(
             f"nobody knows whether the mail of {local(mail['since'])} was sent ({mail['why']}; {looked}); "
-            f"ask its recipient before sending it again: proxyd explain {mail['message_id'] or mail['id']}"
+            f"ask its recipient before sending it again: {cure_of(mail['message_id'] or mail['id'])}"
         )
     return lines
 

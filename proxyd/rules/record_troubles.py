@@ -58,11 +58,11 @@ def unknown(mails: Sequence[Unknown], now: datetime) -> RecordTrouble | None:
 
 
 def unknown_sentence(why: str) -> str:
-    return f"It is unknown whether a mail was sent ({why.rstrip('.')}); ask before you send it again."
+    return f"It is unknown whether a mail was sent ({why.rstrip('.')}). Ask its recipient before you send it again."
 
 
 def cure_of(message_id: str) -> str:
-    return f"proxyd explain {shlex.quote(message_id)}"
+    return f"proxyd settle {shlex.quote(message_id)}"
 
 
 @dataclass(frozen=True, slots=True)

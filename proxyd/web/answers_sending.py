@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from proxyd.config import Account
 from proxyd.formats.addresses import read_addresses
 from proxyd.formats.compose import Draft, File
 from proxyd.formats.message import heading
+from proxyd.journal.sending import KEPT_UNKNOWN
 from proxyd.model import MailAddress, SmtpReply, mailbox_key
 from proxyd.store import content, submissions, timeline
 from proxyd.store.database import Database
+from proxyd.store.history import Unsettled, unsettled
 from proxyd.store.timeline import bracketed
 from proxyd.web.answers import Document, Unacceptable, message, owner_of
 from proxyd.web.documents import SendMessage
@@ -108,6 +111,19 @@ def _answered(database: Database, id: str, account: Account, viewer: Viewer) -> 
         in_reply_to=name,
         references=(*(each for each in before if each != name), name),
     )
+
+
+def unknown_one(database: Database, said: str, viewer: Viewer, now: datetime) -> Unsettled:
+    """The mail of unknown outcome that `said` means, a Message-ID or the end of its submission's id. Raises
+    Unacceptable."""
+    bare = said.strip().removeprefix("<").removesuffix(">")
+    with database.reading() as connection:
+        open_ones = [each for each in unsettled(connection, now - KEPT_UNKNOWN) if viewer.speaks_for(each.account)]
+    meant = [each for each in open_ones if each.message_id == bare or each.id.endswith(bare.upper())] if bare else []
+    if len(meant) != 1:
+        kind = "no mail" if not meant else "more than one mail"
+        raise Unacceptable(f"{kind} whose outcome is unknown has the id {said!r}; proxyd status names them")
+    return meant[0]
 
 
 def outcome(database: Database, id: str, state: str, reply: SmtpReply | None) -> Document:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Protocol
 
 from proxyd.config import Account
 from proxyd.formats.compose import Draft, NotComposable
 from proxyd.formats.message import heading, split_header
-from proxyd.model import SmtpReply, State
+from proxyd.journal import Journal
+from proxyd.model import NotSent, Sent, SmtpReply, State
 from proxyd.store.database import Database
 from proxyd.web import answers_sending, documents
 from proxyd.web.answers import Document
@@ -19,6 +21,8 @@ from proxyd.web.viewer import May, Viewer
 from proxyd.workers import Workers
 
 LONGEST_KEY = 255  # characters of an Idempotency-Key
+SAID_SENT = SmtpReply(250, ("2.0.0 somebody who knows says so",))
+SAID_NOT_SENT = SmtpReply(451, ("4.4.2 It was not sent, as somebody found out; please send it again",))
 WHOLE = "message/rfc822"
 
 
@@ -44,6 +48,7 @@ class Sender(Protocol):
 class SendingRoutes:
     """What sends. `sender` is the CRM's side, `accounts` those that are configured now."""
 
+    _journal: Journal
     _database: Database
     _workers: Workers
     _sender: Sender
@@ -77,6 +82,19 @@ class SendingRoutes:
         account = answers_sending.sender(named, asked.from_, viewer, self._accounts())
         draft = await self._workers.run(answers_sending.draft, self._database, asked, account, viewer)
         return await self._sent(request, account.address, draft, key)
+
+    @route("POST", "outcomes", answer=documents.Sent, may=May.SEND)
+    async def settle(self, viewer: Viewer, body: documents.SettleOutcome) -> Document:
+        """Say of a mail whose outcome nobody knows whether it was sent: its recipient has told. Nothing is sent for
+        that; what follows of a mail that was sent follows: its Sent copy, the CRMs' entries."""
+        now = datetime.now(UTC)
+        found = await self._workers.run(answers_sending.unknown_one, self._database, body.message_id, viewer, now)
+        event: Sent | NotSent = Sent(found.id, SAID_SENT, now)
+        if not body.sent:
+            event = NotSent(found.id, SAID_NOT_SENT, now, "somebody who knows says so")
+        await self._journal.record(event)
+        state, reply = await self._journal.wait_settled(found.id, 0.0)
+        return await self._workers.run(answers_sending.outcome, self._database, found.id, str(state), reply)
 
     async def _sent(self, request: Request, address: str, mail: Draft | bytes, key: tuple[str, str] | None) -> Document:
         try:

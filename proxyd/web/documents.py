@@ -247,6 +247,11 @@ class SendMessage(Asked):
     log: bool | None = Field(default=None, description="Log it or not; default: the account's rules decide.")
 
 
+class SettleOutcome(Asked):
+    message_id: str = Field(min_length=1, max_length=1000, description="Or the end of the id that `status` tells.")
+    sent: bool
+
+
 class SendAs(Asked):
     account: str | None = Field(default=None, max_length=1000, description="Through which it is sent.")
 

@@ -93,7 +93,7 @@ async def test_an_account_in_trouble_what_is_unknown_and_what_was_given_up(tmp_p
         assert seen.code == 1
         cures = found(seen)
         assert (ADA, "proxyd reload") in cures
-        assert (ADA, "proxyd explain '<m1@example.test>'") in cures
+        assert (ADA, "proxyd settle '<m1@example.test>'") in cures
         assert (ADA, f"proxyd copies retry --account {ADA}") in cures
         assert ("ports", "proxyd reload") in cures
         sentences = " ".join(each["what"] for each in seen.json["findings"])

@@ -63,7 +63,7 @@ async def test_mail_of_unknown_outcome_needs_a_person(tmp_path: Path) -> None:
         await s.desk.journal.record(LookedFor(begun.id, "Sent", s.desk.clock.now()))
         seen = await typed_beside("status", folder=tmp_path)
         assert seen.code == 1
-        assert "proxyd explain <m1@example.test>" in " ".join(seen.out.split())
+        assert "proxyd settle '<m1@example.test>'" in " ".join(seen.out.split())
 
 
 @on_the_loop

@@ -188,7 +188,7 @@ async def test_what_only_the_records_know_is_told_too(tmp_path: Path) -> None:
         await ours.look()
         await d.clock.advance(600)
         await ours.look()
-        unknown = ("records.trouble", "unknown", "proxyd explain '<lost@example.test>'")
+        unknown = ("records.trouble", "unknown", "proxyd settle '<lost@example.test>'")
         dropbox = ("records.trouble", "dropbox", f"proxyd copies retry --account {ADA}")
         assert heard() == [unknown, dropbox]
         await d.journal.record(Sent(lost.id, SmtpReply(250, ("OK",)), d.clock.now()))

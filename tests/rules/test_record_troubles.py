@@ -20,8 +20,9 @@ def test_a_mail_of_unknown_outcome_is_told_when_it_did_not_settle() -> None:
     assert found == RecordTrouble(
         "unknown",
         "<newer@x>",
-        "It is unknown whether a mail was sent (the connection broke); ask before you send it again. (and of 1 more)",
-        "proxyd explain '<newer@x>'",
+        "It is unknown whether a mail was sent (the connection broke). Ask its recipient before you send it again. "
+        "(and of 1 more)",
+        "proxyd settle '<newer@x>'",
     )
     assert timedelta(minutes=10) == SETTLING
 

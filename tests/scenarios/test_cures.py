@@ -37,6 +37,7 @@ ROOM = room.WANTED
 ELSEWHERE = {  # kinds that need another place than this: where they are walked
     "no account": ("test_connect.py", "test_from_nothing_to_the_first_logged_mail_in_four_commands"),
     "tokens": ("test_connect_oauth.py", "test_agreed_in_a_browser_then_taken_back_then_agreed_again"),
+    "unknown outcome": ("../cli/test_settle.py", "test_the_cure_that_doctor_names_cures"),
     "copies given up": (
         "test_sent_copy.py",
         "test_a_dropbox_that_was_refused_is_told_and_gets_its_copy_once_it_is_there",
@@ -49,7 +50,6 @@ WITHOUT_A_CURE = {
     "clock": "a hint, and the system's own command",
     "capabilities": "a hint, for whoever writes proxyd",
     "mail waits": "a hint: it goes by itself",
-    "unknown outcome": "shows what is known; only who got the mail can tell",
 }
 
 
