@@ -129,9 +129,7 @@ class Journal:
         now = self._clock.now()
         for account, condition in self._conditions.items():
             self._conditions[account] = health_rules.not_ahead(condition, now)
-        for account in await self._database.write(lambda c: ahead.bring_back(c, now)):
-            self.wakes.copies(account).set()
-        self.wakes.outbox.set()
+        self.wakes.copies_again(await self._database.write(lambda c: ahead.bring_back(c, now)))
         self.wakes.spool.set()
         self.wakes.entries.set()
 

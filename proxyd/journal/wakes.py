@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Iterable
 
 from proxyd.workers import Signal
 
@@ -29,3 +30,9 @@ class Wakes:
 
     def late(self, account: str) -> Signal:
         return self._late[account]
+
+    def copies_again(self, accounts: Iterable[str]) -> None:
+        """Copies that were given up are due: in the Sent folders of these, to the CRMs' addresses of any."""
+        for account in accounts:
+            self.copies(account).set()
+        self.outbox.set()

@@ -35,9 +35,7 @@ class CopiesRoutes:
         done, accounts = await self._workers.run(
             answers_copies.retry, self._database, body.copies, body.account, body.what, now, viewer
         )
-        for account in accounts:
-            self._journal.wakes.copies(account).set()
-        self._journal.wakes.outbox.set()
+        self._journal.wakes.copies_again(accounts)
         return done
 
     @route("POST", "copies/skip", answer=documents.CopiesSkipped, may=May.SEND)

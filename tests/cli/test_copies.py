@@ -21,7 +21,7 @@ RETRY = f"proxyd copies retry --account {ADA}"
 QUOTA = "the server said NO [OVERQUOTA] Mailbox is full"
 
 
-async def given_up(s: Served, n: int, *, dropbox: bool = False) -> str:
+async def given_up(s: Any, n: int, *, dropbox: bool = False) -> str:
     """Message `n` was sent, and its Sent copy was given up, or its copy to the CRM's address."""
     begun = await s.desk.begin(message(id=f"m{n}@example.test", subject=f"Offer {n}"))
     now = s.desk.clock.now()
@@ -33,7 +33,7 @@ async def given_up(s: Served, n: int, *, dropbox: bool = False) -> str:
     return str(begun.id)
 
 
-def states(s: Served, table: Any) -> list[str]:
+def states(s: Any, table: Any) -> list[str]:
     return [each["state"] for each in sorted(s.desk.rows(table), key=lambda each: each["id"])]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -15,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 from proxyd.config import Account
 from proxyd.journal import Journal
 from proxyd.store.database import Database
-from proxyd.web import answers, answers_crm, answers_html, answers_search, answers_suggestions
+from proxyd.web import answers, answers_copies, answers_crm, answers_html, answers_search, answers_suggestions
 from proxyd.web.answers import DaemonState, Document
 from proxyd.web.api_sending import Sender
 from proxyd.web.client_document import OUTGOING, settings_document
@@ -249,6 +250,19 @@ class Page(PeoplePages, WritingPages):
         await self._workers.run(answers_crm.retry, self._database, None, address, name, now, visit.viewer)
         self._journal.wakes.mended.set()
         self._journal.wakes.entries.set()
+        return go(request, "/accounts")
+
+    @app.route("/accounts/<path:address>/copies/<what>/retry", methods=["POST"])
+    @page
+    @posted_here
+    async def retry_copies(self, request: Request, visit: Visit, address: str, what: str) -> bytes:
+        """Somebody has mended what hindered them: they are due now."""
+        if address not in self._accounts() or not visit.viewer.speaks_for(address):
+            raise not_found("you have no account of this address")
+        now = datetime.now(UTC)
+        retry = functools.partial(answers_copies.retry, viewer=visit.viewer)
+        _, accounts = await self._workers.run(retry, self._database, None, address, what, now)
+        self._journal.wakes.copies_again(accounts)
         return go(request, "/accounts")
 
     @app.route("/clients/<path:address>", methods=["GET"])

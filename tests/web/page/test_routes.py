@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from proxyd.model import HealthCause, HealthEvent
+from proxyd.store.tables import sent_copies
 from proxyd.web.page.sessions import IDLE
+from tests.cli.test_copies import given_up
+from tests.cli.test_copies import states as copy_states
 from tests.cli.test_crm import refused, states
 from tests.cli.test_suggestions import suggested
 from tests.looping import on_the_loop
@@ -276,6 +280,24 @@ async def test_what_a_crm_refused_is_shown_and_tried_again(tmp_path: Path) -> No
         assert states(s) == ["failed"]
         assert (await ada.post(path)).status_code == 303
         assert states(s) == ["waiting"]
+
+
+@on_the_loop
+async def test_copies_that_were_given_up_are_shown_and_tried_again(tmp_path: Path) -> None:
+    async with shown(tmp_path) as s:
+        s.desk.clock.set_by((datetime.now(UTC) - s.desk.clock.now()).total_seconds())  # it is told for a week
+        await given_up(s, 1)
+        ada = await s.browser(ADA)
+        text = (await ada.get("/accounts")).text
+        assert (
+            "1 Sent copy could not be filed in the last 7 days; the last time: the server said NO [OVERQUOTA]" in text
+        )
+        path = f"/accounts/{ADA}/copies/sent_copies/retry"
+        assert f'action="{path}"' in text
+        assert (await ada.post(path, token="")).status_code == 403
+        assert (await ada.post(path)).status_code == 303
+        assert copy_states(s, sent_copies) == ["waiting"]
+        assert s.desk.journal.wakes.copies(ADA).is_set()
 
 
 @on_the_loop
