@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import imaplib
 import logging
+import signal
 import smtplib
 import ssl
 import subprocess
@@ -113,6 +114,11 @@ class Place:
         for token in self.server.tokens:
             token.expires_at = 0.0
 
+    def provider_hangs(self, by: signal.Signals = signal.SIGSTOP) -> None:
+        """It takes connections, and says nothing."""
+        for server in (self.rig.provider.dovecot, self.rig.provider.postfix):
+            server.process.signal_group(by)
+
     # --- and what cures it
 
     def nothing(self) -> None:
@@ -131,7 +137,8 @@ class Place:
 @dataclass(frozen=True)
 class Trouble:
     """`state` is to show within `aim` seconds of `begin`; then comes `end`, and the command that `status` names.
-    `standing`: it can come while connections stand; `away`: the provider's servers do not run meanwhile."""
+    `standing`: it is played while connections stand; `ends`: and as they end; `away`: the provider's servers do not
+    answer meanwhile."""
 
     begin: Callable[[Place], None]
     state: str
@@ -140,6 +147,7 @@ class Trouble:
     who: str = PERSON
     before: Callable[[Place], None] = Place.nothing
     standing: bool = True
+    ends: bool = True
     away: bool = False
 
 
@@ -150,6 +158,14 @@ TROUBLES = {
         30,
         lambda place: place.rig.provider.start(),
         standing=False,
+        away=True,
+    ),
+    "the provider hangs": Trouble(
+        Place.provider_hangs,
+        "unreachable",
+        30,
+        lambda place: place.provider_hangs(signal.SIGCONT),
+        ends=False,
         away=True,
     ),
     "the password was changed at the provider": Trouble(Place.password_changes, "password_refused", 180),
@@ -390,7 +406,7 @@ def main() -> None:
     rows = []
     with open_folder() as folder, a_place(folder) as place:
         for name, trouble in chosen.items():
-            for standing in (True, False) if trouble.standing else (False,):
+            for standing in [True] * trouble.standing + [False] * trouble.ends:
                 rows.append(play(place, name, trouble, standing=standing))
     print(f"\n{'':<62}{'status shows':<18}{'after':<18}{'well after':<11}by")
     for name, row in rows:
