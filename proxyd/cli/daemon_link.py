@@ -35,6 +35,10 @@ class Waiting(NotRunning):
     """The daemon has been started, and cannot answer before a person has done something."""
 
 
+class NotOurs(NotRunning):
+    """Another user's daemon."""
+
+
 class Answered(ProxydError):
     """The daemon answered with a problem document (RFC 9457)."""
 
@@ -326,7 +330,7 @@ def daemon_link(places: Places) -> Iterator[DaemonLink]:
     except OSError:
         there = ours = False
     if there and not ours:
-        raise NotRunning(
+        raise NotOurs(
             f"the control socket {path} is not ours to open; type the command as the user that the daemon runs as"
         )
     if not there and (what := waits(places.data)):

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from proxyd.cli import findings
-from proxyd.cli.daemon_link import NotRunning, Waiting, daemon_link, records
+from proxyd.cli.daemon_link import NotOurs, NotRunning, Waiting, daemon_link, records
 from proxyd.cli.findings import Finding
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import console, plain, print_json
@@ -45,21 +45,21 @@ def doctor(ctx: click.Context, places: Places, as_json: bool) -> None:
 
 def examined(places: Places) -> list[Finding]:
     status = _status(places)
-    running = not isinstance(status, NotRunning)
+    running = not isinstance(status, NotRunning)  # be it that it does not answer
     settings, found = findings.configuration(places, running=running)
     if settings is not None:
         found += findings.no_account(settings, places)
         found += findings.passwords(settings, places)
         found += findings.certificate(settings, places, findings.now(), running=running)
     found += [*findings.folder(places), *findings.space(places), *findings.clock()]
-    if isinstance(status, NotRunning):
-        cure = "" if isinstance(status, Waiting) else "proxyd run"
-        found.append(Finding("daemon", "daemon", f"{str(status).split(';')[0]}.".capitalize(), cure))
+    if isinstance(status, ProxydError):
+        found.append(_of_the_daemon(status))
+    else:
+        found += findings.daemon(status, settings)
+    if not running:
         found += findings.key(places)  # a running daemon has it, perhaps from systemd, which gives it to nobody else
         if settings is not None:
             found += findings.ports(settings.daemon.listen)
-    else:
-        found += findings.daemon(status, settings)
     if findings.store_there(places.data):
         try:
             with records(places) as opened:
@@ -69,11 +69,18 @@ def examined(places: Places) -> list[Finding]:
     return found
 
 
-def _status(places: Places) -> dict[str, Any] | NotRunning:
+def _of_the_daemon(error: ProxydError) -> Finding:
+    said = str(error)
+    starts = isinstance(error, NotRunning) and not isinstance(error, NotOurs | Waiting)
+    words = said.partition(";")[0] if starts else said
+    return Finding("daemon", "daemon", f"{words[:1].upper()}{words[1:]}.", "proxyd run" if starts else "")
+
+
+def _status(places: Places) -> dict[str, Any] | ProxydError:
     try:
         with daemon_link(places) as link:
             return link.status()
-    except NotRunning as error:
+    except ProxydError as error:
         return error
 
 

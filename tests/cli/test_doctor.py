@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from proxyd.cli import findings
+from proxyd.cli.doctor import examined
 from proxyd.config import SecretFile, load, make_key_file, store_key
 from proxyd.config.sealed_files import of_keys, write_sealed
 from proxyd.model import HealthCause, HealthEvent, LookedFor, SendUnknown
@@ -54,6 +56,25 @@ def test_without_anything(tmp_path: Path) -> None:
     cures = dict(found(seen))
     assert cures["configuration"] == "proxyd connect ADDRESS"
     assert cures["daemon"] == "proxyd run"
+
+
+def test_a_daemon_that_does_not_answer(tmp_path: Path) -> None:
+    """It stands still, or it is another user's: neither is cured by a second one."""
+    (tmp_path / "Data").mkdir()
+    there = Places(tmp_path, tmp_path / "Data", tmp_path / "Data")
+    with socket.socket(socket.AF_UNIX) as still:
+        still.bind(str(there.control_socket))
+        still.listen()
+        answering = threading.Thread(target=lambda: still.accept()[0].close())
+        answering.start()
+        (found,) = [each for each in examined(there) if each.kind == "daemon"]
+        answering.join()
+    assert found.what.startswith("The daemon did not answer (RemoteProtocolError)")
+    assert found.cure == ""
+    there.control_socket.unlink()
+    (gone,) = [each for each in examined(there) if each.kind == "daemon"]
+    assert gone.what == f"The daemon is not running (there is no {there.control_socket})."
+    assert gone.cure == "proxyd run"
 
 
 def test_a_broken_configuration(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from proxyd.web.page.visits import MOST_POSTED, Visit, app, argument, go, page, 
 from proxyd.web.page.writing_pages import WritingPages
 from proxyd.web.problems import Problem, Request, not_found
 from proxyd.web.streaming import write_chunks
-from proxyd.web.viewer import May, viewer_of
+from proxyd.web.viewer import May, Viewer, viewer_of
 from proxyd.workers import Clock, Workers
 
 log = structlog.get_logger()
@@ -294,7 +294,13 @@ class Page(PeoplePages, WritingPages):
     async def events(self, request: Request, visit: Visit) -> bytes:
         """What changes, as it happens; the script then fetches the part of the page that shows it."""
         over = self.sessions.ended(guard.cookie(request), self._clock)
-        return await self._events.write(request, lambda: visit.viewer, over=over)
+        return await self._events.write(request, functools.partial(self._still, visit.viewer), over=over)
+
+    def _still(self, viewer: Viewer) -> Viewer | None:
+        """As the accounts are by now; listening does not count as using the session."""
+        accounts = self._accounts()
+        gone = viewer.person is not None and viewer.person not in accounts
+        return None if gone else viewer_of(viewer.person, viewer.may, accounts)
 
     # --- rendering ---------------------------------------------------------------------------------------
 

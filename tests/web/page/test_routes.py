@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from proxyd.journal.changes import What
 from proxyd.model import HealthCause, HealthEvent
 from proxyd.store.tables import sent_copies
 from proxyd.web.page.sessions import IDLE
@@ -482,15 +483,18 @@ async def test_what_is_not_there_is_said_on_a_page_and_a_fault_tells_nothing(tmp
 
 
 @on_the_loop
-async def test_who_signed_out_or_stayed_away_hears_nothing_more(tmp_path: Path) -> None:
+async def test_who_signed_out_or_stayed_away_or_is_gone_hears_nothing_more(tmp_path: Path) -> None:
     async with shown(tmp_path) as s:
-        for ends in ("closed", "unused"):
-            browser = await s.browser()
+        for ends in ("closed", "unused", "no account of ours any more"):
+            browser = await s.browser(ADA)
             async with browser.client.stream("GET", "/events", headers={"sec-fetch-site": "same-origin"}) as stream:
                 lines = stream.aiter_lines()
                 assert await anext(lines) == "event: ready"
                 if ends == "closed":
                     await browser.post("/logout")
+                elif ends == "no account of ours any more":
+                    del s.desk.accounts[ADA]
+                    s.desk.journal.changes.tell(What.RIGHTS, "")  # as a reload does
                 else:
                     await s.desk.clock.advance(IDLE.total_seconds() + 1)
                 rest = [line async for line in lines]  # which has an end
