@@ -443,13 +443,15 @@ class LookedFor:
 @dataclass(frozen=True, slots=True)
 class Spooled:
     """Submission `id` is not with the provider, which could not be given it; proxyd answers for it from here on, and
-    its client hears 250. `due`: the next try. `trying`: a transaction is under way, it may be sent at any moment."""
+    its client hears 250. `due`: the next try. `trying`: a transaction is under way, it may be sent at any moment.
+    `absent`: its outcome was unknown, and looking has shown that the provider does not have it."""
 
     id: str
     why: str
     due: datetime
     at: datetime
     trying: bool = False
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

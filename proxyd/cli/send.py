@@ -20,7 +20,8 @@ EXIT_UNKNOWN = 75  # EX_TEMPFAIL of sysexits.h: it is not known yet whether the 
 EPILOG = """\b
 FILE is a whole message (RFC 5322), - reads it from standard input; or it is composed of the options. It goes through
 the account's provider, is logged and filed in Sent by the same rules as a mail client's.
-Exit status: 0 sent, 1 nobody got it, 75 it is being found out and not sent again.
+Exit status: 0 sent, or kept here to be sent (on_outage: spool), 1 nobody got it, 75 it is being found out and not
+sent again.
 
 \b
 Examples:
@@ -72,9 +73,11 @@ def send(places: Places, file: BinaryIO | None, as_json: bool, **said: Any) -> N
     elif told["state"] == "sent":
         where = f"; logged as {told['message']}" if told["message"] else "; not logged"
         click.echo(f"Sent {told['message_id'] or ''}: {told['reply'] or 'taken'}{where}")
+    elif told["spooled"]:
+        note(f"Kept here, to be sent as soon as the provider takes it: {told['message_id']}; see: proxyd spool")
     else:
         note(f"It is not known yet whether the provider has it; see: proxyd explain '{told['message_id']}'")
-    ctx.exit(0 if told["state"] == "sent" else EXIT_UNKNOWN)
+    ctx.exit(0 if told["state"] == "sent" or told["spooled"] else EXIT_UNKNOWN)
 
 
 def _composed(said: dict[str, Any]) -> dict[str, Any]:

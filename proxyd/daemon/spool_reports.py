@@ -44,10 +44,11 @@ class SpoolReports:
         self._journal = journal
         self._clock = clock
         self._mailbox = mailbox
+        self._owed = False  # when it was last looked
         journal.on_health.append(self._heard)
 
     def _heard(self, _account: str, event: HealthEvent, _condition: Condition) -> None:
-        if event.protocol == "IMAP" and event.cause is HealthCause.SIGNED_IN:
+        if self._owed and event.protocol == "IMAP" and event.cause is HealthCause.SIGNED_IN:
             self._journal.wakes.spool_reports.set()
 
     async def run(self) -> None:
@@ -55,7 +56,9 @@ class SpoolReports:
         wake = self._journal.wakes.spool_reports
         while True:
             wake.clear()
-            for each in await self._journal.spool.owed_reports():
+            owed = await self._journal.spool.owed_reports()
+            self._owed = bool(owed)
+            for each in owed:
                 await self._tell(each)
             try:
                 async with asyncio.timeout(AGAIN):

@@ -61,7 +61,7 @@ def _heading(mail: Undelivered, now: datetime, boundary: str) -> bytes:
     made = EmailMessage(policy=SMTP)
     made["From"] = f"proxyd <{mail.address}>"
     made["To"] = mail.address
-    made["Subject"] = f"{'Not delivered' if mail.known else 'Sent or not?'} {_one_line(mail.subject)}".strip()
+    made["Subject"] = f"{'Not delivered' if mail.known else 'Sent or not'}: {_one_line(mail.subject)}"
     made["Date"] = format_datetime(now)
     made["Message-ID"] = f"<{message_id(mail)}>"
     made["Auto-Submitted"] = "auto-replied"  # RFC 3834: nobody's vacation answers it

@@ -98,14 +98,15 @@ class Owed:
 def spooled(connection: sa.Connection, accounts: Mapping[str, Account], event: Spooled) -> str | None:
     """It waits; returns its account, None where its outcome is on record already."""
     row = submissions.get(connection, event.id)
-    if row is None or row.state not in (State.SUBMITTING, State.UNKNOWN):
+    if row is None or row.state is not (State.UNKNOWN if event.absent else State.SUBMITTING):
         return None
     first = not spool.holds(connection, event.id)
     spool.wait(connection, event.id, row.account, event.why, event.due, event.at, trying=event.trying)
     what = "waits at proxyd for the provider" if first else "tried, and waits on"
     submissions.step(connection, event.id, event.at, what, event.why)
-    if row.state is State.UNKNOWN:
+    if event.absent:
         _set_state(connection, row.id, State.SUBMITTING, event.at)
+        submissions.looked(connection, row.id, None)
     account = accounts.get(row.account)
     if first and account is not None and _wants_copy(account, row):
         # The client may file its own copy as soon as it hears our 250: it is the same that will be due.
@@ -155,6 +156,7 @@ def again(connection: sa.Connection, row: Waiting, at: datetime) -> None:
     """Tried again, from now on for as long as one that has just come."""
     if row.state is not SpoolState.WAITING:
         _set_state(connection, row.id, State.SUBMITTING, at)
+        submissions.looked(connection, row.id, None)
         sent_copies.wanted(connection, row.id)
     submissions.step(connection, row.id, at, "to be tried again", "somebody said so")
     spool.afresh(connection, row.id, at)

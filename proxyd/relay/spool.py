@@ -115,11 +115,10 @@ class Spool:
     def _heard(self, account: str, event: HealthEvent, _condition: Condition) -> None:
         """The provider lets us in again: whoever could not get in need not sit out their wait."""
         rest = self._rests.get(account)
-        if event.protocol != "SMTP" or event.cause is not HealthCause.SIGNED_IN:
-            return
-        if account not in self._under_way and rest is not None and rest.at_door:
+        signed_in = event.protocol == "SMTP" and event.cause is HealthCause.SIGNED_IN
+        if signed_in and rest is not None and rest.at_door and account not in self._under_way:
             rest.until = 0.0
-        self._journal.wakes.spool.set()
+            self._journal.wakes.spool.set()
 
     async def _run(self) -> None:
         wake = self._journal.wakes.spool

@@ -9,6 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from proxyd.store import spool
+from proxyd.store.spool import Waiting
 from proxyd.store.submissions import Submitted
 from proxyd.store.submissions import get as submission
 from proxyd.store.tables import (
@@ -38,6 +40,7 @@ class History:
     message: Any | None
     steps: tuple[Step, ...]
     sent_copy: Any | None
+    spooled: Waiting | None
     dropbox: Any | None
     crm: tuple[Any, ...]
 
@@ -69,6 +72,7 @@ def of_hash(connection: sa.Connection, id_hash: str, accounts: Collection[str] |
         message,
         steps_of(connection, owners),
         connection.execute(sa.select(sent_copies).where(sent_copies.c.id == copied)).one_or_none(),
+        spool.get(connection, copied),
         connection.execute(sa.select(dropbox_copies).where(dropbox_copies.c.id == copied)).one_or_none(),
         () if message is None else _crm(connection, message.id),
     )

@@ -159,7 +159,8 @@ def told(connection: sa.Connection, id: str, code: int) -> None:
     (_HEARD if code < 300 else _TOLD).run(connection, {"of": id, "told_code": code})
 
 
-def looked(connection: sa.Connection, id: str, at: datetime) -> None:
+def looked(connection: sa.Connection, id: str, at: datetime | None) -> None:
+    """None: what was found out before says nothing of the next try."""
     connection.execute(submissions.update().where(submissions.c.id == id).values(looked_at=at))
 
 

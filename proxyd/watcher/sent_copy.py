@@ -483,7 +483,7 @@ class SentCopies:
             case spool.LookAgain():
                 return step.at
             case spool.TryAgain():
-                await self._journal.record(Spooled(submission.id, step.because, now, now))
+                await self._journal.record(Spooled(submission.id, step.because, now, now, absent=True))
             case spool.AskThePerson() if submission.looked_at is None:
                 await self._journal.record(LookedFor(submission.id, f"{opened.name}: {step.because}", now))
         return None

@@ -187,7 +187,9 @@ def explain(database: Database, message_id: str, now: datetime, viewer: Viewer =
 
 
 def _where_it_stands(known: history.History) -> Iterator[Document]:
-    if (copy := known.sent_copy) is not None:
+    if (row := known.spooled) is not None:
+        yield _step(f"in the spool since {timestamp(row.since)}: {row.state}", row.error)
+    elif (copy := known.sent_copy) is not None:
         detail = {
             "waiting": f"looked for at {timestamp(copy.due)} the next time",
             "present": f"{copy.copies} in {copy.folder}, filed by {copy.by}",

@@ -14,7 +14,7 @@ from proxyd.formats.compose import Draft, File
 from proxyd.formats.message import heading
 from proxyd.journal.sending import KEPT_UNKNOWN
 from proxyd.model import MailAddress, SmtpReply, mailbox_key
-from proxyd.store import content, submissions, timeline
+from proxyd.store import content, spool, submissions, timeline
 from proxyd.store.database import Database
 from proxyd.store.history import Unsettled, unsettled
 from proxyd.store.timeline import bracketed
@@ -131,6 +131,7 @@ def outcome(database: Database, id: str, state: str, reply: SmtpReply | None) ->
     with database.reading() as connection:
         row = submissions.get(connection, id) if id else None
         record = timeline.of_record(connection, id) if id else None
+        spooled = spool.holds(connection, id)
     document: dict[str, Any] = {
         "id": id,
         "account": row.account if row else None,
@@ -140,5 +141,6 @@ def outcome(database: Database, id: str, state: str, reply: SmtpReply | None) ->
         "because": row.because if row else "",
         "message": record[0] if record else None,
         "reply": reply.text if reply else None,
+        "spooled": spooled,
     }
     return document

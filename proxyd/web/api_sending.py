@@ -68,8 +68,8 @@ class SendingRoutes:
     async def send(self, request: Request, viewer: Viewer, query: documents.SendAs) -> Document:
         """Send a message through its account's own provider: composed of a JSON document, or whole (message/rfc822).
 
-        201: the provider took it. 202: it is not known yet whether it did; it is being found out, and the message is
-        not sent again. A problem: nobody got it."""
+        201: the provider took it. 202: it waits here (`spooled`), or it is not known yet whether the provider took it,
+        and is being found out; the message is not to be sent again. A problem: nobody got it."""
         key = _key(request, viewer)
         if media_type(request) == WHOLE:
             octets = posted(request)

@@ -265,6 +265,7 @@ class Sent(Answer):
     because: str
     message: str | None = Field(description="The logged message's id.")
     reply: str | None = Field(description="What the provider said.")
+    spooled: bool = Field(description="It waits here, and goes out as soon as the provider takes it.")
 
 
 # --- contacts ------------------------------------------------------------------------------------------------

@@ -137,3 +137,28 @@ async def test_what_waits_for_more_than_an_hour_is_told(tmp_path: Path) -> None:
         assert record_troubles.spool(rows, ADA, d.clock.now()) == []
         (found,) = record_troubles.spool(rows, ADA, d.clock.now() + timedelta(hours=2))
         assert found.sentence == "1 mail waits here for the provider, for 2 hours by now."
+
+
+@on_the_loop
+async def test_disconnecting_says_what_waits(tmp_path: Path) -> None:
+    (tmp_path / "config/accounts.d").mkdir(parents=True)
+    async with served(tmp_path) as s:
+        await waits(s.desk, 1)
+        done = await typed_beside("disconnect", "--yes", ADA, folder=tmp_path)
+        assert "1 mail that you sent waits here to be handed over" in done.err
+        assert "it is sent if the account is connected again within 4 days" in done.err
+        assert [each["state"] for each in s.desk.rows(spool)] == ["waiting"]
+
+
+@on_the_loop
+async def test_what_explain_says_of_it(tmp_path: Path) -> None:
+    async with served(tmp_path) as s:
+        await s.desk.add_contact(GRACE)
+        await waits(s.desk, 1, "450 4.7.1 greylisted")
+        told = (await typed_beside("explain", "--json", "<m1@example.test>", folder=tmp_path)).json
+        assert (told["logged"], told["state"]) == (True, "submitting")
+        assert [each["what"].partition(" since")[0] for each in told["steps"]] == [
+            "begun",
+            "waits at proxyd for the provider",
+            "in the spool",
+        ]

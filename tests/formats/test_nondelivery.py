@@ -48,7 +48,7 @@ def test_a_delivery_status_notification() -> None:
     made = parsed(octets)
     assert (made.get_content_type(), made.get_param("report-type")) == ("multipart/report", "delivery-status")
     assert made["Auto-Submitted"] == "auto-replied"
-    assert (made["To"], made["Subject"]) == ("ada@example.test", "Not delivered Offer")
+    assert (made["To"], made["Subject"]) == ("ada@example.test", "Not delivered: Offer")
     words, status, returned = made.iter_parts()
     assert "proxyd spool retry 01KABCDEFGHJKMNPQRSTVWXYZ0" in words.get_content()
     about, *people = status.get_payload()
@@ -91,7 +91,7 @@ def test_octets_beyond_ascii_and_a_large_message() -> None:
     octets = report(undelivered(returned=eight, recipients=people, subject="Grüße\r\nBcc: x@y"), AT)
     made = parsed(octets)
     assert made["Bcc"] is None
-    assert made["Subject"] == "Not delivered Grüße Bcc: x@y"
+    assert made["Subject"] == "Not delivered: Grüße Bcc: x@y"
     _, status, _ = made.iter_parts()
     assert status.get_payload()[1]["Final-Recipient"] == r"utf-8; j\x{FC}rgen@kunde.test"
     assert eight in octets

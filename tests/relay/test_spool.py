@@ -12,7 +12,7 @@ from proxyd.model import HealthCause, HealthEvent, NotAccepted, NotHandedOver, O
 from proxyd.store.tables import spool, submissions
 from tests.clock import ManualClock
 from tests.looping import on_the_loop
-from tests.relay.house import MESSAGE, House, account, house
+from tests.relay.house import MESSAGE, House, Talk, account, house
 
 AWAY = NotHandedOver("no route", HealthEvent(HealthCause.UNREACHABLE, "SMTP", "no route"))
 BACK = HealthEvent(HealthCause.SIGNED_IN, "SMTP")
@@ -52,6 +52,16 @@ async def sent(here: House, *wanted: int) -> None:
         client.close()
 
 
+async def hangs(here: House, clock: ManualClock) -> Talk:
+    """A client that has sent its last dot, and waits; so does whoever is to answer it in time."""
+    client = await here.signed_in()
+    await client.mail()
+    client.writer.write(mail(1) + b".\r\n")
+    await here.provider.asked.wait()
+    await so(lambda: clock.sleeping("answer within"))
+    return client
+
+
 async def so(what: Callable[[], Any], clock: ManualClock | None = None, step: float = 1.0) -> None:
     """Until it is so; with `clock`, as time passes."""
 
@@ -88,6 +98,9 @@ async def test_one_that_is_refused_for_now_lets_the_others_pass(tmp_path: Path) 
         await here.journal.health(ADA, BACK)
         await so(lambda: states(here) == [State.SUBMITTING, State.SENT])
         assert [(each.error, each.attempts) for each in rows(here, spool)] == [("450 4.7.1 greylisted", 1)]
+        here.journal.wakes.spool.set()
+        await so(lambda: not here.journal.wakes.spool.is_set() and clock.sleeping("spool clock"))
+        assert numbers(here)[2:] == [1, 2], "its time has not come"
         await so(lambda: states(here) == [State.SENT, State.SENT], clock)
         assert numbers(here)[2:] == [1, 2, 1]
 
@@ -159,11 +172,7 @@ async def test_a_client_that_is_kept_waiting_hears_250_and_the_same_try_goes_on(
     clock = ManualClock()
     async with house(tmp_path, spools(answer_within=10), clock=clock) as here:
         here.provider.door.clear()
-        client = await here.signed_in()
-        await client.mail()
-        client.writer.write(mail(1) + b".\r\n")
-        await here.provider.asked.wait()
-        await so(lambda: clock.sleeping("answer within"))
+        client = await hangs(here, clock)
         await clock.advance(10)
         assert (await client.hear()).startswith("250 2.0.0 Kept by proxyd: the provider has not answered yet")
         for _ in range(20):  # the spool does not begin a second one beside it
@@ -179,15 +188,28 @@ async def test_behind_the_final_dot_no_250_is_made_up(tmp_path: Path) -> None:
     clock = ManualClock()
     async with house(tmp_path, spools(answer_within=10), clock=clock) as here:
         here.provider.gate.clear()
-        client = await here.signed_in()
-        await client.mail()
-        client.writer.write(mail(1) + b".\r\n")
-        await here.provider.asked.wait()
-        await so(lambda: clock.sleeping("answer within"))
+        client = await hangs(here, clock)
         await clock.advance(10)
         assert (await client.hear()).startswith("451 4.4.7 ")
         here.provider.gate.set()
         await so(lambda: states(here) == [State.SENT])
+        client.close()
+
+
+@on_the_loop
+async def test_refused_in_the_moment_in_which_the_client_must_be_answered(tmp_path: Path) -> None:
+    """Whoever hears 250 must have it in the spool: what is being recorded as refused is no longer to be had."""
+    clock = ManualClock()
+    async with house(tmp_path, spools(answer_within=10), clock=clock) as here:
+        here.provider.gate.clear()
+        here.provider.at_the_end = False
+        here.provider.script.append(NEVER)
+        client = await hangs(here, clock)
+        here.provider.gate.set()
+        await clock.advance(10)
+        assert not (await client.hear()).startswith("250")
+        await so(lambda: states(here) == [State.REFUSED])
+        assert rows(here, spool) == []
         client.close()
 
 
@@ -197,11 +219,7 @@ async def test_refused_for_good_behind_our_250_is_told_the_person_not_the_client
     async with house(tmp_path, spools(answer_within=10), clock=clock) as here:
         here.provider.door.clear()
         here.provider.script.append(NEVER)
-        client = await here.signed_in()
-        await client.mail()
-        client.writer.write(mail(1) + b".\r\n")
-        await here.provider.asked.wait()
-        await so(lambda: clock.sleeping("answer within"))
+        client = await hangs(here, clock)
         await clock.advance(10)
         assert (await client.hear()).startswith("250 ")
         here.provider.door.set()
@@ -218,10 +236,7 @@ async def test_the_same_mail_from_a_client_that_was_gone_before_its_answer_hears
         here.provider.script.extend([AWAY] * 9)
         await here.journal.health(ADA, AWAY.event)
         here.provider.gate.clear()
-        client = await here.signed_in()
-        await client.mail()
-        client.writer.write(mail(1) + b".\r\n")
-        await here.provider.asked.wait()
+        client = await hangs(here, clock)
         client.writer.transport.abort()
         here.provider.gate.set()
         await so(lambda: len(rows(here, spool)) == 1)

@@ -186,6 +186,10 @@ class ScriptedSubmission(OwnLoopServer):
         """Let go of every connection that is held, and of those that will be."""
         self._call(self._go_on.set)
 
+    def hold_on(self) -> None:
+        """Hold again, after `go_on`."""
+        self._call(self._go_on.clear)
+
     def say_to_all(self, line: str, *, end: bool = True) -> None:
         """Write a line unasked, e.g. `421 4.4.2 idle too long`, to every open connection."""
 

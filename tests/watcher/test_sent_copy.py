@@ -11,7 +11,7 @@ from proxyd.model import CopyPostponed, SendUnknown, SmtpReply, Spooled
 from proxyd.provider.imap import Connection, Unreachable
 from proxyd.rules import sent_copy as rules
 from proxyd.store import submissions, tables
-from proxyd.web import answers_copies
+from proxyd.web import answers_copies, answers_spool
 from tests.looping import on_the_loop
 from tests.rigged import message
 from tests.servers.mailprovider import CUSTOMER, PERSON, Provider
@@ -431,3 +431,9 @@ async def test_where_nobody_knows_what_the_provider_does_the_person_is_asked(tmp
         for _ in range(5):
             await w.clock.advance(3600)
         assert in_spool(w) == ("unknown", "owed")
+        (row,) = w.rows(tables.spool)
+        answers_spool.retry(w.database, [row["id"]], None, w.clock.now())
+        assert in_spool(w) == ("waiting", None)
+        assert await w.journal.spool.handing_over(row["id"])
+        await w.journal.record(SendUnknown(row["id"], "lost once more", w.clock.now()))
+        await w.as_time_passes(21, lambda: in_spool(w) == ("unknown", "owed"), "the person to be asked anew")

@@ -221,3 +221,23 @@ async def test_nobody_sends_as_a_colleague(tmp_path: Path) -> None:
             assert (answer.status_code, answer.json()["account"]) == (201, BOB)
         assert (await post(s, OFFER))[0] == 422  # the daemon's owner says whose mail it is
         assert (await post(s, OFFER | {"account": ADA}))[0] == 201
+
+
+@on_the_loop
+async def test_while_the_provider_is_away_it_waits_here_where_the_account_says_so(tmp_path: Path) -> None:
+    """With the same key nothing is sent a second time, before it went and after."""
+    async with served(tmp_path) as s:
+        spools = s.desk.accounts[ADA].sending.model_copy(update={"on_outage": "spool"})
+        s.desk.accounts[ADA] = s.desk.accounts[ADA].model_copy(update={"sending": spools})
+        s.provider.script.append(LATER)
+        status, told = await post(s, OFFER, "k1")
+        assert (status, told["state"], told["spooled"]) == (202, "submitting", True)
+        assert told["reply"].startswith("250 2.0.0 Kept by proxyd")
+        status, again = await post(s, OFFER, "k1")
+        assert (status, again["id"], again["spooled"]) == (202, told["id"], True)
+        assert len(s.desk.rows(submissions)) == 1
+        await s.desk.journal.record(Sent(told["id"], SmtpReply(250, ("OK",)), s.desk.clock.now()))
+        status, again = await post(s, OFFER, "k1")
+        assert (status, again["state"], again["spooled"]) == (201, "sent", False)
+        _, explained = await s.get("/api/v1/explain", message_id=told["message_id"])
+        assert "waits at proxyd for the provider" in [each["what"] for each in explained["steps"]]

@@ -196,13 +196,20 @@ def _moment(iso: str, zone: tzinfo | None) -> datetime | None:
 
 def outcome(sent: Document) -> str:
     """What came of a letter that was written here, as `POST messages` tells it."""
-    what = (
-        "Sent"
-        if sent["state"] in ("sent", "bounced")
-        else "On its way; whether the provider took it is being found out"
-    )
+    if sent["state"] in ("sent", "bounced"):
+        what = "Sent"
+    elif sent.get("spooled"):
+        what = "Kept here; it goes out as soon as the provider takes it"
+    else:
+        what = "On its way; whether the provider took it is being found out"
     logged = "" if sent["logged"] else f" Not logged: {sent['because']}." if sent["because"] else " Not logged."
     return f"{what}.{logged}"
+
+
+def waiting(counts: Document) -> str:
+    """What of an account waits, and for whom."""
+    whom = {"spool": "to be sent", "sent_copies": "for the Sent folder", "crm": "for the CRM"}
+    return ", ".join(f"{counts[each]} {words}" for each, words in whom.items() if counts[each]) or "nothing"
 
 
 def delivery(report: Document) -> str:

@@ -144,6 +144,7 @@ def test_what_came_of_a_letter() -> None:
         "Sent. Not logged: no recipient is a contact."
     )
     assert "being found out" in words.outcome(sent | {"state": "unknown"})
+    assert words.outcome(sent | {"state": "submitting", "spooled": True}).startswith("Kept here")
 
 
 def test_where_time_heals_that_is_said() -> None:
