@@ -38,5 +38,9 @@ def settle(places: Places, message_id: str, sent: bool | None, as_json: bool) ->
         document = link.settle(message_id, sent=sent)
     if as_json:
         print_json(document)
+    elif document["state"] == "sent":
+        click.echo("It counts as sent.")
+    elif document["spooled"]:
+        click.echo(f"It counts as not sent, and is kept here; to send it: proxyd spool retry {document['id']}")
     else:
-        click.echo("It counts as sent." if document["state"] == "sent" else "It counts as not sent: send it again.")
+        click.echo("It counts as not sent: send it again.")

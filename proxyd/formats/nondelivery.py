@@ -101,6 +101,7 @@ def _text(mail: Undelivered) -> str:
         f"{about}\n{mail.why}\n\n"
         "It was looked for at your provider and not found, which proves nothing there, so proxyd does not send it "
         f"again by itself. {part} is below; it is kept until you decide:\n\n"
+        f"    proxyd settle {mail.id}         says whether they got it\n"
         f"    proxyd spool retry {mail.id}    sends it again\n"
         f"    proxyd spool drop {mail.id}     lets go of it\n"
     )

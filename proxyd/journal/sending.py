@@ -271,14 +271,19 @@ def _owe_sent_copy(
 
 
 def not_sent(connection: sa.Connection, event: NotSent) -> None:
-    """The provider does not have it. An untracked message leaves nothing; a tracked one is logged as refused."""
+    """The provider does not have it. An untracked message leaves nothing; a tracked one is logged as refused. One from
+    the spool, of which a person has found that out, is kept until they decide."""
     row = submissions.get(connection, event.id)
     if row is None or row.state is State.SENT:
         return
     submissions.ended(connection, event.id, State.REFUSED, event.at, event.reply, event.why)
     submissions.step(connection, event.id, event.at, "not sent", event.why or event.reply.text)
     timeline.set_state(connection, event.id, State.REFUSED)
-    if not row.tracked:
+    if spool.holds(connection, event.id):
+        spool.failed(connection, event.id, event.why, None)
+        spool.reported(connection, event.id)
+        sent_copies.not_wanted(connection, event.id)
+    elif not row.tracked:
         submissions.empty(connection, event.id)
 
 

@@ -22,6 +22,7 @@ from proxyd.store.tables import (
     steps,
     submissions,
 )
+from proxyd.store.tables import spool as spooled
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +117,11 @@ class Unsettled:
 
 
 def unsettled(connection: sa.Connection, since: datetime) -> list[Unsettled]:
-    """Those begun after `since`."""
+    """Those begun after `since`, and those whose client heard 250, which are settled by a person alone."""
+    ours = submissions.c.id.in_(sa.select(spooled.c.id))
     rows = connection.execute(
         sa.select(submissions)
-        .where(submissions.c.state == "unknown", submissions.c.begun_at > since)
+        .where(submissions.c.state == "unknown", sa.or_(submissions.c.begun_at > since, ours))
         .order_by(submissions.c.begun_at)
     )
     return [

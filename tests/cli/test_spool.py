@@ -140,6 +140,22 @@ async def test_what_waits_for_more_than_an_hour_is_told(tmp_path: Path) -> None:
 
 
 @on_the_loop
+async def test_settled_by_who_asked_its_recipient(tmp_path: Path) -> None:
+    """However old it is: its sender believes that it went."""
+    async with served(tmp_path) as s:
+        id = await waits(s.desk, 1)
+        await s.desk.clock.advance(20 * 86400)
+        assert await s.desk.journal.spool.handing_over(id)
+        await s.desk.journal.record(SendUnknown(id, "cut", s.desk.clock.now()))
+        done = await typed_beside("settle", "--not-sent", "<m1@example.test>", folder=tmp_path)
+        assert done.out == f"It counts as not sent, and is kept here; to send it: proxyd spool retry {id}\n"
+        (row,) = s.desk.rows(spool)
+        assert (row["state"], row["report"]) == ("failed", "made"), "whoever says it need not be told"
+        assert (await typed_beside("spool", "retry", id, folder=tmp_path)).code == 0
+        assert [each["state"] for each in s.desk.rows(submissions)] == ["submitting"]
+
+
+@on_the_loop
 async def test_disconnecting_says_what_waits(tmp_path: Path) -> None:
     (tmp_path / "config/accounts.d").mkdir(parents=True)
     async with served(tmp_path) as s:

@@ -20,7 +20,16 @@ from standardwebhooks import Webhook
 from proxyd.daemon import desktop
 from proxyd.daemon.alerts import AGAIN, Alerts
 from proxyd.errors import TryLater
-from proxyd.model import DropboxPostponed, HealthCause, HealthEvent, SendUnknown, Sent, SmtpReply
+from proxyd.model import (
+    DropboxPostponed,
+    HealthCause,
+    HealthEvent,
+    SendUnknown,
+    Sent,
+    SmtpReply,
+    Spooled,
+    Undeliverable,
+)
 from proxyd.web.troubles import troubles
 from tests.daemon import bus
 from tests.looping import on_the_loop
@@ -195,6 +204,35 @@ async def test_what_only_the_records_know_is_told_too(tmp_path: Path) -> None:
         await d.clock.advance(86400)
         await ours.look()
         assert heard()[2:] == [("records.reminder", *dropbox[1:])], "what turned out is told no more"
+
+
+@on_the_loop
+async def test_mail_that_waits_long_and_mail_that_was_given_up(tmp_path: Path) -> None:
+    """Of neither a word of the mail, or of whom it is to."""
+    told = tmp_path / "told"
+    more = f"alerts: [{{command: [sh, -c, 'cat >> {told}; echo >> {told}']}}]\n"
+
+    def heard() -> list[Any]:
+        documents = [json.loads(line) for line in told.read_text().splitlines()] if told.exists() else []
+        return [(each["data"]["what"], each["data"]["cure"]) for each in documents]
+
+    async with desk(tmp_path, more) as d:
+        ours = alerts(d)
+        begun = await d.begin(message())
+        now = d.clock.now()
+        await d.journal.record(Spooled(begun.id, "450 4.7.1 <grace@customer.test>: later", now, now))
+        await ours.look()
+        assert heard() == [], "most outages end"
+        await d.clock.advance(3600)
+        await ours.look()
+        waits = ("spool", f"proxyd spool --account {ADA}")
+        assert heard() == [waits]
+        no = SmtpReply(550, ("5.1.1 <grace@customer.test>: no such user",))
+        await d.journal.record(Undeliverable(begun.id, no.text, d.clock.now(), no))
+        await d.clock.advance(600)
+        await ours.look()
+        assert heard() == [waits, ("not_delivered", f"proxyd spool retry --account {ADA}")]
+        assert not any(word in told.read_text() for word in ("grace", "Offer", "m1@"))
 
 
 @on_the_loop

@@ -8,11 +8,11 @@ from pathlib import Path
 from proxyd.config import Account
 from proxyd.formats.search_query import read_query
 from proxyd.journal.retention import let_go
-from proxyd.model import CopyPresent, FiledBy, Found
+from proxyd.model import CopyPresent, FiledBy, Found, SmtpReply, Spooled, Undeliverable
 from proxyd.store import search
-from proxyd.web import answers, answers_html
+from proxyd.web import answers, answers_html, answers_spool
 from tests.looping import on_the_loop
-from tests.rigged import ADA, account, desk, message
+from tests.rigged import ADA, GRACE, account, desk, message
 from tests.store.test_search import WITH_FILE, log
 
 SENT_AT = datetime(2026, 11, 23, 10, tzinfo=UTC)
@@ -60,6 +60,28 @@ async def test_attachments_go_before_texts_and_the_entry_stays(tmp_path: Path) -
             assert search.find(connection, read_query("see"), 9, accounts=None, behind=None) == []
             found = search.find(connection, read_query("subject:drawing"), 9, accounts=None, behind=None)
         assert [each.message for each in found] == [with_file]
+
+
+@on_the_loop
+async def test_what_could_not_be_delivered_stays_until_somebody_decides(tmp_path: Path) -> None:
+    """Also where the client has filed its own copy, which settles all else."""
+    ada = keeping(tmp_path, bodies="1d")
+    async with desk(tmp_path) as d:
+        await d.add_contact(GRACE)
+        with d.journal.changes.listening() as listener:
+            begun = await d.begin(message())
+            now = d.clock.now()
+            await d.journal.record(Spooled(begun.id, "no route", now, now))
+            await d.journal.record(CopyPresent(begun.id, Found("Sent", 1, 7), FiledBy.CLIENT, 1, now))
+            await d.journal.record(Undeliverable(begun.id, "550 no", now, SmtpReply(550, ("no",))))
+            for _ in range(5):  # begun, spooled, filed, given up, read
+                await listener.next()
+        assert await let_go(d.database, [ada], after(30)) == 0
+        (owed,) = await d.journal.spool.owed_reports()
+        assert owed.filed is not None
+        assert owed.filed.size == len(message())
+        answers_spool.drop(d.database, [begun.id], now)
+        assert await let_go(d.database, [ada], after(30)) == 1
 
 
 @on_the_loop

@@ -89,6 +89,26 @@ async def test_kept_while_the_provider_is_away_and_sent_in_order_when_it_is_back
 
 
 @on_the_loop
+async def test_a_refused_sign_in_is_an_outage_until_it_counts_as_a_wrong_password(tmp_path: Path) -> None:
+    clock = ManualClock()
+    refused = HealthEvent(HealthCause.SIGN_IN_REFUSED, "SMTP", "535 5.7.8 no")
+    async with house(tmp_path, spools(), clock=clock) as here:
+        here.provider.script.extend([NotHandedOver("sign-in: 535", refused)] * 20)
+        await here.journal.health(ADA, refused)
+        await sent(here, 1)
+        for _ in range(3):
+            await clock.advance(61)
+            await here.journal.health(ADA, refused)
+        client = await here.signed_in()
+        assert (await client.send(mail(2))).startswith("454 4.7.0 "), "who can help is there, and is to know it now"
+        assert states(here) == [State.SUBMITTING, State.REFUSED]
+        here.provider.script.clear()
+        await here.journal.health(ADA, BACK)  # the person has mended it
+        await so(lambda: states(here) == [State.SENT, State.REFUSED])
+        client.close()
+
+
+@on_the_loop
 async def test_one_that_is_refused_for_now_lets_the_others_pass(tmp_path: Path) -> None:
     clock = ManualClock()
     async with house(tmp_path, spools(), clock=clock) as here:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from proxyd.model import DropboxPostponed, Sent, SmtpReply
+from proxyd.model import DropboxPostponed, Sent, SmtpReply, Spooled
 from proxyd.store import ahead, ledger, tables
 from tests.looping import on_the_loop
 from tests.rigged import ADA, GRACE, Desk, desk, message
@@ -32,6 +32,9 @@ async def test_of_a_clock_that_was_ahead(tmp_path: Path) -> None:
         await d.database.write(lambda c: ledger.postponed(c, before, "hubspot", "asked for six hours", asked))
         d.clock.set_by(YEAR.total_seconds())
         during = await sent(d, 2)
+        waits = await d.begin(message(id="m3@example.test"))
+        then = d.clock.now()
+        await d.journal.record(Spooled(waits.id, "no route", then, then))
         d.clock.set_by(-YEAR.total_seconds())
         now = d.clock.now()
         assert await d.database.write(lambda c: ahead.bring_back(c, now)) == {ADA}
@@ -41,6 +44,7 @@ async def test_of_a_clock_that_was_ahead(tmp_path: Path) -> None:
 
         assert due(tables.crm_entries) == {before: asked, during: now}, "what a CRM asked for is kept to"
         assert due(tables.dropbox_copies) == {before: now + timedelta(minutes=15), during: now}
-        assert due(tables.sent_copies) == {before: now + timedelta(seconds=20), during: now}
-        assert [each["accepted_at"] for each in d.rows(tables.sent_copies)] == [now, now]
+        assert due(tables.sent_copies) == {before: now + timedelta(seconds=20), during: now, waits.id: now}
+        assert {each["accepted_at"] for each in d.rows(tables.sent_copies)} == {now}
+        assert [(each["since"], each["due"]) for each in d.rows(tables.spool)] == [(now, now)]
         assert await d.database.write(lambda c: ahead.bring_back(c, now)) == set()
