@@ -5,6 +5,8 @@ Everything is asked of the open file, not of its name, so that nothing can chang
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import stat
 import tempfile
@@ -13,6 +15,8 @@ from typing import BinaryIO
 
 from proxyd.config.problems import shown
 from proxyd.errors import ConfigError
+
+RANDOM = 8  # characters that mkstemp(3) puts behind the prefix
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -72,6 +76,14 @@ def replace_private(path: Path, octets: bytes) -> None:
         written.unlink()
         raise
     _sync_folder(path.parent)
+
+
+def sweep(path: Path) -> None:
+    """Remove what writers of this file left beside it when they were killed: it may be the secret, whole. Nobody may be
+    writing it meanwhile."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{'?' * RANDOM}"):
+        with contextlib.suppress(OSError):
+            left.unlink()
 
 
 def _written(path: Path, octets: bytes) -> Path:

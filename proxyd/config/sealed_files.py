@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from proxyd.config.private_files import sweep
 from proxyd.config.problems import shown
 from proxyd.config.secrets import read_secret, write_secret
 from proxyd.config.sources import SecretFile, Source
@@ -95,6 +96,7 @@ def read_sealed(source: Source, what: str, seal: Seal, *, tidy: bool = False) ->
         with suppress(ConfigError), _one_writer(source.file):
             if seal.works and read_secret(source, what) == line:  # else somebody has put something newer there
                 write_secret(source, seal.closed(text, what), what)
+                sweep(source.file)
     return text
 
 
@@ -116,6 +118,7 @@ def seal_anew(paths: Iterable[Path], seal: Seal) -> None:
         with _one_writer(path):
             if not os.path.lexists(path):
                 continue
+            sweep(path)
             line = read_secret(source, f"the file {shown(str(path), 200)}")
             if not (what := _what(line)):
                 continue

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from proxyd.config import desktop_keyring
-from proxyd.config.private_files import open_private, replace_private
+from proxyd.config.private_files import open_private, replace_private, sweep
 from proxyd.config.problems import shown
 from proxyd.config.store_key import KEY_FILE, KEY_SIZE, WHAT, credential_key, key_of, keyring_entry
 from proxyd.errors import ConfigError
@@ -32,6 +32,7 @@ IN_KEYRING = b"keyring"
 def begin_rekey(data: Path, sealed: Sequence[Path] = (), *, env: Mapping[str, str] | None = None) -> bytes:
     """The key that is to follow, durable; `sealed` are the files that are to follow it. Raises ConfigError."""
     fresh = secrets.token_bytes(KEY_SIZE)
+    sweep(data / NEXT_FILE)
     files = json.dumps([str(path) for path in sealed]).encode()
     if os.path.lexists(data / KEY_FILE) or credential_key(os.environ if env is None else env) is not None:
         _write(data / NEXT_FILE, fresh.hex().encode() + b"\n" + files + b"\n")
@@ -70,6 +71,8 @@ def end_rekey(data: Path, key: bytes, *, changed: bool) -> None:
         _write(data / KEY_FILE, f"{key.hex()}\n".encode())
     if in_keyring:
         desktop_keyring.remove("proxyd", _next_entry(data), WHAT)
+    for name in (KEY_FILE, NEXT_FILE):
+        sweep(data / name)
     (data / NEXT_FILE).unlink(missing_ok=True)
 
 

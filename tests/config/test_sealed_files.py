@@ -156,3 +156,13 @@ def test_all_of_them_are_enciphered_anew(place: SecretFile, tmp_path: Path) -> N
     place.file.chmod(0o644)
     with pytest.raises(ConfigError, match="others can read"):
         seal_anew(files, of_keys([OLD, NEW]))
+
+
+def test_what_a_killed_writer_left_beside_it_goes(place: SecretFile) -> None:
+    lying_open(place)
+    left = [place.file.with_name(f".{place.file.name}.{end}") for end in ("abc_1234", "x2345678")]
+    others = [place.file.with_name(name) for name in (".ada@example.com.lock", ".grace@example.com.abc_1234")]
+    for path in (*left, *others):
+        path.write_text(SECRET)
+    read_sealed(place, WHAT, of_keys([NEW]), tidy=True)
+    assert [path.exists() for path in (*left, *others)] == [False, False, True, True]

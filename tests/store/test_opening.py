@@ -191,6 +191,7 @@ import os, signal, sys
 from pathlib import Path
 import keyring
 from proxyd.config import SecretFile
+from proxyd.config.desktop_keyring import KeyringSilent
 from proxyd.config.sealed_files import read_sealed, write_sealed
 from proxyd.store.opening import opened, opened_with_seal, rekey, seal
 
@@ -199,19 +200,35 @@ WHOSE = ("store.opening", "config.store_rekey", "config.sealed_files", "config.p
 def killed_at(step):
     def count(frame, event, argument):
         nonlocal step
-        ours = frame.f_globals.get("__name__", "").removeprefix("proxyd.") in WHOSE
+        ours = (frame.f_globals.get("__name__") or "").removeprefix("proxyd.") in WHOSE
         if ours or frame.f_code.co_qualname == "Database.rekey":
             step -= 1
             if step < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
     return count
 
+GONE = 75
+
 def child(work):
     pid = os.fork()
     if not pid:
-        work()
+        try:
+            work()
+        except KeyringSilent as error:
+            print(error, file=sys.stderr)
+            os._exit(GONE)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+def done(work):
+    # gnome-keyring 42 now and then dies of a client that is killed; the bus starts it anew, and it is locked then.
+    for _ in range(10):
+        ended = child(work)
+        if sys.argv[4:]:
+            assert child(unlocked) == 0, step
+        if ended != GONE:
+            return ended
+    raise AssertionError("the keyring does not stay")
 
 data, step, stride = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 places = [SecretFile(file=path) for path in (data / "tokens/ada", data / "elsewhere")]
@@ -239,15 +256,35 @@ def looked():
         assert connection.exec_driver_sql("SELECT text FROM told").scalar() == "to be kept"
     database.close()
     assert not (data / "store.key.next").exists()
+    # A key that no store ever had may be left where the note was not written yet, until the next change.
+    left = {path.name for path in data.rglob(".*.*") if not path.name.startswith(".store.key.next.")}
+    assert left <= {".store.key.lock"}, left
     for place in places:
         assert fitting.opened(place.file.read_text(), place.file.name) == ("a token", True)
+
+def unlocked():
+    import secretstorage
+    from secretstorage.util import DBusAddressWrapper, format_secret, open_session
+    for _ in range(10):
+        try:
+            bus = secretstorage.dbus_init()
+            collection = secretstorage.Collection(bus)
+            if not collection.is_locked():
+                return
+            unlocker = "org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface"
+            place = DBusAddressWrapper("/org/freedesktop/secrets", unlocker, bus)
+            secret = format_secret(open_session(bus), b"secret", "text/plain")
+            place.call("UnlockWithMasterPassword", "o(oayays)", collection.collection_path, secret)
+        except secretstorage.SecretStorageException as error:
+            print(error, file=sys.stderr)
+    raise AssertionError("the keyring does not open")
 
 assert child(begun) == 0
 ended = -9
 while ended == -9:
-    ended = child(changed)
+    ended = done(changed)
     assert ended in (0, -9), (step, ended)
-    assert child(looked) == 0, step
+    assert done(looked) == 0, step
     step += stride
 print(step)
 """
@@ -255,12 +292,12 @@ print(step)
 
 @pytest.mark.parametrize(("where", "first"), [("in the file", 0), ("as a credential", 1)])
 def test_kill_9_between_any_two_steps(data: Path, where: str, first: int, request: pytest.FixtureRequest) -> None:
-    """Before and behind the calls that are made for it; what SQLite does within one, the test above kills. Every fifth
-    step here: all of them (a stride of 1) take minutes."""
+    """Before and behind the calls that are made for it; what SQLite does within one, the test above kills. Every
+    seventh step here: all of them (a stride of 1) take minutes."""
     if where == "as a credential":
         request.getfixturevalue("credential")
     done = subprocess.run(
-        [sys.executable, "-c", EVERYWHERE, str(data), str(first), "5"], capture_output=True, text=True, check=False
+        [sys.executable, "-c", EVERYWHERE, str(data), str(first), "7"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 100
@@ -270,7 +307,7 @@ def test_kill_9_between_any_two_steps(data: Path, where: str, first: int, reques
 @pytest.mark.servers
 def test_kill_9_with_the_key_in_the_keyring(tmp_path: Path) -> None:
     """gnome-keyring for real, which outlives whoever is killed."""
-    done = session(tmp_path, OPEN, EVERYWHERE, "2", "9", within=600)
+    done = session(tmp_path, OPEN, EVERYWHERE, "2", "17", "keyring", within=600)
     assert int(done) > 100
     assert [path.name for path in (tmp_path / "data").iterdir() if path.name.startswith("store.key")] == []
 
