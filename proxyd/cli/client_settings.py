@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,25 @@ from proxyd.web.client_document import INCOMING, OUTGOING, settings_document
 from proxyd.web.client_steps import TITLES
 
 WIDEST = 100  # columns of running text
+MOST_USED = ("thunderbird", "outlook")  # whose steps are shown where nobody names a client
+OTHER_NAMES = {"mutt": "neomutt"}
+
+
+class Client(click.Choice[str]):
+    """A mail client by its name on the command line."""
+
+    def __init__(self) -> None:
+        super().__init__([*TITLES, *OTHER_NAMES], case_sensitive=False)
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        named = super().convert(value, param, ctx)
+        return OTHER_NAMES.get(named, named)
+
 
 EPILOG = """\b
 The ports are those on which the running daemon listens, else those of the configuration.
-Where no IMAP listener is open, mail is read straight from the provider, as before.
+Where no IMAP listener is open, mail is read straight from the provider, as before. Without --client
+the steps are those for Thunderbird and Outlook, and the way to the others is named.
 The password is made where there is none yet; it is shown here and nowhere else.
 
 \b
@@ -38,7 +54,7 @@ Examples:
 @click.command("client-settings", epilog=EPILOG)
 @click.argument("address")
 @click.option("--new-password", is_flag=True, help="Replace the client password by a new one.")
-@click.option("--client", type=click.Choice(list(TITLES)), help="Print the steps for this client only.")
+@click.option("--client", type=Client(), help="Print the steps for this client alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @with_places
 def client_settings(places: Places, address: str, new_password: bool, client: str | None, as_json: bool) -> None:
@@ -58,10 +74,10 @@ def client_settings(places: Places, address: str, new_password: bool, client: st
     elif client == "neomutt" and document["clients"]:
         click.echo(document["clients"][client]["muttrc"], nl=False)  # nothing else: it may go straight into a file
     else:
-        show_settings(document)
+        show_settings(document, [client] if client is not None else MOST_USED)
 
 
-def show_account_settings(places: Places, account: Account) -> None:
+def show_account_settings(places: Places, account: Account, steps: Collection[str]) -> None:
     """The same for an account that was connected a moment ago, whose file may be in force or not."""
     try:
         daemon = load(places.config).daemon
@@ -75,7 +91,7 @@ def show_account_settings(places: Places, account: Account) -> None:
     if not any(name in listening for name in OUTGOING):  # any free port, and nobody has chosen one yet
         note(f"Once the daemon runs, this shows your mail program's settings: proxyd client-settings {account.address}")
         return
-    show_settings(settings_document(account, listening, password, _certificate(places, daemon), sent_folder))
+    show_settings(settings_document(account, listening, password, _certificate(places, daemon), sent_folder), steps)
 
 
 def _running(places: Places, account: Account) -> tuple[dict[str, str], str] | None:
@@ -104,8 +120,9 @@ def _certificate(places: Places, daemon: Daemon) -> dict[str, str] | None:
     return {"file": str(ours.ca), "sha256": ours.fingerprint}
 
 
-def show_settings(document: dict[str, Any], *, error: bool = False) -> None:
-    """On standard output, or on standard `error`."""
+def show_settings(document: dict[str, Any], steps: Collection[str] = tuple(TITLES), *, error: bool = False) -> None:
+    """On standard output, or on standard `error`. `steps`: for which clients; where nobody named one, how the others'
+    are seen."""
     if not document["outgoing"]:
         raise ProxydError(
             "no SMTP listener is open; see listen.smtp and listen.smtps in proxyd.yaml, and proxyd status"
@@ -129,10 +146,19 @@ def show_settings(document: dict[str, Any], *, error: bool = False) -> None:
     if (certificate := document["certificate"]) is not None:
         out.print(f"\nCertificate to trust: {plain(str(Path(certificate['file'])))}", soft_wrap=True)
         out.print(f"SHA-256 {certificate['sha256']}", soft_wrap=True)
-    for client in document["clients"].values():
+    clients: dict[str, Any] = document["clients"]
+    for client in (each for name, each in clients.items() if name in steps):
         out.print(f"\n[bold]{client['title']}[/]")
         for line in _lines(client, min(out.width, WIDEST)):
             out.print(plain(line), soft_wrap=True)
+    others = [] if len(steps) == 1 else [name for name in clients if name not in steps]
+    if others:
+        out.print("\nSteps for other programs:" if steps else "\nSteps for your mail program:")
+    for name in others:
+        command = f"proxyd client-settings {shlex.quote(document['address'])} --client {name}"
+        out.print(
+            f"  {plain(clients[name]['title']):{max(map(len, TITLES.values()))}}  {plain(command)}", soft_wrap=True
+        )
 
 
 def _lines(client: dict[str, Any], width: int) -> Iterator[str]:

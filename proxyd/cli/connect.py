@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import click
 
-from proxyd.cli.client_settings import show_account_settings
+from proxyd.cli.client_settings import Client, show_account_settings
 from proxyd.cli.connect_questions import SERVER, Questions, questions, server_option, source_option
 from proxyd.cli.connect_sign_in import Way
 from proxyd.cli.connect_writing import in_force, written
@@ -42,6 +42,7 @@ from proxyd.model import SentFolder
 from proxyd.places import Places
 from proxyd.provider.discovery import Choice, Settled, finder
 from proxyd.provider.trial import Habits, Trial
+from proxyd.web.client_steps import TITLES
 from proxyd.workers import Workers
 
 EPILOG = """\b
@@ -87,6 +88,7 @@ class Asked:
     endpoint: tuple[str, ...]
     scope: tuple[str, ...]
     replace: bool
+    client: str | None
     nameserver: Server | None
 
 
@@ -140,6 +142,7 @@ class Asked:
 )
 @click.option("--test-mail/--no-test-mail", default=None, help="Send one mail to yourself.  [default: asked]")
 @click.option("--replace", is_flag=True, help="Replace the account's file; the old one is kept beside it.")
+@click.option("--client", type=Client(), help="Print the steps for this mail program.  [default: asked]")
 @click.option("--nameserver", callback=server_option(53, 53), help="Ask this name server.", metavar="HOST[:PORT]")
 @click.option("-y", "--yes", is_flag=True, help="Answer every question with yes.")
 @with_places
@@ -177,10 +180,20 @@ def _connect(places: Places, asked: Asked, ask: Questions, workers: Workers) -> 
     account = written(places, draft, path, signed_in)
     note(f"Written: {path}")
     runs = in_force(places)
-    show_account_settings(places, account)
+    show_account_settings(places, account, _programs(asked, ask))
     if not runs:  # the last thing on the screen, below all that is for mail programs
         note("\nWhat comes next: let it run, in a terminal of its own or as a service, and say whose mail is logged:")
         note('  proxyd run\n  proxyd contact add EMAIL --name "NAME"')
+
+
+def _programs(asked: Asked, ask: Questions) -> list[str]:
+    """Whose steps are printed. The account is connected by now: who gives up here has not undone anything."""
+    if asked.client is not None:
+        return [asked.client]
+    with contextlib.suppress(click.Abort):
+        named = ask.one_of("Which mail program is to be set up?", list(TITLES), "another")
+        return [named] if named in TITLES else []
+    return []
 
 
 def _path(places: Places, asked: Asked, ask: Questions) -> Path:

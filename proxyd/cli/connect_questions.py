@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,15 @@ class Questions:
         self._need_terminal(question, option)
         answer: str = click.prompt(question, err=True)
         return answer.strip()
+
+    def one_of(self, question: str, answers: Sequence[str], otherwise: str) -> str:
+        """One of `answers`, or `otherwise`, which Enter means too. Nothing hangs on it: where nobody is to be asked, it
+        is `otherwise`."""
+        if self.yes or not self.terminal:
+            return otherwise
+        choice = click.Choice([*answers, otherwise], case_sensitive=False)
+        answer: str = click.prompt(question, type=choice, default=otherwise, err=True)
+        return answer
 
     def _need_terminal(self, question: str, option: str) -> None:
         if not self.terminal:

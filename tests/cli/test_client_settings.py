@@ -69,15 +69,23 @@ def test_mail_is_read_from_the_provider_where_no_imap_listener_is_open(tmp_path:
     assert "Incoming (IMAP): your provider, as before" in typed("client-settings", ADA, folder=tmp_path).out
 
 
-def test_a_person_gets_steps_for_every_client(tmp_path: Path) -> None:
+def test_a_person_gets_the_most_used_steps_and_the_way_to_the_others(tmp_path: Path) -> None:
     account(tmp_path, CLIENT)
     seen = typed("client-settings", ADA, folder=tmp_path)
     assert seen.code == 0
     told = " ".join(seen.out.split())
     for word in (*TITLES.values(), "server localhost, port 1465", "server localhost, port 1993", ADA, "SHA-256 "):
         assert word in told
-    certificate = typed("client-settings", ADA, "--json", folder=tmp_path).json["certificate"]
+    document = typed("client-settings", ADA, "--json", folder=tmp_path).json
+    assert list(document["clients"]) == list(TITLES), "a program gets them all"
+    certificate = document["certificate"]
     lines = seen.out.splitlines()
+    assert [title in lines for title in TITLES.values()] == [True, True, False, False]
+    assert lines[-3:] == [
+        "Steps for other programs:",
+        f"  Apple Mail         proxyd client-settings {ADA} --client apple-mail",
+        f"  neomutt            proxyd client-settings {ADA} --client neomutt",
+    ]
     assert f"SHA-256 {certificate['sha256']}" in lines
     assert f'     certutil -addstore -user Root "{certificate["file"]}"' in lines, "what is to be typed is not folded"
     assert all(len(line) <= 100 for line in lines if str(tmp_path) not in line and certificate["sha256"] not in line)
@@ -92,6 +100,15 @@ def test_one_client_alone(tmp_path: Path, client: str) -> None:
     assert list(typed("client-settings", ADA, "--client", client, "--json", folder=tmp_path).json["clients"]) == [
         client
     ]
+
+
+def test_mutt_and_neomutt_read_the_same_lines(tmp_path: Path) -> None:
+    account(tmp_path, CLIENT)
+    as_mutt, as_neomutt = (
+        typed("client-settings", ADA, "--client", name, folder=tmp_path) for name in ("mutt", "neomutt")
+    )
+    assert as_mutt.out == as_neomutt.out != ""
+    assert as_mutt.out.startswith("set from = ")
 
 
 def test_another_client_is_no_client_of_ours(tmp_path: Path) -> None:

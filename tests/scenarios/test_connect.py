@@ -21,7 +21,7 @@ def test_from_nothing_to_the_first_logged_mail_in_four_commands(make_user: Calla
     assert done.returncode == 0, done.stderr
     assert "DNS names it (SRV)" in done.stderr
     assert "The provider files sent mail in Sent." in done.stderr
-    assert "Thunderbird" in done.stdout
+    assert f"proxyd client-settings {PERSON} --client thunderbird" in done.stdout
     # 2
     with user.daemon():
         # 3
@@ -90,9 +90,26 @@ def test_at_a_terminal(make_user: Callable[..., NewUser]) -> None:
     terminal.type("Password of ada@example.test", PASSWORD)
     terminal.type("Send one mail from ada@example.test to itself", "y")
     terminal.wait_for("The provider files sent mail in Sent.")
+    terminal.type("Which mail program is to be set up?", "outlook")
+    terminal.wait_for("In a command prompt (answer Yes):")
     assert terminal.end() == 0, terminal.screen
+    assert "apple-mail" not in terminal.screen.partition("Certificate to trust")[2]
     assert PASSWORD not in terminal.screen
     assert "files_sent: yes" in user.account.read_text()
+
+
+def test_the_last_question_is_no_condition(make_user: Callable[..., NewUser]) -> None:
+    """Who gives up there has an account that works, and is told how to go on."""
+    user = make_user()
+    dovecot, postfix = user.provider.dovecot, user.provider.postfix
+    named = ["--imap", f"localhost:{dovecot.imaps_port}", "--smtp", f"localhost:{postfix.smtps_port}", "--no-test-mail"]
+    terminal = Terminal(user, "connect", PERSON, *user.found, *named)
+    terminal.type("Password of", PASSWORD)
+    terminal.type("Which mail program is to be set up?", "\x04")
+    terminal.wait_for(f"proxyd client-settings {PERSON} --client thunderbird")
+    terminal.wait_for("What comes next")
+    assert terminal.end() == 0, terminal.screen
+    assert user.account.exists()
 
 
 @pytest.mark.parametrize("when", ["Password of", "Send one mail"])
