@@ -196,9 +196,8 @@ class Daemon:
         self._listeners.close()
         if self._imap_relay is not None:
             await self._imap_relay.close()
-        if self._relay is not None:
-            await self._relay.close()
-        await self._spool.stop()
+        closing = [self._spool.stop()] if self._relay is None else [self._spool.stop(), self._relay.close()]
+        await asyncio.gather(*closing)  # each has some seconds, of the thirty that systemd gives
         self._dropboxes.stop()
         await self._delivery.stop()
         for task in self._tasks:

@@ -111,6 +111,8 @@ class Spool:
             _, late = await asyncio.wait(list(self._under_way.values()), timeout=seconds)
             for task in late:
                 task.cancel()
+            if late:
+                await asyncio.wait(late)
 
     def _heard(self, account: str, event: HealthEvent, _condition: Condition) -> None:
         """The provider lets us in again: whoever could not get in need not sit out their wait."""
@@ -216,6 +218,11 @@ class Spool:
             await self._recording.record(self._in_the_end(account, mail.row, event, verdict))
         except TakenOut:
             return True
+        except asyncio.CancelledError:
+            if attempt.began and not attempt.ended:  # it was certainly not sent: the next start need not look for it
+                now = self._clock.now()
+                await self._recording.record(Spooled(id, "proxyd was stopped", now, now))
+            raise
         finally:
             self._journal.spool.in_hand.discard(id)
         if isinstance(verdict, spool.Waits) and verdict.all_wait:

@@ -27,7 +27,7 @@ def spools(**more: Any) -> Any:
 
 
 def mail(number: int) -> bytes:
-    return MESSAGE.replace(b"<1@", b"<%d@" % number)
+    return MESSAGE.replace(b"<1@", b"<%d@" % number).replace(b"Subject:", b"Bcc: eve@example.org\r\nSubject:")
 
 
 def numbers(here: House) -> list[int]:
@@ -85,6 +85,9 @@ async def test_kept_while_the_provider_is_away_and_sent_in_order_when_it_is_back
         await here.journal.health(ADA, BACK)  # no time has passed: it is heard at once
         await so(lambda: states(here) == [State.SENT] * 3)
         assert numbers(here) == [1, 2, 3, 1, 2, 3]
+        assert here.provider.messages[3:] == here.provider.messages[:3], "octet for octet"
+        assert here.provider.envelopes[3:] == here.provider.envelopes[:3]
+        assert not any(b"Bcc" in each for each in here.provider.messages)
         assert rows(here, spool) == []
 
 
@@ -275,6 +278,22 @@ async def test_a_restart_finds_what_waits_and_sends_it(tmp_path: Path) -> None:
         await here.journal.health(ADA, AWAY.event)
         await sent(here, 1)
     await clock.advance(7 * 86400)
+    async with house(tmp_path, spools(), clock=clock) as here:
+        await so(lambda: states(here) == [State.SENT], clock)
+
+
+@on_the_loop
+async def test_stopped_while_it_is_handed_over_and_certainly_not_sent(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with house(tmp_path, spools(), clock=clock) as here:
+        here.provider.script.append(LATER)
+        await sent(here, 1)
+        here.provider.at_the_end = False
+        here.provider.gate.clear()
+        await so(lambda: [each.trying_since is not None for each in rows(here, spool)] == [True], clock)
+        await here.spool.stop(0.1)
+        assert [(each.state, each.trying_since) for each in rows(here, spool)] == [("waiting", None)]
+        here.provider.gate.set()
     async with house(tmp_path, spools(), clock=clock) as here:
         await so(lambda: states(here) == [State.SENT], clock)
 
