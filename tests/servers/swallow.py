@@ -1,8 +1,10 @@
-"""A forwarder that makes connections half-open on demand: they stand, and what either side sends is swallowed.
+"""A forwarder that cuts connections on demand, or makes them half-open: they stand, and what either side sends is lost.
 
     with Swallow(server_port) as between:      # clients connect to between.port
         between.swallow()                      # from now on, for the connections that stand; new ones pass
         between.vanish()                       # as if the other machine had been started anew: it knows of none
+        between.cut(after=300)                 # reset, so many octets from now, in whatever these are in the middle of
+        between.refuses = True                 # new ones are reset at once
 
 It runs on a loop and a thread of its own, so that it serves plain tests and tests on the daemon's loop alike.
 """
@@ -15,6 +17,7 @@ import socket
 import threading
 from concurrent.futures import Future
 
+from proxyd.provider.tls import abort
 from tests.servers.processes import Server, free_port
 
 TCP_REPAIR = 19  # linux/tcp.h
@@ -26,6 +29,7 @@ class Swallow(Server):
     def __init__(self, target: int) -> None:
         self.target = target
         self.port = free_port()
+        self.refuses = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="swallow")
         self._standing: list[_Line] = []
@@ -57,6 +61,18 @@ class Swallow(Server):
             self._loop.call_soon_threadsafe(line.forget)
         return len(gone)
 
+    def cut(self, *, after: int = 0) -> None:
+        """The connections that stand are reset once the server has said so many octets more."""
+
+        def cut() -> None:
+            for line in self._standing:
+                if not line.over and line.to_client:
+                    line.left = after
+                    if not after:
+                        line.reset()
+
+        self._loop.call_soon_threadsafe(cut)
+
     @property
     def passing(self) -> int:
         """Connections that stand and pass what is sent."""
@@ -81,9 +97,12 @@ class Swallow(Server):
         assert task is not None
         self._tasks.add(task)
         try:
+            if self.refuses:
+                raise ConnectionRefusedError
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
-            writer.transport.abort()
+            abort(writer.transport)
+            self._tasks.discard(task)
             return
         there, back = _Line(reader, far_writer, False), _Line(far_reader, writer, True)
         self._standing += [there, back]
@@ -103,7 +122,12 @@ class _Line:
         self._reader = reader
         self._writer = writer
         self.swallows = False
+        self.left: int | None = None  # octets that may still pass
         self.over = False
+
+    def reset(self) -> None:
+        abort(self._writer.transport)
+        self.over = True
 
     def forget(self) -> None:
         """A socket under repair says nothing when it is closed (tcp(7) has no word of TCP_REPAIR; CRIU lives by it)."""
@@ -114,9 +138,15 @@ class _Line:
     async def carry(self) -> None:
         with contextlib.suppress(ConnectionError):
             while octets := await self._reader.read(65536):
-                if not self.swallows:
-                    self._writer.write(octets)
-                    await self._writer.drain()
+                if self.swallows:
+                    continue
+                if self.left is not None:
+                    octets, self.left = octets[: self.left], max(self.left - len(octets), 0)
+                self._writer.write(octets)
+                await self._writer.drain()
+                if self.left == 0:
+                    self.reset()
+                    return
         self.over = True
         if not self.swallows:
             with contextlib.suppress(OSError):

@@ -23,13 +23,14 @@ from proxyd.workers import Workers
 from tests.clock import ManualClock
 from tests.rigged import ADA, GRACE, KEY, Desk
 from tests.servers.unruly import UnrulyImap
+from tests.watcher.real_mailbox import RealMailbox
 
 TAKEN = SmtpReply(250, ("2.0.0 OK queued as 4711",))
 
 
 @dataclass
 class Unruled(Desk):
-    server: UnrulyImap
+    server: UnrulyImap | RealMailbox
     mailbox: Mailbox
     allowance: Allowance
     dead: asyncio.Event = field(default_factory=asyncio.Event)
@@ -82,8 +83,7 @@ class Unruled(Desk):
     async def kill(self) -> None:
         """As kill -9: the connections are gone, nothing more reaches the disk, nobody tidies up."""
         self.database.write = never  # type: ignore[method-assign]
-        for conversation in list(self.server.open):
-            conversation.cut()
+        self.server.cut_all()
         await self.mailbox.stop()
 
 
@@ -95,7 +95,7 @@ async def never(*args: Any, **kwargs: Any) -> Any:
 @asynccontextmanager
 async def unruled(
     folder: Path,
-    server: UnrulyImap,
+    server: UnrulyImap | RealMailbox,
     more: str = "",
     *,
     clock: ManualClock | None = None,
