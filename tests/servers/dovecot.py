@@ -28,6 +28,7 @@ from tests.servers.processes import (
     listens,
     need_program,
     need_root,
+    wait_until_free,
 )
 from tests.servers.tls import Leaf, ThrowAwayCa
 
@@ -128,6 +129,7 @@ class Dovecot(Server):
             return
         self._process.stop()
         self._process = None
+        wait_until_free(self.imaps_port, self.imap_port, self.lmtp_port)
 
     @property
     def process(self) -> ServerProcess:

@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -96,6 +97,15 @@ def listens(port: int, host: str = "127.0.0.1") -> bool:
     except OSError:
         return False
     return True
+
+
+def wait_until_free(*ports: int) -> None:
+    """What a killed server started may live a moment longer than itself, and hold its ports."""
+    end = time.monotonic() + READY_WITHIN
+    while any(listens(port) for port in ports):
+        if time.monotonic() > end:
+            raise ServerFailed(f"something still listens on one of {ports}")
+        time.sleep(PAUSE)  # noqa: TID251 - there is no event to wait for
 
 
 def need_root(server: str) -> None:
