@@ -5,6 +5,10 @@ number of commands, however many folders there are: one LIST with their STATUS i
 else one LIST and the STATUS of a hundred folders in one flight, the next hundred the next time; a mailbox with very
 many folders is not even listed every time. Between two looks NOTIFY (RFC 5465) tells, where the server has it.
 
+Numbers that stand as they stood may count other messages: a server that was restored from a backup has got as many
+since as it lost. INBOX is opened anyway, and its newest messages compared (`watcher.positions`); of the other folders a
+few in each look are opened for that, each once on a connection.
+
 A folder that appears later is the target of a new rule, and mail may lie in it before we see it: `watcher.positions`
 says from where it is read. What lies in CRM/Log was put there by hand, and is read from its beginning.
 
@@ -14,6 +18,7 @@ says all that its position needs, and HIGHESTMODSEQ (CONDSTORE, RFC 7162) whethe
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -26,7 +31,7 @@ from proxyd.model import Folder, MailboxPosition, SentFolder
 from proxyd.provider.imap import Connection, Opened, Status
 from proxyd.rules.sent_copy import sent_folder
 from proxyd.rules.watched_folders import INBOX, Role, WatchedFolder, first_of, watched_folders
-from proxyd.watcher.positions import Positions
+from proxyd.watcher.positions import NEVER, Positions
 from proxyd.watcher.session import Session
 
 log = structlog.get_logger()
@@ -34,6 +39,7 @@ log = structlog.get_logger()
 MANY = 1000  # folders from which on not every look lists them, nor asks for the STATUS of all in one command
 SELDOM = 12  # looks between two lists of very many folders
 ROLLING = 100  # folders whose STATUS is asked for in one look, where LIST does not tell it; and that one look reads
+PROVED = 5  # folders that one look opens although their numbers promise nothing
 FUTILE = 3  # looks into a folder whose numbers promise something that is not there, until they change
 
 
@@ -57,6 +63,9 @@ class WatchedFolders:
         self._others: tuple[str, ...] | None = None  # what the names of other people's folders begin with
         self._looks = 0
         self._roll = 0  # where the next portion of STATUS begins
+        self._session: weakref.ref[Session] | None = None  # whose looks these are,
+        self._since = 0  # from which one on
+        self._proved: dict[str, int] = {}  # folder → the look in which it was opened
         self._futile: dict[str, tuple[int, int, int]] = {}  # UIDVALIDITY, UIDNEXT, how often looked into
         self.sent = SentFolder("", "not looked for yet", exists=False)
 
@@ -83,6 +92,11 @@ class WatchedFolders:
         for each in (self._watched[name] for name in statuses if name in self._watched):
             if len(moved) < ROLLING and self._promises(each.name, statuses[each.name], positions.get(each.name)):
                 moved.append(each)
+        stands = statuses.keys() - {each.name for each in moved}
+        moved += self._to_prove(
+            session, [name for name in stands & positions.keys() if positions[name].read_at != NEVER]
+        )
+        self._proved |= {each.name: self._looks for each in moved}
         for each in moved:  # before any other is read: it is the time of the last look from which they are read
             if each.name not in positions and (opened := await self.open(session, each.name)) is not None:
                 await self._positions.of(session, opened)
@@ -145,6 +159,14 @@ class WatchedFolders:
         times = times + 1 if (uidvalidity, uidnext) == (status.uidvalidity, status.uidnext) else 1
         self._futile[name] = (status.uidvalidity, status.uidnext, times)
         return times <= FUTILE
+
+    def _to_prove(self, session: Session, read: Iterable[str]) -> list[WatchedFolder]:
+        """Of these folders, of which messages were read, a few that this connection has not opened yet; the
+        first are those that were opened longest ago."""
+        if self._session is None or self._session() is not session:
+            self._session, self._since = weakref.ref(session), self._looks
+        due = [name for name in read if name != self.main and self._proved.get(name, 0) < self._since]
+        return self._known(sorted(due, key=lambda name: self._proved.get(name, 0))[:PROVED])
 
     async def find_sent(self, session: Session) -> SentFolder:
         self.sent = sent_folder(await session.do(Connection.folders), self._account.sent_copy.folder)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from proxyd.model import MailboxPosition
 from proxyd.store import tables
 from proxyd.watcher import positions
+from proxyd.watcher.mailbox import CHECK
 from tests.looping import on_the_loop
 from tests.rigged import ADA, GRACE, message
 from tests.servers.unruly import UnrulyImap
@@ -28,6 +29,10 @@ def server() -> Iterator[UnrulyImap]:
 def read_again(server: UnrulyImap) -> int:
     """How often reading began anew, on the day before two days before the last look."""
     return sum("SEARCH SINCE 20-Nov" in line for line in server.commands())
+
+
+def lists(server: UnrulyImap) -> int:
+    return sum(line.startswith("LIST") for line in server.commands())
 
 
 async def position(w: Unruled, folder: str = "INBOX") -> MailboxPosition:
@@ -76,6 +81,27 @@ async def test_a_restored_server_that_has_passed_our_position_by_the_time_we_loo
         server.deliver("INBOX", reply(n))
     async with unruled(tmp_path, server, clock=clock) as w:
         await w.turn(lambda: len(w.timeline()) == 6, "those whose UIDs we had read before too")
+
+
+@on_the_loop
+async def test_a_restored_folder_that_has_got_as_many_since_as_it_lost(tmp_path, server: UnrulyImap):
+    """Its numbers stand as they stood; the answer in it is another."""
+    server.make("Customers")
+    unmarked = "marking: {keyword: false, flag_logged: false}\n"  # no other reason to open it
+    async with unruled(tmp_path, server, unmarked) as w:
+        backup = server.backup()
+        await offer_and_answer(w)
+        server.deliver("Customers", reply(2))
+        await w.turn(lambda: len(w.timeline()) == 3, "the one that will be lost", step=20)
+        clock = w.clock
+    server.restore(backup)
+    server.deliver("Customers", reply(3))
+    async with unruled(tmp_path, server, unmarked, clock=clock) as w:
+        await w.turn(lambda: "Re: Offer 3" in w.subjects(), "the one that has its UID", step=20)
+        looks, before = lists(server), len(server.heard)
+        await w.turn(lambda: lists(server) > looks + 20, "many more looks", step=CHECK + 1)
+    opened = [line for _, line in server.heard[before:] if line == 'EXAMINE "Customers"']
+    assert len(opened) < 3, "once on a connection is enough"
 
 
 @on_the_loop
