@@ -262,7 +262,8 @@ class Journal:
         accounts = self._accounts()
         match event:
             case Spooled():
-                await self._database.write(lambda c: spooling.spooled(c, accounts, event))
+                if await self._database.write(lambda c: spooling.spooled(c, accounts, event)):
+                    self._settle(event.id, State.SUBMITTING, spooling.KEPT)
             case Undeliverable():
                 await self._database.write(lambda c: spooling.undeliverable(c, event))
                 self.wakes.spool_reports.set()
@@ -278,7 +279,8 @@ class Journal:
                 waiter.set_result((state, reply))
 
     async def wait_settled(self, id: str, seconds: float) -> tuple[State, SmtpReply | None]:
-        """The outcome of a submission, waited for at most `seconds` while it is submitting or unknown."""
+        """The outcome of a submission, waited for at most `seconds` while it is submitting or unknown. With a reply it
+        is settled for its client: where it is submitting still, it waits here and is ours to deliver."""
         waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._outcomes[id].append(waiter)
         row = await self._workers.run(self._reading, lambda c: submissions.get(c, id))

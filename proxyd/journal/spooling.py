@@ -17,7 +17,7 @@ from proxyd.config import Account
 from proxyd.formats.message import wire_form
 from proxyd.journal.finding import KeepContent
 from proxyd.journal.intake import KeptContent
-from proxyd.model import CopyState, Envelope, Spooled, State, Undeliverable, mailbox_key
+from proxyd.model import CopyState, Envelope, SmtpReply, Spooled, State, Undeliverable, mailbox_key
 from proxyd.store import sent_copies, spool, submissions, timeline
 from proxyd.store.database import Database
 from proxyd.store.spool import SpoolState, Waiting
@@ -25,6 +25,8 @@ from proxyd.store.submissions import Submitted
 from proxyd.workers import Clock, Workers
 
 T = TypeVar("T")
+
+KEPT = SmtpReply(250, ("2.0.0 kept by proxyd",))  # for who waits for the outcome of a mail that waits here
 
 NO_SUCH_ACCOUNT = timedelta(days=4)  # how long mail of an account that is configured no longer waits for it
 

@@ -295,6 +295,6 @@ def _settled(state: State, answer: SmtpReply | None) -> SmtpReply:
         case State.REFUSED:
             return answer if answer is not None and answer.code >= 400 else answers.UNCLEAR
         case State.SUBMITTING:
-            return answers.STILL_GOING
+            return answers.STILL_GOING if answer is None else answers.KEPT_BEFORE
         case _:
             return answers.UNCLEAR

@@ -207,6 +207,28 @@ async def test_a_client_that_is_kept_waiting_hears_250_and_the_same_try_goes_on(
 
 
 @on_the_loop
+async def test_who_joined_it_hears_250_too(tmp_path: Path) -> None:
+    """A second connection with the same mail, while the first is waiting."""
+    clock = ManualClock()
+    async with house(tmp_path, spools(answer_within=10), clock=clock) as here:
+        here.provider.door.clear()
+        first = await hangs(here, clock)
+        await clock.advance(5)
+        second = await here.signed_in()
+        await second.mail()
+        second.writer.write(mail(1) + b".\r\n")
+        await so(lambda: clock.sleeping("wait settled"))
+        await clock.advance(5)
+        assert (await first.hear()).startswith("250 2.0.0 Kept by proxyd: the provider has not answered yet")
+        assert (await second.hear()).startswith("250 2.0.0 Kept by proxyd since before")
+        here.provider.door.set()
+        await so(lambda: states(here) == [State.SENT])
+        assert numbers(here) == [1]
+        first.close()
+        second.close()
+
+
+@on_the_loop
 async def test_behind_the_final_dot_no_250_is_made_up(tmp_path: Path) -> None:
     clock = ManualClock()
     async with house(tmp_path, spools(answer_within=10), clock=clock) as here:
