@@ -8,6 +8,7 @@ knows threads, so that Twisted's and asyncio's ideas of cancellation never meet 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -125,15 +126,38 @@ class SystemClock:
         return asyncio.get_running_loop().call_later(seconds, call)
 
 
+M_ARENA_MAX = -8  # of glibc's malloc.h
+
+
+def share_heaps() -> None:
+    """glibc gives each thread a heap of its own. What thousands of connections hold lies scattered over all of them
+    then, and the holes in between cost each connection several KiB. Two are enough for threads that take turns."""
+    if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        mallopt(M_ARENA_MAX, 2)
+
+
 class Workers:
-    """A bounded pool of threads. `limit` is how many blocking calls run at the same time."""
+    """A bounded pool of threads. `limit` is how many blocking calls run at the same time.
+
+    No more than these are handed to the pool: in its queue a call takes ten times the memory of one that waits here.
+    """
 
     def __init__(self, limit: int = 16) -> None:
+        share_heaps()
         self._pool = ThreadPoolExecutor(limit, thread_name_prefix="proxyd")
+        self._free = asyncio.Semaphore(limit)
+        self._most_for_one = max(1, limit // 3)
+        self._few: dict[object, asyncio.Semaphore] = {}
 
     async def run(self, fn: Callable[..., T], *args: Any) -> T:
         """Call `fn(*args)` in a thread. A cancelled await does not stop the call: it runs to its end unheard."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, fn, *args)
+        async with self._free:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, fn, *args)
+
+    def few(self, other_side: object) -> asyncio.Semaphore:
+        """Around calls that may wait long for this `other_side`: it gets a third of the threads at most. Where it hangs
+        the others go on; and a thousand accounts that start at once do not hold all that signing in takes at once."""
+        return self._few.setdefault(other_side, asyncio.Semaphore(self._most_for_one))
 
     def lane(self) -> Lane:
         return Lane(self)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
-from proxyd.workers import Signal, SystemClock, begin
+from proxyd.workers import Signal, SystemClock, Workers, begin
 from tests.looping import on_the_loop
 
 
@@ -68,3 +69,35 @@ async def test_a_call_that_is_due_later_can_be_taken_back() -> None:
     SystemClock().call_later(0.01, called.set, "test").cancel()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(called.wait(), 0.1)
+
+
+@on_the_loop
+async def test_calls_that_wait_for_one_other_side_leave_threads_for_all_others() -> None:
+    workers, answered = Workers(6), threading.Event()
+
+    async def asks() -> bool:
+        async with workers.few("a server"):
+            return await workers.run(answered.wait)
+
+    waiting = [begin(asks(), "test") for _ in range(20)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(60), workers.few("another"):
+        assert await workers.run(lambda: "done") == "done"
+    assert not any(each.done() for each in waiting)
+    answered.set()
+    assert all(await asyncio.gather(*waiting))
+    workers.close()
+
+
+@on_the_loop
+async def test_calls_come_in_the_order_asked_and_one_that_is_given_up_takes_no_turn() -> None:
+    workers, free, called = Workers(1), threading.Event(), list[int]()
+    first = begin(workers.run(free.wait), "test")
+    others = [begin(workers.run(called.append, n), "test") for n in range(4)]
+    await asyncio.sleep(0)
+    others[1].cancel()
+    await asyncio.sleep(0)
+    free.set()
+    await asyncio.gather(first, others[0], others[2], others[3])
+    assert called == [0, 2, 3]
+    workers.close()

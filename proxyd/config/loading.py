@@ -73,7 +73,7 @@ def _problems_of_accounts(folder: Path) -> list[Problem]:
 def _settings(daemon: Daemon, accounts: Mapping[Path, Account]) -> Settings:
     if daemon.plus_tags != "apart":
         told = {"plus_tags": daemon.plus_tags}
-        accounts = {path: account.model_copy(update=told) for path, account in accounts.items()}
+        accounts = {path: _account(dict(account) | told) for path, account in accounts.items()}
     return Settings(
         daemon,
         MappingProxyType({account.address: account for account in accounts.values()}),
@@ -208,24 +208,30 @@ def _misnamed(path: Path) -> Problem:
 
 
 def _accounts(folder: Path, problems: list[Problem]) -> dict[Path, Account]:
-    """By their files; also of a file with faults, where an account could be made out."""
-    files: list[_File] = []
-    accounts: dict[Path, Account | None] = {}
+    """By their files; also of a file with faults, where an account could be made out.
+
+    One after the other, and nothing is kept of a file but its account: there may be thousands.
+    """
+    accounts: dict[Path, Account] = {}
+    owners: dict[str, tuple[Path, Mark]] = {}
     for path in _account_paths(folder / "accounts.d", problems):
         file = _read(path)
-        files.append(file)
-        if file.no_settings:
-            file.problem(START, "the file has no settings; accepted: address and provider at least")
-        setting = _validated(file, AccountFile, folder)
-        if setting is None:
-            continue
-        for loc, message in account_files(setting):
-            file.problem_at(loc, message)
-        accounts[path] = _resolved(setting, file)
-    _one_address_one_account(files)
-    for file in files:
+        if (account := _account_in(file, folder)) is not None:
+            accounts[path] = account
+        _one_address_one_account(file, owners)
         problems += file.problems
-    return {path: account for path, account in accounts.items() if account is not None}
+    return accounts
+
+
+def _account_in(file: _File, folder: Path) -> Account | None:
+    if file.no_settings:
+        file.problem(START, "the file has no settings; accepted: address and provider at least")
+    setting = _validated(file, AccountFile, folder)
+    if setting is None:
+        return None
+    for loc, message in account_files(setting):
+        file.problem_at(loc, message)
+    return _resolved(setting, file)
 
 
 def _account_paths(folder: Path, problems: list[Problem]) -> list[Path]:
@@ -252,17 +258,22 @@ def _resolved(setting: AccountFile, file: _File) -> Account | None:
     if setting.sign_in.oauth is not None and oauth is None:
         return None
     chosen = {name: _shared(getattr(setting, name)) for name in Choices.model_fields}
-    return Account(
-        **chosen,
-        provider=_shared(provider),
-        sign_in=SignIn(
-            imap_user=setting.sign_in.imap_user or user,
-            smtp_user=setting.sign_in.smtp_user or user,
-            password=_source(setting.sign_in.password, f"{setting.address}/mail"),
-            oauth=oauth,
-        ),
-        client=Client(password=_source(setting.client.password, f"{setting.address}/client")),
+    sign_in = SignIn(
+        imap_user=setting.sign_in.imap_user or user,
+        smtp_user=setting.sign_in.smtp_user or user,
+        password=_source(setting.sign_in.password, f"{setting.address}/mail"),
+        oauth=oauth,
     )
+    client = Client(_source(setting.client.password, f"{setting.address}/client"))
+    return _account(chosen | {"provider": _shared(provider), "sign_in": sign_in, "client": client})
+
+
+_TOLD = set(Account.model_fields)  # one for all: a set of its own costs each account two KiB
+
+
+def _account(values: Mapping[str, Any]) -> Account:
+    """Of values that `AccountFile` has found good."""
+    return Account.model_construct(_TOLD, **values)
 
 
 def _shared(value: T) -> T:
@@ -304,16 +315,15 @@ def _source(setting: str | Env | SecretFile | Command | Credential, entry: str) 
     return KeyringEntry(entry) if isinstance(setting, str) else setting
 
 
-def _one_address_one_account(files: Iterable[_File]) -> None:
-    """No address or alias may belong to two accounts, or stand twice in one."""
-    owner: dict[str, tuple[_File, Mark]] = {}
-    for file in files:
-        for loc, address in _addresses(file.root):
-            mark = value_mark(file.root, loc) if file.root is not None else START
-            first = owner.setdefault(address.lower(), (file, mark))
-            if first != (file, mark):
-                place = f"{first[0].path.name}:{first[1].line}"
-                file.problem(mark, f"{shown(address)} is already an address of {place}; one address, one account")
+def _one_address_one_account(file: _File, owners: dict[str, tuple[Path, Mark]]) -> None:
+    """No address or alias may belong to two accounts, or stand twice in one. `owners`: where each stands first, in the
+    files before this one."""
+    for loc, address in _addresses(file.root):
+        mark = value_mark(file.root, loc) if file.root is not None else START
+        first = owners.setdefault(address.lower(), (file.path, mark))
+        if first != (file.path, mark):
+            place = f"{first[0].name}:{first[1].line}"
+            file.problem(mark, f"{shown(address)} is already an address of {place}; one address, one account")
 
 
 def _addresses(root: Node | None) -> Iterable[tuple[Loc, str]]:

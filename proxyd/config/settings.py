@@ -56,6 +56,7 @@ from proxyd.config.sources import (
     Source,
     SourceSetting,
 )
+from proxyd.model import mailbox_key
 from proxyd.rules.plus_tags import PlusTags
 
 NOT_YET = "not available in this version"
@@ -233,7 +234,8 @@ class Preset(ProviderSetting):
 # --- signing in --------------------------------------------------------------------------------------------
 
 
-class SignIn(Section):
+@dataclass(frozen=True, slots=True)
+class SignIn:
     """How we sign in to the provider, worked out."""
 
     imap_user: str
@@ -262,7 +264,8 @@ class SignInSetting(Section):
         return self
 
 
-class Client(Section):
+@dataclass(frozen=True, slots=True)
+class Client:
     """What the person's mail client logs in with, worked out."""
 
     password: Source
@@ -458,6 +461,11 @@ class Account(Choices):
     sign_in: SignIn
     client: Client
     plus_tags: PlusTags = "apart"  # as proxyd.yaml says
+
+    @property
+    def own(self) -> frozenset[str]:
+        """The mailbox keys of the addresses that the person sends from."""
+        return frozenset(map(mailbox_key, (self.address, *self.aliases)))
 
 
 @dataclass(frozen=True)

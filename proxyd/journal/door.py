@@ -99,7 +99,7 @@ class Journal:
         self._last_seen: dict[str, datetime] = {}
         self.on_health: list[HealthListener] = []  # each hears of every event and the condition after it
         self.on_event: list[EventListener] = []  # each hears the id of the mail and what has been written down of it
-        self._facts: dict[tuple[str, str], str] = {}  # (account, key) → what was learned, as it stands in the store
+        self._facts: dict[tuple[str, str], str] = {}  # (account, key) → what was learned, but HEALTH
         self._room = Room()
         self.wakes = Wakes()
         self.changes = Changes()
@@ -114,8 +114,9 @@ class Journal:
     async def open(self) -> None:
         """After a start: nothing is on its way any more; what says *submitting* is unknown and will be looked for."""
         now = self._clock.now()
-        self._facts = await self._read(mailboxes.every_fact)
-        for (account, key), text in self._facts.items():
+        facts = await self._read(mailboxes.every_fact)
+        self._facts = {at: text for at, text in facts.items() if at[1] != HEALTH}
+        for (account, key), text in facts.items():
             if key == HEALTH and (condition := health_rules.restored(text, account, now)) is not None:
                 self._conditions[account] = condition
         for account in await self._database.write(functools.partial(sending.after_start, now=now)):
@@ -521,7 +522,7 @@ class Journal:
         for listener in self.on_health:
             _heard(listener, account, event, condition)
         if health_rules.differs(before, condition):
-            start(self.learn(account, HEALTH, health_rules.kept(condition), durable=False), "health kept")
+            start(self._keep_health(account, health_rules.kept(condition)), "health kept")
         return condition
 
     def heard(self, account: str) -> None:
@@ -537,7 +538,10 @@ class Journal:
         if same_servers:
             self._conditions[account] = health_rules.again(before, self._clock.now())
         kept = health_rules.kept(self._conditions[account]) if same_servers else ""
-        start(self.learn(account, HEALTH, kept, durable=False), "health forgotten")
+        start(self._keep_health(account, kept), "health forgotten")
+
+    async def _keep_health(self, account: str, text: str) -> None:
+        await self._database.write(lambda c: mailboxes.set_fact(c, account, HEALTH, text), durable=False)
 
     def last_seen(self, account: str) -> datetime | None:
         """When the account's provider last answered us."""

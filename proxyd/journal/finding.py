@@ -153,7 +153,7 @@ def log_seen(connection: sa.Connection, account: Account | None, arrived: Arrive
 def _entry(connection: sa.Connection, account: Account | None, arrived: Arrived) -> timeline.Entry:
     """Its row. What it reports on is noted at the message that it is about, and stands with that one's recipients."""
     seen, message_id = arrived.seen, arrived.message_id
-    own = frozenset(mailbox_key(each) for each in (account.address, *account.aliases)) if account else frozenset()
+    own = account.own if account else frozenset()
     people = frozenset(seen_people(seen.heading)) - own
     notice, participant = notices.PERSONS, None
     if seen.direction is Direction.INCOMING:

@@ -46,7 +46,7 @@ def forwarded_in(database: Database, owner: str, account: Account, own: Heading,
     else:
         inline = inline_heading(body.text)
         said, how = (own, "as it is") if inline is None else (inline, "inline")
-    mine = {mailbox_key(each) for each in (account.address, *account.aliases)}
+    mine = account.own
     outgoing = any(mailbox_key(each.address) in mine for each in said.from_)
     return Seen(
         account=account.address.lower(),

@@ -76,9 +76,9 @@ class Allowance:
         self._clock = clock
         self._remember = remember
         self._learned: rules.Learned | None = None
-        self._clients: set[Place] = set()
-        self._watchers: set[Place] = set()
-        self._guests: set[Place] = set()  # of work that can wait, going through earlier mail
+        self._clients: list[Place] = []
+        self._watchers: list[Place] = []
+        self._guests: list[Place] = []  # of work that can wait, going through earlier mail
         self._resting = 0  # places that clients left a moment ago, which the watcher does not take yet
         self._changed = Signal()
         self._last_share = rules.WATCHER
@@ -133,7 +133,7 @@ class Allowance:
         if not self.limit.takes_client(len(self._clients)):
             return None
         place = Place(self._client_left)
-        self._clients.add(place)
+        self._clients.append(place)
         self._resting = max(self._resting - 1, 0)
         self._told_of_change()
         try:
@@ -202,7 +202,7 @@ class Allowance:
     def watcher(self) -> Place:
         """A place for a connection of the watcher's. Whether it may have one, `share` says."""
         place = Place(self._watcher_left)
-        self._watchers.add(place)
+        self._watchers.append(place)
         return place
 
     async def guest_may_come(self) -> None:
@@ -215,17 +215,17 @@ class Allowance:
         """A place for a connection of work that can wait; the watcher has one less, where there are few. Whether it
         may have one, and keep it, `guest_welcome` says."""
         place = Place(self._guest_left)
-        self._guests.add(place)
+        self._guests.append(place)
         self._told_of_change()
         return place
 
     def _guest_left(self, place: Place) -> None:
-        self._guests.discard(place)
+        self._guests.remove(place)
         self._told_of_change()
 
     def _client_left(self, place: Place) -> None:
         before = self.share
-        self._clients.discard(place)
+        self._clients.remove(place)
         if self.share != before:
             self._resting += 1
             start(self._rest_over(), "allowance: rest")
@@ -238,7 +238,7 @@ class Allowance:
             self._told_of_change()
 
     def _watcher_left(self, place: Place) -> None:
-        self._watchers.discard(place)
+        self._watchers.remove(place)
         self._told_of_change()
 
     def _told_of_change(self) -> None:

@@ -14,6 +14,7 @@ import imaplib
 import re
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -28,10 +29,21 @@ CONNECT_TIMEOUT = 10.0  # seconds, for each address of the host
 READ_TIMEOUT = 30.0  # seconds without an octet from the server while an answer is due
 MAX_LINE = 8 * 1024 * 1024  # octets; a SEARCH answer of a million UIDs fits
 MAX_LITERAL = 64 * 1024 * 1024  # octets; we never ask for more than a small part of this at once
-READ_SIZE = 65536
+READ_SIZE = 16384  # octets: what a TLS record holds at most
 DRAIN_LIMIT = 4 * READ_SIZE  # octets taken at once while parked; the rest is read by a worker
 
 _FORBIDDEN = frozenset(b"\r\n\0")
+
+
+class _Reading(threading.local):
+    """Where each thread reads into. Were it made for each reading, and cut to what came, the memory of thousands of
+    connections would be full of holes."""
+
+    def __init__(self) -> None:
+        self.octets = memoryview(bytearray(READ_SIZE))
+
+
+_reading = _Reading()
 
 
 class UnsafeValue(ValueError):
@@ -46,6 +58,10 @@ def checked(value: str | bytes) -> str | bytes:
     return value
 
 
+def _say_nothing(*_: object) -> None:
+    """imaplib's debug output: every line that is sent, LOGIN and its password among them."""
+
+
 _TAG = b"PRXD"
 _TAGGED = re.compile(rb"(?P<tag>PRXD\d+) (?P<type>[A-Z]+) (?P<data>.*)", re.ASCII)
 
@@ -53,9 +69,17 @@ _TAGGED = re.compile(rb"(?P<tag>PRXD\d+) (?P<type>[A-Z]+) (?P<data>.*)", re.ASCI
 class Wire(imaplib.IMAP4):
     """One connection. `context` is TLS from the first byte, None = plain (STARTTLS may follow)."""
 
-    # imaplib makes a pattern for each connection, for tags that differ; it costs each two KiB, and nobody needs it.
+    # There may be thousands of them. A dictionary with imaplib's names would cost each a KiB, a pattern for tags of its
+    # own two, and nobody needs the logger that imapclient gives it.
+    __slots__ = (
+        *("debug", "state", "literal", "tagged_commands", "untagged_responses", "continuation_response", "is_readonly"),
+        *("tagnum", "_tls_established", "utf8_enabled", "_encoding", "Literal", "Untagged_status", "host", "port"),
+        *("sock", "_cmd_log_len", "_cmd_log_idx", "_cmd_log", "welcome", "capabilities", "PROTOCOL_VERSION", "mo"),
+        *("_context", "_read_timeout", "tap", "_unread", "moved", "_searched", "_fields"),
+    )
     tagpre = property(lambda self: _TAG, lambda self, made: None)
     tagre = property(lambda self: _TAGGED, lambda self, made: None)
+    _mesg = property(lambda self: _say_nothing, lambda self, made: None)
 
     def __init__(
         self, host: str, port: int, context: ssl.SSLContext | None, *, connect_timeout: float, read_timeout: float
@@ -174,13 +198,11 @@ class Wire(imaplib.IMAP4):
         try:
             taken = 0
             while taken < DRAIN_LIMIT or self._decrypted():
-                data = self.sock.recv(READ_SIZE)
-                closed = not data
+                read = self._receive()
+                closed = not read
                 if closed:
                     break
-                self._unread += data
-                self.moved += 1
-                taken += len(data)
+                taken += read
         except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
         finally:
@@ -199,11 +221,16 @@ class Wire(imaplib.IMAP4):
         return self.sock.pending() if isinstance(self.sock, ssl.SSLSocket) else 0
 
     def _fill(self) -> None:
-        data = self.sock.recv(READ_SIZE)
-        if not data:
+        if not self._receive():
             raise self.abort("the server closed the connection")
-        self._unread += data
-        self.moved += 1
+
+    def _receive(self) -> int:
+        """Take in what comes; how many octets, none at the connection's end."""
+        read = self.sock.recv_into(_reading.octets)
+        if read:
+            self._unread += _reading.octets[:read]
+            self.moved += 1
+        return read
 
     def _line_end(self) -> int:
         at = self._unread.find(b"\n", self._searched)
@@ -219,6 +246,11 @@ class Wire(imaplib.IMAP4):
 
 class Client(IMAPClient):
     """imapclient over our `Wire`, with every argument of its own raw command path checked too."""
+
+    __slots__ = (
+        *("host", "port", "ssl", "ssl_context", "stream", "use_uid", "folder_encode", "normalise_times", "_timeout"),
+        *("_starttls_done", "_cached_capabilities", "_idle_tag", "_imap", "_wire_context"),
+    )
 
     def __init__(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
         self._wire_context = context

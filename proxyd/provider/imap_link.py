@@ -11,7 +11,7 @@ import contextlib
 import imaplib
 import logging
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any, Literal, Self
 
 from imapclient.exceptions import LoginError
@@ -42,7 +42,7 @@ class Link:
         self._messages = 0
         self._told = Told()
         self.notifying = False  # the server tells of folders that are not open (NOTIFY)
-        self.heeds: frozenset[str] | None = None  # the folders of which being told wakes whoever is parked; None = all
+        self.heeds: Container[str] | None = None  # the folders of which being told wakes whoever is parked; None = all
         self._idle_tag: bytes | None = None
 
     def traced_by(self, tap: Tap) -> None:
@@ -71,6 +71,7 @@ class Link:
                 connection.close()
                 raise
         connection._wire.keep_session()
+        connection._wire.welcome = b""
         return connection
 
     def _raise_tls(self, context: ssl.SSLContext | None, at: tuple[str, int]) -> None:
@@ -205,6 +206,7 @@ class Link:
         elif self.notifying and "LIST" in untagged:
             self._told.listed = True
         untagged.clear()
+        self._wire.mo = None  # the last line, in pieces
 
     def _overflown(self) -> None:
         """The server has too much to tell, and stops telling (RFC 5465 section 5.8)."""

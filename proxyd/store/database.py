@@ -34,7 +34,8 @@ Job = Callable[[sa.Connection], T]
 
 FILE = "store.db"
 PAGE = 8192  # octets; with 256 KiB chunks measured 1.3 times as fast as SQLCipher's 4096, and equal for small rows
-READERS = 12  # connections that are kept; as many more may be opened for a moment
+READERS = 6  # connections that are kept, of 300 KiB and more each
+MOST_READERS = 24  # that may be open at the same time
 BUSY = 10.0  # seconds that one process waits for another's transaction
 MOST_JOBS = 256  # in one commit
 CACHE = 2048  # KiB for each connection; SQLCipher's own default is 8 MB
@@ -62,7 +63,8 @@ class Database:
             creator=self._connect,
             poolclass=sa.QueuePool,
             pool_size=READERS,
-            max_overflow=READERS,
+            max_overflow=MOST_READERS - READERS,
+            pool_use_lifo=True,  # few of them serve nearly all, and hold what was read last
             hide_parameters=True,  # else an error that is logged holds what was to be kept
         )
         # The driver's own idea of transactions (it commits before DDL, begins late) is switched off: BEGIN is ours.

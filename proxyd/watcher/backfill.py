@@ -10,7 +10,6 @@ durable; what is gone through twice after a kill is logged once.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -82,19 +81,20 @@ class Backfilling:
         self._reading = reading
         self._settings = rules.settings(reading.rules)
         self._now: Backfill | None = None
-        self._withheld: Counter[tuple[str, int]] = Counter()  # (folder, UID) → spans given up because of it
+        self._withheld: dict[tuple[str, int], int] = {}  # (folder, UID) → spans given up because of it
         self._searches = True  # the server searches for people
-        self._task: asyncio.Task[None] | None = None
+        self._connected: Connected | None = None
+        self._task: asyncio.Task[None] | None = None  # while there may be something to go through
 
     def start(self, connected: Connected) -> None:
         """What is asked for now or later is gone through, as often as it takes."""
+        self._connected = connected
+        self._backfills.asked(self._address).heard_by = self._asked
+        self._asked()
 
-        def asked() -> None:
-            if self._task is None or self._task.done():
-                self._task = start(self._run(connected), f"backfill {self._address}")
-
-        self._backfills.asked(self._address).heard_by = asked
-        asked()
+    def _asked(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = start(self._run(), f"backfill {self._address}")
 
     async def stop(self) -> None:
         self._backfills.asked(self._address).heard_by = None
@@ -102,7 +102,8 @@ class Backfilling:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _run(self, connected: Connected) -> None:
+    async def _run(self) -> None:
+        assert self._connected is not None
         asked = self._backfills.asked(self._address)
         while True:
             asked.clear()
@@ -110,12 +111,13 @@ class Backfilling:
             if self._now is None and asked.is_set():
                 continue
             if self._now is None:
+                self._task = None
                 return
             if not self._allowance.guest_welcome:
                 self._show(waits_for=MAKES_ROOM)
                 await self._allowance.guest_may_come()
                 continue
-            await connected(self._go_through)
+            await self._connected(self._go_through)
 
     async def waits(self, error: ProxydError) -> None:
         """There is no connection to be had for now."""
@@ -233,8 +235,8 @@ class Backfilling:
     def _withhold(self, folder: str, uid: int) -> None:
         """The server shows a message and does not deliver it: the span is gone through again; after some times it is
         passed over, loudly."""
-        self._withheld[folder, uid] += 1
-        if self._withheld[folder, uid] < TRIES:
+        times = self._withheld[folder, uid] = self._withheld.get((folder, uid), 0) + 1
+        if times < TRIES:
             raise StepsAside
         log.warning("a message was announced and never delivered", account=self._address, uid=uid)
 

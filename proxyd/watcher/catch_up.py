@@ -109,7 +109,6 @@ class CatchUp:
         self._copies = copies
         self._logged: list[Found] = []
         self.positions = Positions(account.address, journal, clock)
-        self._own = frozenset(mailbox_key(each) for each in (account.address, *account.aliases))
         self.rules = tracking.TrackingSettings(
             address=account.address,
             aliases=tuple(account.aliases),
@@ -351,7 +350,7 @@ class CatchUp:
         wanted = {}
         for uid in maybe:
             said = read_heading(people.get(uid, b""))
-            if uid not in people or _keys(said) & self._own:
+            if uid not in people or _keys(said) & self._account.own:
                 continue  # gone, or our own mail come back to us
             match = matches.get(uid)
             report = uid in about or said.content_type == "multipart/report"

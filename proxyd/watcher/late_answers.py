@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections import deque
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
@@ -62,7 +61,7 @@ class LateAnswers:
         self._clock = clock
         self._reading = reading
         self._looks: Sequence[LateLook] = ()  # under way
-        self._left: deque[WatchedFolder] = deque()  # that they are still to go through
+        self._left: list[WatchedFolder] = []  # that they are still to go through
         self._withheld = False  # they will have to go through them once more
         self._not_before = -math.inf  # on the clock's monotonic scale
 
@@ -78,15 +77,15 @@ class LateAnswers:
             return False
         if not self._left:
             self._looks = await self._journal.late_looks.due(self._address, TOGETHER)
-            self._left.extend(await self._of_interest(folders) if self._looks else ())
+            self._left = await self._of_interest(folders) if self._looks else []
             self._withheld = False
         if not self._looks:
             return False
         keys = frozenset(id_key(id) for each in self._looks for id in each.ids)
         since = await self._since()
-        for each in list(self._left)[:FOLDERS]:
+        for each in self._left[:FOLDERS]:
             self._withheld |= not await self._look_into(session, each, keys, since)
-            self._left.popleft()
+            del self._left[0]
         if not self._left and self._withheld:
             self._not_before = self._clock.monotonic() + AGAIN
         elif not self._left:

@@ -101,7 +101,7 @@ class Mailbox:
         self._late_answers = LateAnswers(account, journal, clock, self._catch_up)
         self._folders = WatchedFolders(account, journal, self._catch_up.positions)
         self._marking = Marking(account, journal, clock)
-        self._sessions: set[Session] = set()
+        self._sessions: list[Session] = []
         self._flags_due = False  # something in the folder to stay in may have to be flagged
         self._sent_session: Session | None = None
         self._sent_turn = asyncio.Lock()  # one connection looks after Sent
@@ -201,7 +201,7 @@ class Mailbox:
         self._sent_due = self._clock.monotonic()
         while True:
             if self._allowance.share >= 1:
-                await self._with_session(self._watch_incoming, lambda: self._allowance.share >= 1, self._out_of_reach)
+                await self._with_session(self._watch_incoming, self._incoming_wanted, self._out_of_reach)
                 continue
             left = min(LOOK, max(self._sent_due - self._clock.monotonic(), 0.0))
             looked = self._clock.monotonic()
@@ -225,6 +225,9 @@ class Mailbox:
             self._stir()
             more = self._sent_wanted()
 
+    def _incoming_wanted(self) -> bool:
+        return self._allowance.share >= 1
+
     def _sent_wanted(self) -> bool:
         """Is there to be a connection that stays in Sent?"""
         return self._allowance.share >= WATCHER and self._clock.monotonic() < self._sent_until
@@ -245,7 +248,7 @@ class Mailbox:
         session = await self._door.open(on_failure, wanted, place)
         if session is None:
             return
-        self._sessions.add(session)
+        self._sessions.append(session)
         try:
             await watch(session)
         except (Unreachable, Throttled, Refused, SignInRefused) as error:
@@ -255,7 +258,7 @@ class Mailbox:
             log.exception("mailbox watch failed", account=self._address)
             self._door.troubled()
         finally:
-            self._sessions.discard(session)
+            self._sessions.remove(session)
             session.drop()
             await session.close()
 

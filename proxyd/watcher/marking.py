@@ -63,11 +63,10 @@ class Marking:
         self._address = account.address
         self._journal = journal
         self._clock = clock
-        self._own = frozenset(mailbox_key(each) for each in (account.address, *account.aliases))
         self._modseqs: dict[str, int] = {}  # how a folder stood when it was last searched
         self._roll = 0
         self._hinted: dict[str, float] = {}  # folder → when to search it, on the clock's monotonic scale
-        self._done: set[tuple[str, int, int]] = set()  # folder, UIDVALIDITY, UID that bear MARK and are logged
+        self._done: dict[tuple[str, int, int], None] = {}  # folder, UIDVALIDITY, UID that bear MARK and are logged
         self._to_flag: dict[tuple[str, int], dict[int, datetime]] = {}  # folder, UIDVALIDITY → UID → since when
 
     # --- where there is something to search for ------------------------------------------------------------
@@ -116,7 +115,7 @@ class Marking:
         uids = [uid for uid in uids if (opened.name, opened.uidvalidity, uid) not in self._done]
         for start in range(0, len(uids), BATCH):
             there = await self._log(session, opened, uids[start : start + BATCH], BY_KEYWORD)
-            self._done.update((opened.name, opened.uidvalidity, uid) for uid in there)
+            self._done |= dict.fromkeys((opened.name, opened.uidvalidity, uid) for uid in there)
 
     async def read(self, session: Session, opened: Opened) -> tuple[int, bool]:
         """Log what lies in CRM/Log, on from where reading stood; as `CatchUp.read`."""
@@ -159,7 +158,7 @@ class Marking:
             return None
         end = split_header(first)
         heading = read_heading(first if end is None else first[:end])
-        own = any(mailbox_key(each.address) in self._own for each in said.from_)
+        own = any(mailbox_key(each.address) in self._account.own for each in said.from_)
         match = threads.match(heading, await self._journal.tracked(self._address, threads.named_ids(heading)))
         return Seen(
             account=self._address,

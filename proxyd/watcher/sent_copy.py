@@ -75,7 +75,7 @@ class SentCopies:
         self._looking = Looking(account, journal)
         # When a waiting copy is to be looked for, where that is not on record.
         self._until: dict[str, _Until] = {}
-        self._told: set[str] = set()  # copies of which the journal knows that the provider cannot be reached
+        self._told: tuple[str, ...] = ()  # copies of which the journal knows that the provider cannot be reached
         self.reopened: Opened | None = None  # the Sent folder, where an APPEND gave it another UIDVALIDITY
 
     # --- as they arrive ------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ class SentCopies:
 
     async def settle(self, session: Session, opened: Opened) -> float | None:
         """Do what is due now; seconds until something is due again, None where nothing waits."""
-        self._told.clear()
+        self._told = ()
         for look in self._journal.uploads.wanted(self._address):
             there = await self._look_now(session, opened, look)
             self._journal.uploads.looked(self._address, look, there=there)
@@ -161,7 +161,7 @@ class SentCopies:
         now = self._clock.now()
         for copy in await self._journal.due_copies(self._address):
             if copy.due <= now and copy.id not in self._told:
-                self._told.add(copy.id)
+                self._told += (copy.id,)
                 await self._journal.record(CopyPostponed(copy.id, str(error), now, now))
 
     async def _settle(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from proxyd.config import Account
@@ -67,9 +67,9 @@ class Session:
     def nudge(self) -> None:
         self._place.nudge()
 
-    def heed(self, folders: Iterable[str]) -> None:
+    def heed(self, folders: Container[str]) -> None:
         """Being told of these wakes whoever is parked; of others the server may tell what it likes."""
-        self._connection.heeds = frozenset(folders)
+        self._connection.heeds = folders
 
     def take_told(self) -> Told:
         """What the server told by itself: of other folders, of marks."""
@@ -225,7 +225,8 @@ class Door:
                 made[0].sign_in(self._account.sign_in.imap_user, secret)
 
             try:
-                await lane.run(sign_in)
+                async with self._workers.few((server.host, server.port)):
+                    await lane.run(sign_in)
             except BaseException:
                 for each in made:
                     each.drop()

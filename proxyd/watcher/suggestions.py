@@ -35,9 +35,9 @@ class Suggesting:
     """`log_message` fetches a message and logs it into its conversation; False where it is gone."""
 
     def __init__(self, account: Account, journal: Journal, rules: tracking.TrackingSettings, log_message: Log) -> None:
+        self._account = account
         self._address = account.address
         self._wanted = account.suggestions and account.incoming != "nothing"
-        self._own = frozenset(mailbox_key(each) for each in (account.address, *account.aliases))
         self._journal = journal
         self._rules = rules
         self._log_message = log_message
@@ -63,7 +63,7 @@ class Suggesting:
         for uid, octets in (await session.do(Connection.fields, found, SHOWN)).items():
             said = read_heading(octets)
             suggested = suggest(said, live)
-            if suggested is None or {mailbox_key(each.address) for each in said.from_} & self._own:
+            if suggested is None or {mailbox_key(each.address) for each in said.from_} & self._account.own:
                 continue
             match = ThreadMatch(suggested.message, suggested.thread, suggested.because)
             if not isinstance(tracking.incoming(self._rules, said, match=match), Tracked):

@@ -21,6 +21,7 @@ from typing import Any
 from imapclient import IMAPClient
 
 from proxyd.config import load
+from proxyd.daemon.process import THREADS
 from proxyd.journal import Journal
 from proxyd.model import MailboxPosition, Seen
 from proxyd.provider.allowance import Allowance
@@ -75,7 +76,7 @@ class Proxyd:
         self._config = config
         self._accounts: dict[str, Any] = {}
         self._clock = SystemClock()
-        self._workers = Workers(16)
+        self._workers = Workers(THREADS)
         self._database = Database(data, os.urandom(32))
         self.logged: list[float] = []  # when, on the monotonic clock
 
