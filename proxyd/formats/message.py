@@ -40,7 +40,7 @@ _BRACKETED = re.compile(r"<([^<>]*+)>")
 # As nearly all of them are: read without any of the care below, and to the same result.
 _PLAIN = re.compile(rb"(?:[ \t]*+<[!#$%*+\-./0-9:=?@A-Z^_`a-z{|}~]{1,250}>){1,50}[ \t]*+")
 _NAMING_ALONE = re.compile(
-    rb"(?i:(?:message-id|in-reply-to|references):"
+    rb"(?:(?i:message-id|in-reply-to|references):"  # the names alone, for it makes all that it is about twice as slow
     rb"(?:(?:[ \t]|\r\n[ \t])*+<[!#$%*+\-./0-9:=?@A-Z^_`a-z{|}~]{1,250}>){1,50}[ \t]*+\r\n)*+\r\n"
 )
 _ID = re.compile(r"<([^>]*)>")
