@@ -7,7 +7,7 @@ there is nothing to be sent or filed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -130,9 +130,14 @@ def named(connection: sa.Connection, said: str, accounts: Collection[str] | None
     return list(found)
 
 
-def again(connection: sa.Connection, chosen: Chosen, at: datetime) -> tuple[dict[str, int], list[str]]:
-    """They are due now. How many of each kind, `gone` being those left out for their octets are not kept; and the
-    accounts whose mailboxes are to be looked into."""
+def again(
+    connection: sa.Connection, chosen: Chosen, at: datetime, dropboxes: Mapping[str, str]
+) -> tuple[dict[str, int], list[str]]:
+    """They are due now; `dropboxes` are the CRM's addresses as the accounts have them by now.
+
+    How many of each kind, `gone` being those left out for their octets are not kept; and the accounts whose mailboxes
+    are to be looked into.
+    """
     counts, accounts = {SENT_COPIES: 0, DROPBOX: 0, "gone": 0}, dict[str, None]()
     for what, table in chosen.tables().items():
         for id, account, whole in _chosen(connection, chosen, table):
@@ -146,6 +151,8 @@ def again(connection: sa.Connection, chosen: Chosen, at: datetime) -> tuple[dict
                 # has filed it, by us, be the provider one that files what it sends.
                 values["promised_flags"] = sa.func.coalesce(table.c.promised_flags, "")
                 accounts[account] = None
+            elif account in dropboxes:  # it may have been mistyped
+                values["address"] = dropboxes[account]
             connection.execute(table.update().where(table.c.id == id).values(values))
             submissions.step(connection, id, at, f"{_NAMES[what]} to be tried again", "somebody said so")
             counts[what] += 1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 
 import sqlalchemy as sa
 
+from proxyd.config import Account
 from proxyd.store import given_up as rows
 from proxyd.store.database import Database
 from proxyd.store.given_up import Chosen, GivenUp
@@ -35,11 +38,14 @@ def retry(
     what: str | None,
     now: datetime,
     viewer: Viewer = OWNER,
+    configured: Mapping[str, Account] = MappingProxyType({}),
 ) -> tuple[Document, list[str]]:
-    """They are due now; also the accounts whose mailboxes are to be looked into. Raises Unacceptable for an id that is
-    none of them."""
+    """They are due now, at the CRM's addresses as the accounts are `configured` by now; also the accounts whose
+    mailboxes are to be looked into. Raises Unacceptable for an id that is none of them."""
+    dropboxes = {address: each.dropbox for address, each in configured.items() if each.dropbox}
     with database.writing() as connection:
-        return rows.again(connection, _chosen(connection, ids, account, what, now, viewer), now)
+        chosen = _chosen(connection, ids, account, what, now, viewer)
+        return rows.again(connection, chosen, now, dropboxes)
 
 
 def skip(

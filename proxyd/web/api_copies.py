@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from proxyd.config import Account
 from proxyd.journal import Journal
 from proxyd.store.database import Database
 from proxyd.web import answers_copies, documents
@@ -19,6 +21,7 @@ class CopiesRoutes:
     _journal: Journal
     _database: Database
     _workers: Workers
+    _accounts: Callable[[], Mapping[str, Account]]
 
     @route("GET", "copies", answer=documents.CopiesGivenUp)
     async def copies(self, viewer: Viewer, query: documents.ListCopies) -> Document:
@@ -32,9 +35,8 @@ class CopiesRoutes:
     async def retry_copies(self, viewer: Viewer, body: documents.ChooseCopies) -> Document:
         """Try them again now; a Sent copy is looked for before it is filed."""
         now = datetime.now(UTC)
-        done, accounts = await self._workers.run(
-            answers_copies.retry, self._database, body.copies, body.account, body.what, now, viewer
-        )
+        given = (body.copies, body.account, body.what, now, viewer, self._accounts())
+        done, accounts = await self._workers.run(answers_copies.retry, self._database, *given)
         self._journal.wakes.copies_again(accounts)
         return done
 

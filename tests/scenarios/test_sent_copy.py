@@ -10,7 +10,7 @@ import pytest
 
 from tests.scenarios.conftest import QUICK
 from tests.scenarios.rig import Rig, letter, message_id
-from tests.servers.mailprovider import CUSTOMER, OTHER_CUSTOMER, PERSON
+from tests.servers.mailprovider import CUSTOMER, DROPBOX, OTHER_CUSTOMER, PERSON
 from tests.servers.waiting import eventually
 
 
@@ -139,7 +139,7 @@ def test_the_dropbox_gets_its_copy_and_is_in_nobody_elses(make_rig, sent) -> Non
 
 
 def test_a_dropbox_that_was_refused_is_told_and_gets_its_copy_once_it_is_there(make_rig, sent) -> None:
-    """`status` and `doctor` name one command; once the CRM has the address, it cures."""
+    """`status` and `doctor` name one command; once the address is right, it cures."""
     box = "4712@bcc.crm.test"
     rig = make_rig(more=QUICK + f"dropbox: {box}\n")
     rig.add_contact()
@@ -150,13 +150,15 @@ def test_a_dropbox_that_was_refused_is_told_and_gets_its_copy_once_it_is_there(m
     assert [(each["what"], each["count"], "550" in each["sentence"]) for each in told] == [("dropbox", 1, True)]
     assert told[0]["cure"] == f"proxyd copies retry --account {PERSON}"
     assert told[0]["cure"] in [each["cure"] for each in rig.json("doctor", codes=(1,))["findings"]]
-    rig.provider.postfix.stop()
-    rig.provider.dovecot.set_password(box, "the CRM's")
-    rig.provider.postfix.start()
+    rig.write_account(  # it was mistyped
+        rig.provider.account_yaml(client_password=rig.client_password, more=QUICK + f"dropbox: {DROPBOX}\n")
+    )
+    assert rig.run("reload").returncode == 0
     done = rig.run(*told[0]["cure"].split()[1:])
     assert (done.returncode, done.stdout) == (0, "1 copy to the CRM tried again now.\n")
     eventually(lambda: rig.timeline()[0]["dropbox"]["state"] == "sent", "the copy to be taken", every=0.1)
-    assert len(rig.inbox_of(box, message_id(sent))) == 1
+    assert len(rig.inbox_of(DROPBOX, message_id(sent))) == 1
+    assert rig.timeline()[0]["dropbox"]["address"] == DROPBOX
     assert rig.run("doctor").returncode == 0
     assert rig.run("status").returncode == 0
 

@@ -260,7 +260,7 @@ class Page(PeoplePages, WritingPages):
         if address not in self._accounts() or not visit.viewer.speaks_for(address):
             raise not_found("you have no account of this address")
         now = datetime.now(UTC)
-        retry = functools.partial(answers_copies.retry, viewer=visit.viewer)
+        retry = functools.partial(answers_copies.retry, viewer=visit.viewer, configured=self._accounts())
         _, accounts = await self._workers.run(retry, self._database, None, address, what, now)
         self._journal.wakes.copies_again(accounts)
         return go(request, "/accounts")
