@@ -27,6 +27,6 @@ Examples:
 def run(ctx: click.Context, places: Places) -> None:
     """Run the daemon in the foreground."""
     gc.disable()  # nothing of what is imported and built now is ever garbage; the daemon turns it on when it is ready
-    from proxyd import daemon  # late: it brings the reactor, which --help has no use for
+    from proxyd.daemon import running  # late: it brings the reactor, which --help has no use for
 
-    ctx.exit(daemon.run(places))
+    ctx.exit(running.run(places))
