@@ -26,6 +26,7 @@ from proxyd.journal.forwarding import forwarded_in
 from proxyd.journal.intake import Intake, KeptContent, Room
 from proxyd.journal.late_looks import LateLooks
 from proxyd.journal.ledger import Ledger
+from proxyd.journal.marks import Marks, to_be_marked
 from proxyd.journal.reports import Reading
 from proxyd.journal.sending import Begun, Joined, Logged, Submission
 from proxyd.journal.spooling import Spool
@@ -63,7 +64,7 @@ from proxyd.rules import threads
 from proxyd.rules.late_answers import looked_from
 from proxyd.rules.threads import KnownMessage
 from proxyd.rules.tracking import only_for_log
-from proxyd.store import ahead, contacts, content, mailboxes, outbox, submissions, timeline
+from proxyd.store import ahead, contacts, content, mailboxes, marks, outbox, submissions, timeline
 from proxyd.store.database import Database
 from proxyd.workers import Clock, Workers, start
 
@@ -108,12 +109,14 @@ class Journal:
         self.backfills = Backfills(database, workers, clock)
         self.suggestions = Suggestions(database, workers, clock)
         self.late_looks = LateLooks(database, workers)
+        self.marks = Marks(database, clock)
         self.ledger = Ledger(database, workers)
         self.spool = Spool(database, workers, clock, self._kept, self.wakes.spool)
 
     async def open(self) -> None:
         """After a start: nothing is on its way any more; what says *submitting* is unknown and will be looked for."""
         now = self._clock.now()
+        await self._read(self.marks.open)
         facts = await self._read(mailboxes.every_fact)
         self._facts = {at: text for at, text in facts.items() if at[1] != HEALTH}
         for (account, key), text in facts.items():
@@ -137,6 +140,7 @@ class Journal:
     async def tidy(self) -> None:
         """Once a day: let go of what was never settled."""
         await self._database.write(functools.partial(sending.tidy, now=self._clock.now()))
+        await self._database.write(functools.partial(self.marks.tidy, now=self._clock.now()))
         await self.suggestions.tidy(self._clock.now())
 
     def close(self) -> None:
@@ -324,6 +328,8 @@ class Journal:
             for each in arrived
             if each.body is not None
         }
+        marked = [each for each in seen if to_be_marked(accounts.get(each.account), each)]
+        now = self._clock.now()
 
         def job(connection: sa.Connection) -> list[tuple[str | None, str]]:
             """Each record that is new or completed, with the owner of its octets."""
@@ -335,9 +341,14 @@ class Journal:
             ]
             if position is not None:
                 mailboxes.set_position(connection, *position)
+            for each in marked:
+                marks.owe(connection, each.account, each.found, now)
             return logged
 
-        for each, (message, owner) in zip(seen, await self._database.write(job, durable=durable), strict=True):
+        written = await self._database.write(job, durable=durable)
+        for each in marked:
+            self.marks.committed(each.account, [each.found])
+        for each, (message, owner) in zip(seen, written, strict=True):
             if message is None:
                 continue
             if each.again is None:

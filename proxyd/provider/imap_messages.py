@@ -94,6 +94,14 @@ class Messages(Link):
         """The UIDs that carry the one keyword and not the other. Raises Refused."""
         return sorted(self._search(b"KEYWORD", as_line(keyword), b"UNKEYWORD", as_line(but)))
 
+    def uids_without(self, keyword: str, uids: Sequence[int]) -> list[int]:
+        """Those of `uids` that are there and do not carry the keyword. Raises Refused."""
+        found: set[int] = set()
+        for start in range(0, len(uids), SEARCHED):
+            some = uid_set(uids[start : start + SEARCHED])
+            found.update(self._search(b"UID", some, b"UNKEYWORD", as_line(keyword)))
+        return sorted(found.intersection(uids))
+
     def deleted(self) -> list[int]:
         """The UIDs that carry \\Deleted."""
         return sorted(self._search(b"DELETED"))
@@ -245,8 +253,9 @@ class Messages(Link):
 
     def add_keyword(self, uids: Sequence[int], keyword: str) -> None:
         """UID STORE +FLAGS.SILENT of one keyword in the folder opened by `select`. Raises Refused."""
-        with self._command("STORE"):
-            self._client.add_flags(list(uids), [as_line(keyword)], silent=True)
+        for start in range(0, len(uids), SEARCHED):
+            with self._command("STORE"):
+                self._client.add_flags(uids[start : start + SEARCHED], [as_line(keyword)], silent=True)
 
     def remove(self, uid: int) -> bool:
         """Take one message out of the folder opened by `select`; False = it cannot be done without taking others too.

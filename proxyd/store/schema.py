@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from proxyd.errors import ConfigError
 
-NEWEST = "0017"  # the revision that `tables` describes
+NEWEST = "0018"  # the revision that `tables` describes
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 

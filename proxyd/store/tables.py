@@ -375,6 +375,17 @@ positions = Table(
     Column("read_at", Instant),
 )
 
+# Which logged messages are still to get the keyword that shows it.
+marks = Table(
+    "marks",
+    metadata,
+    Column("account", String, primary_key=True),
+    Column("folder", String, primary_key=True),
+    Column("uidvalidity", BigInteger, primary_key=True),
+    Column("uid", BigInteger, primary_key=True),
+    Column("at", Instant, nullable=False),  # since when it is owed
+)
+
 backfills = Table(
     "backfills",
     metadata,

@@ -107,7 +107,6 @@ class CatchUp:
         self._journal = journal
         self._clock = clock
         self._copies = copies
-        self._logged: list[Found] = []
         self.positions = Positions(account.address, journal, clock)
         self.rules = tracking.TrackingSettings(
             address=account.address,
@@ -267,14 +266,7 @@ class CatchUp:
         except FAULTS:
             await self._log_each(opened, seen)
             await self._journal.set_position(self._address, opened.name, after)
-        else:
-            self._logged += [each.found for each in seen]
         return after
-
-    def take_logged(self) -> list[Found]:
-        """What was logged since the last call, and where it lies."""
-        logged, self._logged = self._logged, []
-        return logged
 
     async def _log_each(self, opened: Opened, seen: Sequence[Seen]) -> None:
         """By itself each of them, for one that our own code cannot take (a fault of ours, that a stranger may have
@@ -289,7 +281,6 @@ class CatchUp:
                     raise
                 uid = each.found.uid
                 log.exception("a message cannot be logged and is passed over", account=self._address, uid=uid)
-            self._logged.append(each.found)
 
     def _names(self, sent: bool) -> tuple[str, ...]:
         if sent:
@@ -379,7 +370,6 @@ class CatchUp:
             for uid, why in wanted.items():
                 if (seen := await self.message(session, there, uid, why)) is not None:
                     await self._journal.record(seen)
-                    self._logged.append(seen.found)
         if due:
             await self._late.forget(due)
             await session.do(Connection.examine, opened.name)
@@ -431,7 +421,6 @@ class CatchUp:
         if seen is None:
             return False
         await self._journal.record(seen)
-        self._logged.append(seen.found)
         return True
 
     async def message(self, session: Session, opened: Opened, uid: int, why: Wanted) -> Seen | None:

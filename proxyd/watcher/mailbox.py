@@ -401,14 +401,12 @@ class Mailbox:
             await self._read(session, opened, folder.role)
         if searched:
             await self._marking.search(session, opened)
-        self._marking.logged(self._catch_up.take_logged())
         await self._marking.flag(session, opened)
 
     async def _flagged(self, session: Session, opened: Opened) -> bool:
         """What was logged in the folder to stay in is flagged. True = it was opened anew, and is to be read on."""
-        logged = self._catch_up.take_logged()
-        self._marking.logged(logged)
-        due, self._flags_due = self._flags_due or bool(logged), False
+        news = self._journal.marks.take_news(self._address)
+        due, self._flags_due = self._flags_due or news, False
         return due and await self._marking.flag(session, opened)
 
     async def _read(self, session: Session, opened: Opened, role: Role) -> tuple[int, bool]:

@@ -8,14 +8,13 @@ when their HIGHESTMODSEQ (CONDSTORE, RFC 7162) is another. Without CONDSTORE a f
 What is logged gets $CRMLogged: `UID STORE +FLAGS.SILENT`, the only change that is ever made to a message of the
 person's, and no other flag is ever named. It needs SELECT instead of EXAMINE, which takes \\Recent from the messages
 that came since a mail client last opened the folder; some clients show mail as new by that. So it waits until STATUS
-says that there is none left (RFC 3501 section 2.3.2), at most for a day.
+says that there is none left (RFC 3501 section 2.3.2), at most for a day; what waits is on record (`journal.marks`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
 
 import structlog
 
@@ -49,7 +48,6 @@ log = structlog.get_logger()
 BATCH = 50  # marked messages that are looked at together
 SEARCHES = 20  # folders searched in one look
 ROLLING = 5  # the same, where the server has no CONDSTORE to say whether it is worth it
-PATIENCE = timedelta(days=1)  # for a mail client to take notice of what is to get LOGGED_MARK
 
 BY_KEYWORD = Tracked(f"marked by hand: the keyword {MARK}")
 BY_FOLDER = Tracked("marked by hand: put into the folder CRM/Log")
@@ -67,7 +65,6 @@ class Marking:
         self._roll = 0
         self._hinted: dict[str, float] = {}  # folder → when to search it, on the clock's monotonic scale
         self._done: dict[tuple[str, int, int], None] = {}  # folder, UIDVALIDITY, UID that bear MARK and are logged
-        self._to_flag: dict[tuple[str, int], dict[int, datetime]] = {}  # folder, UIDVALIDITY → UID → since when
 
     # --- where there is something to search for ------------------------------------------------------------
 
@@ -145,7 +142,10 @@ class Marking:
                     await self._journal.record(seen)
             except FAULTS:  # ours, and no reason to keep the others out
                 log.exception("a marked message cannot be logged", account=self._address, uid=uid)
-        self.logged(Found(opened.name, opened.uidvalidity, uid) for uid in headings)
+        if self._account.marking.flag_logged:  # also what is in the log already
+            await self._journal.marks.owe(
+                self._address, [Found(opened.name, opened.uidvalidity, uid) for uid in headings]
+            )
         return list(headings)
 
     async def _message(
@@ -174,16 +174,12 @@ class Marking:
 
     # --- showing that it is logged -------------------------------------------------------------------------
 
-    def logged(self, found: Iterable[Found]) -> None:
-        """These messages are in the log: they are to get LOGGED_MARK."""
-        if self._account.marking.flag_logged:
-            for each in found:
-                self._to_flag.setdefault((each.folder, each.uidvalidity), {}).setdefault(each.uid, self._clock.now())
-
     async def ripe(self, session: Session) -> list[str]:
         """The folders in which something can be flagged by now: mail clients have noticed all that is there."""
-        self._forget()
-        waiting = list(dict.fromkeys(folder for folder, _ in self._to_flag))[:SEARCHES]
+        await self._journal.marks.forget(self._address)
+        if not self._account.marking.flag_logged:
+            return []
+        waiting = list(dict.fromkeys(folder for folder, _ in self._journal.marks.of(self._address)))[:SEARCHES]
         return [folder for folder in waiting if not await self._unnoticed(session, folder)]
 
     async def _unnoticed(self, session: Session, folder: str) -> bool:
@@ -195,10 +191,33 @@ class Marking:
     async def flag(self, session: Session, opened: Opened) -> bool:
         """Give LOGGED_MARK to what is logged in the open folder, unless a mail client has not noticed it yet. True =
         the folder was opened anew for it, and is to be read on; it is open read-only again."""
-        key = (opened.name, opened.uidvalidity)
-        if key not in self._to_flag or await self._unnoticed(session, opened.name):
+        folder = (opened.name, opened.uidvalidity)
+        owed = sorted(self._journal.marks.of(self._address).get(folder, ()))
+        if not owed or not self._account.marking.flag_logged:
             return False
-        uids = sorted(self._to_flag.pop(key))
+        uids = await self._in_the_log(session, await self._without(session, owed))
+        if uids and await self._unnoticed(session, opened.name):
+            return False
+        if uids:
+            await self._mark(session, opened, uids)
+        await self._journal.marks.done(self._address, folder, owed)
+        return bool(uids)
+
+    async def _without(self, session: Session, uids: Sequence[int]) -> list[int]:
+        """Those that are there and do not bear it yet: a daemon that was killed may have given it to some."""
+        try:
+            return await session.do(Connection.uids_without, LOGGED_MARK, uids)
+        except Refused:  # a server that knows no such keyword
+            return list(uids)
+
+    async def _in_the_log(self, session: Session, uids: Sequence[int]) -> list[int]:
+        """Those that are what was logged: a server that was restored may have given their UIDs to others."""
+        fields = await session.do(Connection.fields, uids, ("MESSAGE-ID", *ORIGINAL_NAMES))
+        named = {uid: _names(read_heading(octets)) for uid, octets in fields.items()}
+        there = await self._journal.recorded(self._address, (id for ids in named.values() for id in ids))
+        return [uid for uid, ids in named.items() if not ids or not there.isdisjoint(ids)]
+
+    async def _mark(self, session: Session, opened: Opened, uids: Sequence[int]) -> None:
         try:
             again = await session.do(Connection.select, opened.name)
             if again.keywords and again.uidvalidity == opened.uidvalidity:
@@ -207,15 +226,6 @@ class Marking:
             log.info("keyword refused", account=self._address, why=error.evidence)
         # Not in a `finally`: after anything else the connection ends, and a cancelled task must hear that it is.
         await session.do(Connection.examine, opened.name)
-        return True
-
-    def _forget(self) -> None:
-        """What was waited for too long."""
-        since = self._clock.now() - PATIENCE
-        for key, waiting in list(self._to_flag.items()):
-            self._to_flag[key] = {uid: at for uid, at in waiting.items() if at > since}
-            if not self._to_flag[key]:
-                del self._to_flag[key]
 
 
 def _names(heading: Heading) -> tuple[str, ...]:

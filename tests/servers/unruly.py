@@ -325,6 +325,7 @@ class Conversation:
         self._view = [mail.uid for mail in self._box.mails]
         self.say(f"* {len(self._view)} EXISTS")
         self.say("* FLAGS (\\Seen \\Deleted \\Answered)")
+        self.say("* OK [PERMANENTFLAGS (\\Seen \\Deleted \\Answered \\*)] ok")
         self.say(f"* OK [UIDVALIDITY {self._box.uidvalidity}] ok")
         self.say(f"* OK [UIDNEXT {self._box.uidnext}] ok")
         return "OK done"
@@ -372,6 +373,9 @@ class Conversation:
             return {mail.uid for mail in mails}
         if key == b"DELETED":
             return {mail.uid for mail in mails if "\\Deleted" in mail.flags}
+        if key in (b"KEYWORD", b"UNKEYWORD"):
+            flag = _text(keys.pop(0))
+            return {mail.uid for mail in mails if (flag in mail.flags) == (key == b"KEYWORD")}
         if key == b"UID":
             wanted = _set(keys.pop(0), max((mail.uid for mail in mails), default=0))
             return {mail.uid for mail in mails if mail.uid in wanted}

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 
 import pytest
 
+from proxyd.journal.marks import PATIENCE
 from proxyd.model import LOGGED_MARK, MARK
+from proxyd.store import tables
 from proxyd.watcher.mailbox import CHECK, FLAGS
-from proxyd.watcher.marking import PATIENCE
 from tests.looping import on_the_loop
-from tests.rigged import message
+from tests.rigged import ADA, GRACE, message
 from tests.servers.mailprovider import CUSTOMER, PERSON, Provider
+from tests.servers.unruly import UnrulyImap
+from tests.watcher.unruled import unruled
 from tests.watcher.watched import Watched, commands, from_stranger, reply, until, watched
 
 STRANGER = "somebody@elsewhere.test"
@@ -134,7 +139,7 @@ async def test_after_a_day_it_is_left_alone(tmp_path, provider: Provider):
         await w.parked()
         await w.clock.advance(PATIENCE.total_seconds() + CHECK)
         await w.parked()
-        await w.as_time_passes(CHECK + 1, lambda: not w.mailbox._marking._to_flag)
+        await w.as_time_passes(CHECK + 1, lambda: not w.rows(tables.marks))
         assert flags(provider) == [frozenset()]
 
 
@@ -156,3 +161,38 @@ async def test_switched_off_nothing_is_searched_and_nothing_marked(tmp_path, pro
         assert len(w.timeline()) == 2
         assert not any("KEYWORD" in each or each.startswith(("SELECT", "UID STORE")) for each in commands(provider))
         assert flags(provider) == [frozenset({MARK}), frozenset()]
+
+
+@on_the_loop
+async def test_what_waited_when_the_daemon_ended_is_marked_after_the_restart(tmp_path, provider: Provider):
+    async with watched(tmp_path, provider) as w:
+        await w.add_contact(CUSTOMER)
+        await w.sent(message())
+        provider.dovecot.deliver(PERSON, reply())
+        await logged(w, 2)
+    with provider.dovecot.imap(PERSON) as imap:
+        imap.select("INBOX")  # a mail client takes notice
+    async with watched(tmp_path, provider) as w:
+        await has_flags(provider, "INBOX", [frozenset({LOGGED_MARK})])
+        await until(lambda: not w.rows(tables.marks) or None, "nothing owed")
+
+
+@pytest.mark.parametrize("writes", [1, 2, 3, 4])
+@pytest.mark.parametrize("before", [True, False], ids=["before it", "after it"])
+@on_the_loop
+async def test_killed_at_any_commit_it_is_marked_once_it_is_logged(tmp_path, writes: int, before: bool):
+    octets = message("Re: Offer", id="r1@x", sender=GRACE, to=ADA, more="In-Reply-To: <m1@example.test>\r\n")
+    with UnrulyImap() as server:
+        async with unruled(tmp_path, server) as w:
+            await w.add_contact(GRACE)
+            await w.sent(message())
+            await w.dies_at(writes, before=before)
+            uid = server.deliver("INBOX", octets)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(20):
+                    await w.turn(w.dead.is_set, "dead", step=61)
+            await w.kill()
+        async with unruled(tmp_path, server) as w:
+            await w.turn(lambda: len(w.everything()) == 2, "both in the log", step=5)
+            await w.turn(lambda: server.find("INBOX", uid).flags == {LOGGED_MARK}, "the mark", step=5)
+            await w.turn(lambda: not w.rows(tables.marks), "nothing owed")
