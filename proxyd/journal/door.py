@@ -227,10 +227,10 @@ class Journal:
             case Seen():
                 await self._log_seen([event], None)
             case CopyPresent():
-                late = await self._database.write(lambda c: finding.copy_present(c, event, self._database.hash_id))
-                self.uploads.present(event.id)
-                if late:
-                    self.wakes.late(late).set()
+                accounts, hash = self._accounts(), self._database.hash_id
+                self._copy_there(
+                    event, await self._database.write(lambda c: finding.copy_present(c, accounts, event, hash))
+                )
             case CopyPromised():
                 await self._database.write(lambda c: finding.copy_promised(c, event))
             case CopyAppending():
@@ -328,7 +328,7 @@ class Journal:
             for each in arrived
             if each.body is not None
         }
-        marked = [each for each in seen if to_be_marked(accounts.get(each.account), each)]
+        marked = [each for each in seen if to_be_marked(accounts.get(each.account), each.found, each.source)]
         now = self._clock.now()
 
         def job(connection: sa.Connection) -> list[tuple[str | None, str]]:
@@ -475,11 +475,19 @@ class Journal:
     async def uploaded(self, event: CopyPresent) -> bool:
         """The client has put its copy there. False: more than that is known or under way, nothing is written, and the
         watcher must look."""
-        settled = await self._database.write(lambda c: finding.copy_uploaded(c, event, self._database.hash_id))
-        if settled:
-            self.uploads.present(event.id)
+        accounts, hash = self._accounts(), self._database.hash_id
+        settled = await self._database.write(lambda c: finding.copy_uploaded(c, accounts, event, hash))
+        if settled is not None:
+            self._copy_there(event, settled)
             self._tell(event.id, event)
-        return settled
+        return settled is not None
+
+    def _copy_there(self, event: CopyPresent, settled: finding.Settled) -> None:
+        self.uploads.present(event.id)
+        if settled.marked:
+            self.marks.committed(settled.account, [event.found])
+        if settled.late:
+            self.wakes.late(settled.account).set()
 
     async def submitted(self, account: str, ids: Iterable[str]) -> frozenset[str]:
         """Which of these Message-IDs belong to mail that goes or went through us, logged or not."""

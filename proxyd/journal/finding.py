@@ -6,7 +6,7 @@ Every function that takes a connection is one job of the writer.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -17,6 +17,7 @@ from proxyd.formats.fields import split_header
 from proxyd.journal import reports
 from proxyd.journal.entries import Hash, crms_of, seen_entry, seen_people
 from proxyd.journal.intake import Intake, KeptContent
+from proxyd.journal.marks import to_be_marked
 from proxyd.model import (
     Body,
     CopyAppending,
@@ -33,7 +34,7 @@ from proxyd.model import (
 from proxyd.reported import NO_REPORT, Report
 from proxyd.rules import notices
 from proxyd.rules.late_answers import looked_from
-from proxyd.store import contacts, content, late_looks, ledger, sent_copies, spool, submissions, timeline
+from proxyd.store import contacts, content, late_looks, ledger, marks, sent_copies, spool, submissions, timeline
 from proxyd.store.sent_copies import SentCopy
 
 KeepContent = Callable[[sa.Connection, str], KeptContent | None]  # a submission's filed form, None once it is gone
@@ -65,6 +66,7 @@ class DueCopy:
     relayed: bool = True  # it went through us; False: it was found in Sent
     promised: frozenset[str] | None = None  # flags of an upload that was answered in its stead
     spooled: bool = False  # it waits here: the provider does not have it yet
+    tracked: bool = False
 
     @property
     def wanted(self) -> bool:
@@ -184,19 +186,28 @@ def name(connection: sa.Connection, account: str, message: str, ids: Iterable[st
     return True
 
 
-def copy_present(connection: sa.Connection, event: CopyPresent, hash: Hash) -> str | None:
-    """The Sent copy is there. With that, nothing is owed of an untracked message. Returns the account in whose mailbox
-    answers are to be looked for, to an id that was not known before."""
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What follows of a Sent copy that is there. `account`: the one of a logged message; "" of any other. `late`:
+    answers to an id that was not known before are to be looked for; `marked`: the copy is to show that it is logged."""
+
+    account: str = ""
+    late: bool = False
+    marked: bool = False
+
+
+def copy_present(connection: sa.Connection, accounts: Mapping[str, Account], event: CopyPresent, hash: Hash) -> Settled:
+    """The Sent copy is there. With that, nothing is owed of an untracked message."""
     row = submissions.get(connection, event.id)
     before = sent_copies.get(connection, [event.id]).get(event.id)
     sent_copies.present(connection, event.id, event.found, event.by, event.copies)
     if row is None:  # it was found in Sent, and so was this other copy of it
         place = timeline.places(connection, [event.id]).get(event.id)
         if before is None or place is None:
-            return None
+            return Settled()
         submissions.add_hashes(connection, before.account, map(hash, event.ids), event.id)
         since = min(before.accepted_at, place.date)
-        return before.account if name(connection, before.account, event.id, event.ids, since) else None
+        return _logged_copy(connection, accounts, event, before.account, event.id, since)
     if before is None or (before.state, before.by, before.copies) != (CopyState.PRESENT, event.by, event.copies):
         who = "proxyd" if event.by is FiledBy.PROXYD else f"the {event.by}"
         copies = "one Sent copy" if event.copies == 1 else f"{event.copies} Sent copies"
@@ -208,19 +219,34 @@ def copy_present(connection: sa.Connection, event: CopyPresent, hash: Hash) -> s
     message = timeline.of_submission(connection, event.id)
     if not row.tracked:
         submissions.empty(connection, event.id)
-    if message is not None and name(connection, row.account, message, event.ids, row.begun_at):
-        return row.account
-    return None
+    if message is None:
+        return Settled()
+    return _logged_copy(connection, accounts, event, row.account, message, row.begun_at)
 
 
-def copy_uploaded(connection: sa.Connection, event: CopyPresent, hash: Hash) -> bool:
+def _logged_copy(
+    connection: sa.Connection,
+    accounts: Mapping[str, Account],
+    event: CopyPresent,
+    account: str,
+    message: str,
+    since: datetime,
+) -> Settled:
+    marked = to_be_marked(accounts.get(account), event.found)
+    if marked:
+        marks.owe(connection, account, event.found, event.at)
+    return Settled(account, name(connection, account, message, event.ids, since), marked)
+
+
+def copy_uploaded(
+    connection: sa.Connection, accounts: Mapping[str, Account], event: CopyPresent, hash: Hash
+) -> Settled | None:
     """The client has put its own copy there. Where more than that is known or under way (ours, the provider's), it is
-    for the watcher to look, and nothing is written: False."""
+    for the watcher to look, and nothing is written: None."""
     row = sent_copies.get(connection, [event.id]).get(event.id)
     if row is None or row.state not in (CopyState.WAITING, CopyState.FAILED) or row.appending_since is not None:
-        return False
-    copy_present(connection, event, hash)
-    return True
+        return None
+    return copy_present(connection, accounts, event, hash)
 
 
 def copy_promised(connection: sa.Connection, event: CopyPromised) -> None:
@@ -289,6 +315,7 @@ def due_copy(connection: sa.Connection, row: SentCopy, keep: KeepContent) -> Due
         relayed=submission is not None,
         promised=row.promised,
         spooled=spool.holds(connection, row.id),
+        tracked=submission is None or submission.tracked,
     )
 
 

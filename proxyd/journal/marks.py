@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from proxyd.config import Account
-from proxyd.model import Found, Seen, Source
+from proxyd.model import Found, Source
 from proxyd.store import marks
 from proxyd.store.database import Database
 from proxyd.workers import Clock
@@ -89,7 +89,7 @@ class Marks:
         marks.drop_older(connection, now - PATIENCE)
 
 
-def to_be_marked(account: Account | None, seen: Seen) -> bool:
+def to_be_marked(account: Account | None, found: Found, source: Source | None = None) -> bool:
     """Earlier mail is left as it is; what was forwarded lies nowhere."""
     wanted = account is not None and account.marking.flag_logged
-    return wanted and seen.source is not Source.BACKFILL and seen.found.uid > 0
+    return wanted and source is not Source.BACKFILL and found.uid > 0

@@ -433,7 +433,8 @@ class Mailbox:
                 return
             _, whole = await self._catch_up.read(session, opened, sent=True, logged=self._logs_sent(opened.name))
             due = await self._copies.settle(session, opened)
-            self._copies.reopened = None
+            opened, self._copies.reopened = self._copies.reopened or opened, None
+            await self._marking.flag(session, opened)
             now = self._clock.monotonic()
             if due is not None:
                 self._sent_until = max(self._sent_until, now + due + LINGER)
@@ -462,6 +463,8 @@ class Mailbox:
             due = await self._copies.settle(session, opened)
             opened, self._copies.reopened = self._copies.reopened or opened, None
             self._door.well()
+            if await self._marking.flag(session, opened):
+                continue
             now = self._clock.monotonic()
             if due is not None:
                 self._sent_until = max(self._sent_until, now + due + LINGER)

@@ -20,10 +20,11 @@ import structlog
 from proxyd.config import Account
 from proxyd.errors import ProxydError, Refused
 from proxyd.formats.message import heading as read_heading
-from proxyd.journal import Journal
+from proxyd.journal import Journal, KeptContent
 from proxyd.journal.finding import DueCopy, UnknownSubmission
 from proxyd.journal.uploads import LookNow
 from proxyd.model import (
+    LOGGED_MARK,
     CopyAppending,
     CopyPostponed,
     CopyPresent,
@@ -47,6 +48,7 @@ log = structlog.get_logger()
 
 NOT_AT_ONCE = timedelta(seconds=2)  # between acceptance and APPEND, for a copy to be told from a client's by its date
 LOOK_FOR = timedelta(hours=24)  # how long a message of unknown outcome is looked for
+SEEN = r"\Seen"
 OF_THE_SERVER = frozenset({r"\recent", r"\deleted"})  # flags that are never handed on
 RETRY_REFUSED = 300.0  # seconds at least before an APPEND that the server refused is tried again
 
@@ -75,6 +77,7 @@ class SentCopies:
         self._looking = Looking(account, journal)
         # When a waiting copy is to be looked for, where that is not on record.
         self._until: dict[str, _Until] = {}
+        self._plain = False  # the server takes no keyword of ours with an APPEND
         self._told: tuple[str, ...] = ()  # copies of which the journal knows that the provider cannot be reached
         self.reopened: Opened | None = None  # the Sent folder, where an APPEND gave it another UIDVALIDITY
 
@@ -333,44 +336,55 @@ class SentCopies:
     # --- doing ---------------------------------------------------------------------------------------------
 
     async def _append(self, session: Session, opened: Opened, copy: DueCopy) -> datetime | None:
-        """File the exact octets, marked read, with the time of sending as its date (RFC 3501 section 6.3.11)."""
+        """File the exact octets, marked read (and as logged, where they are), with the time of sending as its date
+        (RFC 3501 section 6.3.11)."""
         content = copy.content
         if content is None:
             await self._postponed(copy, "the message is gone from proxyd's records", None)
             return None
         await self._journal.record(CopyAppending(copy.id, opened.name, self._clock.now()))
+        shows = copy.tracked and self._account.marking.flag_logged and not self._plain
         try:
-            elsewhere = await self._announce(session, opened, copy, content.size)
             try:
-                async for chunk in content.chunks():
-                    await session.do(Connection.append_octets, chunk)
-            except BaseException:
-                session.drop()  # the server waits for octets that do not come
-                raise
-            appended = await session.do(Connection.append_end)
+                appended = await self._file(session, opened, copy, content, (SEEN, LOGGED_MARK) if shows else (SEEN,))
+            except Refused:
+                if not shows:
+                    raise
+                appended = await self._file(session, opened, copy, content, (SEEN,))
+                self._plain = True  # it was the keyword that it did not want
         except Refused as error:
             await session.do(Connection.examine, opened.name)
             return await self._postponed(copy, str(error), self._later(copy, least=RETRY_REFUSED))
-        if elsewhere or appended.uidvalidity not in (0, opened.uidvalidity):
+        if session.selected != opened.name or appended.uidvalidity not in (0, opened.uidvalidity):
             self.reopened = opened = await session.do(Connection.examine, opened.name)
         log.info("sent copy filed", account=self._address, id=copy.id)
         await self._appended(session, opened, copy, appended)
         return None
 
-    async def _announce(self, session: Session, opened: Opened, copy: DueCopy, size: int) -> bool:
-        """APPEND, until the server asks for the octets. True = another folder had to be opened for that: Courier takes
+    async def _file(
+        self, session: Session, opened: Opened, copy: DueCopy, content: KeptContent, flags: Sequence[str]
+    ) -> Appended:
+        await self._announce(session, opened, copy, content.size, flags)
+        try:
+            async for chunk in content.chunks():
+                await session.do(Connection.append_octets, chunk)
+        except BaseException:
+            session.drop()  # the server waits for octets that do not come
+            raise
+        return await session.do(Connection.append_end)
+
+    async def _announce(self, session: Session, opened: Opened, copy: DueCopy, size: int, flags: Sequence[str]) -> None:
+        """APPEND, until the server asks for the octets. Another folder may have to be opened for that: Courier takes
         nothing into a folder that is open read-only."""
         begin = Connection.append_begin
         at = copy.accepted_at.replace(microsecond=0)
         try:
-            await session.do(begin, opened.name, size, (r"\Seen",), at)
+            await session.do(begin, opened.name, size, flags, at)
         except Refused as error:
             if "read-only" not in error.evidence.lower():
                 raise
             await session.do(Connection.examine, "INBOX")
-            await session.do(begin, opened.name, size, (r"\Seen",), at)
-            return True
-        return False
+            await session.do(begin, opened.name, size, flags, at)
 
     async def _appended(self, session: Session, opened: Opened, copy: DueCopy, appended: Appended) -> None:
         """Where the server does not say which UID it gave (RFC 4315), it is the one that bears our marks; where that is

@@ -71,6 +71,7 @@ class UnrulyImap(OwnLoopServer):
         self.deaf = False  # half-open: connections are taken, nothing is ever answered
         self.searches = True  # knows SEARCH FROM, TO and CC
         self.silent = False  # IDLE never says a word
+        self.keywords = True  # keeps those that a client makes up
         self.lock = threading.RLock()
         self.open: set[Conversation] = set()
         self.connections = 0
@@ -325,7 +326,8 @@ class Conversation:
         self._view = [mail.uid for mail in self._box.mails]
         self.say(f"* {len(self._view)} EXISTS")
         self.say("* FLAGS (\\Seen \\Deleted \\Answered)")
-        self.say("* OK [PERMANENTFLAGS (\\Seen \\Deleted \\Answered \\*)] ok")
+        own = " \\*" if self.server.keywords else ""
+        self.say(f"* OK [PERMANENTFLAGS (\\Seen \\Deleted \\Answered{own})] ok")
         self.say(f"* OK [UIDVALIDITY {self._box.uidvalidity}] ok")
         self.say(f"* OK [UIDNEXT {self._box.uidnext}] ok")
         return "OK done"
@@ -338,7 +340,9 @@ class Conversation:
         box = self._named(words[0])
         if box is None:
             return "NO [TRYCREATE] no such folder"
-        flags = [_text(word) for word in words[1:-1] if word.startswith(b"\\")]
+        flags = [_text(word) for word in words[1:-1] if word.startswith((b"\\", b"$"))]
+        if not self.server.keywords and any(each.startswith("$") for each in flags):
+            return "NO [CANNOT] no keywords here"
         mail = box.add(_octets(words[-1]), self.server.now, flags)
         return f"OK [APPENDUID {box.uidvalidity} {mail.uid}] done" if "UIDPLUS" in self.server.capability else "OK done"
 

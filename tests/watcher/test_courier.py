@@ -59,7 +59,7 @@ async def test_the_main_job(tmp_path: Path, courier: Courier, monkeypatch: pytes
         (copy,) = courier.messages(PERSON, "INBOX.Sent")
         assert (row["by"], row["folder"], row["appended_uid"]) == ("proxyd", "INBOX.Sent", copy.uid)
         assert copy.octets == message()
-        assert copy.flags == frozenset({"\\Seen"})
+        assert copy.flags == frozenset({"\\Seen", LOGGED_MARK})
 
         courier.deliver(PERSON, from_stranger())
         courier.deliver(PERSON, reply())

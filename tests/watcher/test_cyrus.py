@@ -61,7 +61,7 @@ async def test_the_main_job(tmp_path: Path, cyrus: Cyrus, monkeypatch: pytest.Mo
         (copy,) = cyrus.messages(PERSON, sent)
         assert (row["by"], row["folder"], row["appended_uid"]) == ("proxyd", sent, copy.uid)
         assert copy.octets == message()
-        assert copy.flags == frozenset({"\\Seen"})
+        assert copy.flags == frozenset({"\\Seen", LOGGED_MARK})
 
         cyrus.deliver(PERSON, from_stranger())
         cyrus.deliver(PERSON, reply())  # IDLE brings it: the clock stands still

@@ -150,15 +150,17 @@ async def test_switched_off_nothing_is_searched_and_nothing_marked(tmp_path, pro
     off = "marking: {keyword: false, folder: false, flag_logged: false}\n"
     async with watched(tmp_path, provider, off) as w:
         await w.add_contact(CUSTOMER)
-        await w.sent(message())
+        id = await w.sent(message())
         provider.dovecot.deliver(PERSON, from_stranger())
         keyword(provider, "INBOX", 1)
         provider.dovecot.append(PERSON, "CRM/Log", from_stranger(2))
         provider.dovecot.deliver(PERSON, reply())
         await logged(w, 2)
+        await w.ripened(id)
         await w.clock.advance(CHECK + 1)
         await w.parked()
         assert len(w.timeline()) == 2
+        assert flags(provider, "Sent") == [frozenset({"\\Seen"})]
         assert not any("KEYWORD" in each or each.startswith(("SELECT", "UID STORE")) for each in commands(provider))
         assert flags(provider) == [frozenset({MARK}), frozenset()]
 
@@ -195,4 +197,62 @@ async def test_killed_at_any_commit_it_is_marked_once_it_is_logged(tmp_path, wri
         async with unruled(tmp_path, server) as w:
             await w.turn(lambda: len(w.everything()) == 2, "both in the log", step=5)
             await w.turn(lambda: server.find("INBOX", uid).flags == {LOGGED_MARK}, "the mark", step=5)
+            await w.turn(lambda: not w.rows(tables.marks), "nothing owed")
+
+
+@on_the_loop
+async def test_the_copy_in_sent_whoever_filed_it(tmp_path, provider: Provider):
+    """Of what is logged, once a mail client has noticed it; of nothing else, and no other flag."""
+    private = message("Private", id="p@example.test", to="friend@elsewhere.test")
+    async with watched(tmp_path, provider) as w:
+        await w.add_contact(CUSTOMER)
+        await w.sent(message())
+        await w.sent(private, "friend@elsewhere.test")
+        for octets in (message(), private, message("From the phone", id="d1@phone")):
+            provider.dovecot.append(PERSON, "Sent", octets, flags="\\Flagged")
+        await until(lambda: len(w.timeline()) == 2 or None, "what was sent from the phone")
+        await w.parked()
+        assert flags(provider, "Sent") == [frozenset({"\\Flagged"})] * 3
+        with provider.dovecot.imap(PERSON) as imap:
+            imap.select("Sent")
+        expected = [frozenset({"\\Flagged"}), frozenset({"\\Flagged", LOGGED_MARK})]
+        await w.as_time_passes(
+            CHECK + 1, lambda: flags(provider, "Sent") == [expected[1], expected[0], expected[1]], "the marks"
+        )
+        await until(lambda: not w.rows(tables.marks) or None, "nothing owed")
+
+
+@pytest.mark.parametrize("keywords", [True, False], ids=["with keywords", "without"])
+@on_the_loop
+async def test_our_own_copy_is_filed_with_it_or_as_the_server_takes_it(tmp_path, keywords: bool):
+    with UnrulyImap() as server:
+        server.keywords = keywords
+        async with unruled(tmp_path, server, "sent_copy: {settle: 1s}\n") as w:
+            await w.add_contact(GRACE)
+            for n in (1, 2):
+                await w.sent(message(id=f"m{n}@x"))
+                await w.turn(lambda n=n: len(server.boxes["Sent"].mails) == n, "the copy")
+            await w.turn(lambda: not w.rows(tables.marks), "nothing owed")
+            mark = {LOGGED_MARK} if keywords else set()
+            assert [mail.flags for mail in server.boxes["Sent"].mails] == [{"\\Seen"} | mark] * 2
+            appends = [each for each in server.commands() if each.startswith("APPEND")]
+            assert len(appends) == (2 if keywords else 3), "refused once, it is not tried again"
+            assert not any("STORE" in each for each in server.commands())
+
+
+@pytest.mark.parametrize("writes", [1, 2, 3, 4])
+@on_the_loop
+async def test_killed_while_the_copy_is_settled_it_is_marked_after_the_restart(tmp_path, writes: int):
+    with UnrulyImap() as server:
+        async with unruled(tmp_path, server) as w:
+            await w.add_contact(GRACE)
+            await w.sent(message())
+            await w.dies_at(writes, before=writes % 2 == 0)
+            server.deliver("Sent", message())  # by the mail client
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(5):
+                    await w.turn(w.dead.is_set, "dead", step=5)
+            await w.kill()
+        async with unruled(tmp_path, server) as w:
+            await w.turn(lambda: [each.flags for each in server.boxes["Sent"].mails] == [{LOGGED_MARK}], "it", step=5)
             await w.turn(lambda: not w.rows(tables.marks), "nothing owed")

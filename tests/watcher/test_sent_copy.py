@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from proxyd.model import CopyPostponed, SendUnknown, SmtpReply, Spooled
+from proxyd.model import LOGGED_MARK, CopyPostponed, SendUnknown, SmtpReply, Spooled
 from proxyd.provider.imap import Connection, Unreachable
 from proxyd.rules import sent_copy as rules
 from proxyd.store import submissions, tables
@@ -43,7 +43,7 @@ async def test_nobody_files_it_and_we_do(tmp_path, provider: Provider):
         row = await w.ripened(id)
         (copy,) = copies(provider)
         assert copy.octets == octets
-        assert copy.flags == frozenset({"\\Seen"})
+        assert copy.flags == frozenset({"\\Seen", LOGGED_MARK})
         assert datetime.strptime(copy.internaldate, "%d-%b-%Y %H:%M:%S %z") == row["accepted_at"]
         assert (row["state"], row["by"], row["appended_uid"], row["copies"]) == ("present", "proxyd", copy.uid, 1)
         await w.clock.advance(301)  # seen again by its own watch, it changes nothing
@@ -106,7 +106,7 @@ async def test_the_client_is_late_and_ours_goes(tmp_path, provider: Provider, tr
         theirs = provider.dovecot.append(PERSON, "Sent", message(more="Bcc: boss@example.test\r\n"), flags="")
         await until(lambda: w.copy(id)["by"] == "client" or None, "theirs on record")
         left = {copy.uid: copy.flags for copy in copies(provider)}
-        assert left == {other: frozenset({"\\Deleted"}), theirs: frozenset()}
+        assert left == {other: frozenset({"\\Deleted"}), theirs: frozenset({LOGGED_MARK} if tracked else ())}
         row = w.copy(id)
         assert (row["uid"], row["appended_uid"], row["copies"]) == (theirs, None, 1)
         assert ours not in left
