@@ -159,7 +159,7 @@ def _chunk(database: Database, owner: str, seq: int) -> bytes | None:
 def explain(database: Database, message_id: str, now: datetime, viewer: Viewer = OWNER) -> Document | None:
     """Why a message was or was not logged and what became of it; None where nothing is known under this Message-ID.
 
-    The steps end with what is true `now` of its copies and entries.
+    The steps end with what is true `now` of its copies and entries, and since when.
     """
     bare = message_id.strip().removeprefix("<").removesuffix(">").strip()
     with database.reading() as connection:
@@ -181,24 +181,34 @@ def explain(database: Database, message_id: str, now: datetime, viewer: Viewer =
         "sent_copy": log.sent_copy_document(known.sent_copy),
         "steps": [
             *({"at": timestamp(each.at), "what": each.what, "detail": each.detail} for each in known.steps),
-            *({"at": timestamp(now)} | each for each in _where_it_stands(known)),
+            *({"at": timestamp(at or now)} | each for at, each in _where_it_stands(known)),
         ],
     }
 
 
-def _where_it_stands(known: history.History) -> Iterator[Document]:
+def _where_it_stands(known: history.History) -> Iterator[tuple[datetime | None, Document]]:
+    """Each with the time since which it is so: of the newest step that tells of it; of a copy that is only owed, when
+    it came to be."""
     if (row := known.spooled) is not None:
-        yield _step(f"in the spool since {timestamp(row.since)}: {row.state}", row.error)
+        yield row.since, _step(f"in the spool since {timestamp(row.since)}: {row.state}", row.error)
     elif (copy := known.sent_copy) is not None:
         detail = {
             "waiting": f"looked for at {timestamp(copy.due)} the next time",
             "present": f"{copy.copies} in {copy.folder}, filed by {copy.by}",
         }.get(copy.state, "")
-        yield _step(f"Sent copy: {copy.state.replace('_', ' ')}", copy.error or detail)
+        yield _newest(known, "Sent cop"), _step(f"Sent copy: {copy.state.replace('_', ' ')}", copy.error or detail)
     if (dropbox := known.dropbox) is not None:
-        yield _step(f"dropbox copy: {dropbox.state}", dropbox.error or f"to {dropbox.address}")
+        detail = dropbox.error or f"to {dropbox.address}"
+        yield _newest(known, "dropbox copy"), _step(f"dropbox copy: {dropbox.state}", detail)
     for entry in known.crm:
-        yield _step(f"CRM {entry.crm}: {entry.state}", entry.error or "")
+        yield _newest(known, f"CRM {entry.crm}"), _step(f"CRM {entry.crm}: {entry.state}", entry.error or "")
+
+
+def _newest(known: history.History, words: str) -> datetime | None:
+    """When the newest step was that has these words; else when the message was taken, or found."""
+    told = [each.at for each in known.steps if words in each.what]
+    owed = [each.at for each in known.steps if each.what in ("taken by the provider", "found in the mailbox")]
+    return max(told or owed, default=None)
 
 
 def _step(what: str, detail: str) -> Document:

@@ -39,6 +39,7 @@ async def test_a_tracked_message_tells_its_steps_in_order_and_where_it_stands(tm
         begun = await d.begin(message())
         await d.journal.record(Sent(begun.id, TAKEN, d.clock.now()))
         assert whats(explained(d))[-2:] == ["Sent copy: waiting", "CRM local: delivered"]
+        await d.clock.advance(60)
         await d.journal.record(CopyPresent(begun.id, Found("Sent", 1, 7), FiledBy.CLIENT, 1, d.clock.now()))
         told = explained(d)
         assert told is not None
@@ -62,10 +63,11 @@ async def test_a_tracked_message_tells_its_steps_in_order_and_where_it_stands(tm
         ]
         assert told["steps"][1]["detail"] == "250 2.0.0 queued as 4711"
         assert told["steps"][-2] == {
-            "at": "2026-11-23T12:00:00Z",
+            "at": "2026-11-23T10:01:00Z",
             "what": "Sent copy: present",
             "detail": "1 in Sent, filed by client",
         }
+        assert told["steps"][-1]["at"] == "2026-11-23T10:00:00Z", "since the provider took it"
 
 
 @on_the_loop
