@@ -56,8 +56,7 @@ async def test_accepted_it_is_fetched_and_logged_into_the_conversation(tmp_path,
         assert logged["because"].startswith("accepted by hand: ")
         assert whole(w) == {"2"}
         await until(lambda: not w.rows(tables.suggestions) or None, "it waits no more")
-        marked = w.mailbox._marking._to_flag
-        await until(lambda: any(2 in each for each in marked.values()) or None, "a flag to be set")
+        await until(lambda: any(each["uid"] == 2 for each in w.rows(tables.marks)) or None, "a flag to be set")
         provider.dovecot.deliver(PERSON, reply(5, to="e1@customer.test"))
         await until(lambda: len(w.timeline()) == 3 or None, "what answers it")
 
