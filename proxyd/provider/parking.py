@@ -82,17 +82,14 @@ class Place:
             await lane.run(connection.noop)
             return connection.take_news()
         if not await lane.run(connection.idle):
-            await self._parked(connection, seconds)
+            reader = _Reader(connection, self._wake)
+            self._reactor.addReader(reader)
+            try:
+                await self.pause(seconds)
+            finally:
+                self._reactor.removeReader(reader)
         await lane.run(connection.idle_done)
         return connection.take_news()
-
-    async def _parked(self, connection: Connection, seconds: float) -> None:
-        reader = _Reader(connection, self._wake)
-        self._reactor.addReader(reader)
-        try:
-            await self.pause(seconds)
-        finally:
-            self._reactor.removeReader(reader)
 
     async def pause(self, seconds: float) -> None:
         """Let time pass, or until a nudge."""
