@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from proxyd.cli.daemon_link import NotRunning, daemon_link
 from proxyd.cli.folders import with_places
 from proxyd.cli.showing import note
 from proxyd.config import SecretFile, load
 from proxyd.config.store_key import CREDENTIAL_CURE, KEY_FILE, credential_key
+from proxyd.daemon.alone import AlreadyRuns, hold
 from proxyd.errors import ConfigError, ProxydError
 from proxyd.places import Places
 from proxyd.store.opening import rekey as rekey_store
@@ -37,18 +39,29 @@ Example:
 def rekey(places: Places) -> None:
     """Give the store another key."""
     try:
-        with daemon_link(places) as link:
-            link.status()
-        raise ProxydError("the daemon is running: stop it, then type `proxyd rekey` again")
-    except NotRunning:
-        pass
-    try:
-        rekey_store(places.data, _sealed(places))
+        with _no_daemon(places.data):
+            rekey_store(places.data, _sealed(places))
     except ConfigError as error:
         raise ProxydError(str(error)) from None
     note("The store has another key, and so have tokens in files. Copies made before open with the old one only.")
     if credential_key(os.environ) is not None:
         note(f"It lies in {places.data / KEY_FILE} now, no longer in the credential. {CREDENTIAL_CURE}")
+
+
+@contextmanager
+def _no_daemon(data: Path) -> Iterator[None]:
+    """None runs, and none starts meanwhile: it would open the store with a key that is another a moment later."""
+    try:
+        held = hold(data) if data.exists() else None
+    except AlreadyRuns:
+        raise ProxydError("the daemon is running: stop it, then type `proxyd rekey` again") from None
+    except OSError as error:
+        raise ProxydError(f"{data}: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        if held is not None:
+            os.close(held)
 
 
 def _sealed(places: Places) -> list[Path]:

@@ -318,6 +318,9 @@ class Mailbox(RuleBasedStateMachine):
                 self.expected[folder, known_id(mail.octets)] += 1
         there = {id for _, id in self.expected} | {known_id(mail.octets) for mail in self.server.boxes["Sent"].mails}
         self.nobody_knows(self.unseen - there)
+        theirs = set().union(*self.answers.values())
+        self.nobody_knows(there & theirs - self.sure)  # was gone before it was seen, and is there again
+        self.sure |= self.maybe & theirs
         for _ in range(more):
             self.is_answered(folder, which)
 
