@@ -12,6 +12,7 @@ import imaplib
 import json
 import os
 import re
+import shutil
 import smtplib
 import ssl
 import textwrap
@@ -130,6 +131,7 @@ class Dovecot(Server):
         self._process.stop()
         self._process = None
         wait_until_free(self.imaps_port, self.imap_port, self.lmtp_port)
+        shutil.rmtree(self.folder / "run", ignore_errors=True)  # who still dies may hold its sockets
 
     @property
     def process(self) -> ServerProcess:
