@@ -123,11 +123,7 @@ class Backfills:
         self._moved.pop(account)
 
     async def _read(self, job: Callable[[sa.Connection], T]) -> T:
-        return await self._workers.run(self._reading, job)
-
-    def _reading(self, job: Callable[[sa.Connection], T]) -> T:
-        with self._database.reading() as connection:
-            return job(connection)
+        return await self._workers.run(self._database.read, job)
 
 
 def _ruled_out(connection: sa.Connection, account: str, hashed: dict[str, str]) -> frozenset[str]:

@@ -21,7 +21,8 @@ from proxyd.journal.again import LoggedBefore
 from proxyd.journal.backfilling import Backfills
 from proxyd.journal.bodies import Bodies
 from proxyd.journal.changes import Changes, What
-from proxyd.journal.finding import Arrived, DueCopy, UnknownSubmission
+from proxyd.journal.copies import Copies
+from proxyd.journal.finding import Arrived, UnknownSubmission
 from proxyd.journal.forwarding import forwarded_in
 from proxyd.journal.intake import Intake, KeptContent, Room
 from proxyd.journal.late_looks import LateLooks
@@ -65,7 +66,7 @@ from proxyd.rules.late_answers import looked_from
 from proxyd.rules.threads import KnownMessage
 from proxyd.rules.tracking import only_for_log
 from proxyd.store import ahead, contacts, content, mailboxes, marks, outbox, submissions, timeline
-from proxyd.store.database import Database
+from proxyd.store.database import Database, portions
 from proxyd.workers import Clock, Workers, start
 
 T = TypeVar("T")
@@ -106,6 +107,7 @@ class Journal:
         self.changes = Changes()
         self.uploads = Uploads(clock)
         self.bodies = Bodies(database, workers, self.changes)
+        self.copies = Copies(database, workers, self._kept)
         self.backfills = Backfills(database, workers, clock)
         self.suggestions = Suggestions(database, workers, clock)
         self.late_looks = LateLooks(database, workers)
@@ -288,7 +290,7 @@ class Journal:
         is settled for its client: where it is submitting still, it waits here and is ours to deliver."""
         waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._outcomes[id].append(waiter)
-        row = await self._workers.run(self._reading, lambda c: submissions.get(c, id))
+        row = await self._read(lambda c: submissions.get(c, id))
         if row is None:
             return State.UNKNOWN, None
         if row.state in (State.SENT, State.REFUSED):
@@ -425,7 +427,7 @@ class Journal:
     async def tracked(self, account: str, ids: Iterable[str]) -> dict[str, KnownMessage]:
         """The logged messages that carry any of these Message-IDs, by that id."""
         rows: dict[str, timeline.Logged] = {}
-        for wanted in _slices(ids):
+        for wanted in portions(ids):
             rows |= await self._read(functools.partial(timeline.known, account=account, ids=wanted))
         return {id: KnownMessage(row.message, row.thread, row.outgoing) for id, row in rows.items()}
 
@@ -442,35 +444,6 @@ class Journal:
         """The mailbox keys among `addresses` that are contacts."""
         keys = {mailbox_key(each) for each in addresses}
         return await self._read(lambda c: contacts.known(c, keys)) if keys else frozenset()
-
-    async def due_copies(self, account: str) -> list[DueCopy]:
-        """Every Sent copy that is still waited for, whenever it is due."""
-        return await self._read(lambda c: finding.due_copies(c, account, self._kept))
-
-    async def copies_of(self, account: str, ids: Iterable[str]) -> dict[str, DueCopy]:
-        """The Sent copies, settled ones too, that belong to these Message-IDs: a client may upload hours later."""
-        copies: dict[str, DueCopy] = {}
-        for wanted in _slices(ids):
-            copies |= await self._read(
-                functools.partial(
-                    finding.copies_of, account=account, ids=wanted, hash=self._database.hash_id, keep=self._kept
-                )
-            )
-        return copies
-
-    async def copy(self, id: str) -> DueCopy | None:
-        """The Sent copy of one submission, whatever has become of it."""
-        return await self._read(lambda c: finding.copy(c, id, self._kept))
-
-    async def copy_alike(self, account: str, fingerprint: str) -> DueCopy | None:
-        """The newest Sent copy, settled or not, of a message that says the same (`formats.message.copy_fingerprint`):
-        for uploads that carry no Message-ID."""
-        name = finding.alike(fingerprint)
-        return (await self.copies_of(account, [name])).get(name)
-
-    async def promised_copies(self, account: str) -> list[DueCopy]:
-        """Those that are there, and do not carry yet what a client was promised of them."""
-        return await self._read(lambda c: finding.promised_copies(c, account, self._kept))
 
     async def uploaded(self, event: CopyPresent) -> bool:
         """The client has put its copy there. False: more than that is known or under way, nothing is written, and the
@@ -492,7 +465,7 @@ class Journal:
     async def submitted(self, account: str, ids: Iterable[str]) -> frozenset[str]:
         """Which of these Message-IDs belong to mail that goes or went through us, logged or not."""
         found: set[str] = set()
-        for wanted in _slices(ids):
+        for wanted in portions(ids):
             hashed = {self._database.hash_id(each): each for each in wanted}
             owners = await self._read(functools.partial(submissions.owners, hashes=list(hashed), account=account))
             found.update(hashed[digest] for digest in owners)
@@ -574,11 +547,7 @@ class Journal:
     # --- reading ------------------------------------------------------------------------------------------------
 
     async def _read(self, job: Callable[[sa.Connection], T]) -> T:
-        return await self._workers.run(self._reading, job)
-
-    def _reading(self, job: Callable[[sa.Connection], T]) -> T:
-        with self._database.reading() as connection:
-            return job(connection)
+        return await self._workers.run(self._database.read, job)
 
     def _kept(self, connection: sa.Connection, id: str) -> KeptContent | None:
         header = content.chunk(connection, id, 0)
@@ -594,9 +563,3 @@ def _heard(listener: Callable[..., None], *said: object) -> None:
         listener(*said)
     except Exception:
         log.exception("a listener failed")
-
-
-def _slices(ids: Iterable[str], size: int = 20000) -> Iterable[list[str]]:
-    """A mailbox's worth of ids in the portions that one statement takes (SQLite binds 32766 values at most)."""
-    wanted = list(dict.fromkeys(ids))
-    return (wanted[start : start + size] for start in range(0, len(wanted), size))

@@ -196,8 +196,4 @@ class Ledger:
         await self._database.write(lambda c: ledger.erasure_postponed(c, erasure.id, error, due))
 
     async def _read(self, job: Callable[[sa.Connection], T]) -> T:
-        def reading() -> T:
-            with self._database.reading() as connection:
-                return job(connection)
-
-        return await self._workers.run(reading)
+        return await self._workers.run(self._database.read, job)

@@ -71,11 +71,7 @@ class Spool:
         return await self._read(lambda c: owed(c, self._keep))
 
     async def _read(self, job: Callable[[sa.Connection], T]) -> T:
-        return await self._workers.run(self._reading, job)
-
-    def _reading(self, job: Callable[[sa.Connection], T]) -> T:
-        with self._database.reading() as connection:
-            return job(connection)
+        return await self._workers.run(self._database.read, job)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,8 +90,4 @@ class Suggestions:
         await self._database.write(lambda c: suggestions.drop_older(c, now - LIVE))
 
     async def _read(self, job: Callable[[sa.Connection], T]) -> T:
-        def reading() -> T:
-            with self._database.reading() as connection:
-                return job(connection)
-
-        return await self._workers.run(reading)
+        return await self._workers.run(self._database.read, job)

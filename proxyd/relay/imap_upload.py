@@ -70,9 +70,9 @@ class SentUploads:
     async def _copy_of(self, header: bytes) -> DueCopy | None:
         message_id = read_heading(header).message_id
         if message_id:
-            return (await self._journal.copies_of(self._address, [message_id])).get(message_id)
+            return (await self._journal.copies.owned(self._address, [message_id])).get(message_id)
         fingerprint = copy_fingerprint(header, hidden=self._hidden)
-        return await self._journal.copy_alike(self._address, fingerprint)
+        return await self._journal.copies.alike(self._address, fingerprint)
 
     async def _held_back(self, copy: DueCopy) -> tuple[DueCopy, rules.LetPass | rules.AnswerInstead]:
         """The provider's copy may be on its way. Where it does not come, that is remembered."""
@@ -80,12 +80,12 @@ class SentUploads:
         try:
             with self._journal.uploads.listening(copy.id) as seen:
                 self._journal.wakes.copies(self._address).set()
-                copy = await self._journal.copy(copy.id) or copy
+                copy = await self._journal.copies.of(copy.id) or copy
                 if copy.state is CopyState.WAITING:
                     await self._journal.uploads.within(seen, rules.UPLOAD_HELD)
         finally:
             self._journal.uploads.end(held)
-        copy = await self._journal.copy(copy.id) or copy
+        copy = await self._journal.copies.of(copy.id) or copy
         facts = await self._facts(copy)
         verdict = rules.upload(replace(facts, alone=rules.ALONE))
         assert not isinstance(verdict, rules.HoldBack)
@@ -158,7 +158,7 @@ class SentUploads:
         end = self._clock.monotonic() + PATIENCE
         while True:
             with self._journal.uploads.listening(id) as seen:
-                copy = await self._journal.copy(id)
+                copy = await self._journal.copies.of(id)
                 left = end - self._clock.monotonic()
                 if copy is None or copy.promised is None or copy.spooled or left <= 0:
                     break

@@ -15,7 +15,7 @@ import hmac
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -161,6 +161,11 @@ class Database:
         """A consistent view of the last commit; for worker threads."""
         with self._engine.connect() as connection:
             yield connection
+
+    def read(self, job: Callable[[sa.Connection], T]) -> T:
+        """What `job` finds in the last commit; for worker threads."""
+        with self.reading() as connection:
+            return job(connection)
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
@@ -330,3 +335,9 @@ def _alone(lock: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def portions(ids: Iterable[str], size: int = 20000) -> Iterable[list[str]]:
+    """A mailbox's worth of ids in the portions that one statement takes (SQLite binds 32766 values at most)."""
+    wanted = list(dict.fromkeys(ids))
+    return (wanted[start : start + size] for start in range(0, len(wanted), size))

@@ -60,9 +60,9 @@ class Looking:
     ) -> dict[int, tuple[DueCopy, Candidate | None]]:
         """Those of these messages that are copies; None where the server gave no more of one that is."""
         ids = {uid: tuple(id for id in (each.message_id, *each.original_ids) if id) for uid, each in headings.items()}
-        owned = await self._journal.copies_of(self._address, {id for each in ids.values() for id in each})
+        owned = await self._journal.copies.owned(self._address, {id for each in ids.values() for id in each})
         by_id = {uid: owned[id] for uid, each in ids.items() for id in each if id in owned}
-        waiting = [copy for copy in await self._journal.due_copies(self._address) if copy.fingerprint]
+        waiting = [copy for copy in await self._journal.copies.due(self._address) if copy.fingerprint]
         look = [uid for uid in headings if uid in by_id or waiting or not ids[uid]]
         found: dict[int, tuple[DueCopy, Candidate | None]] = {uid: (copy, None) for uid, copy in by_id.items()}
         for uid, octets in (await self.fields(session, look)).items():
@@ -77,7 +77,7 @@ class Looking:
         seen = copy_fingerprint(octets, hidden=self._hidden)
         found = next((copy for copy in waiting if copy.fingerprint == seen), None)
         if found is None and not read_heading(octets).message_id:
-            return await self._journal.copy_alike(self._address, seen)
+            return await self._journal.copies.alike(self._address, seen)
         return found
 
     async def of(self, session: Session, copy: DueCopy, *, every_way: bool = False) -> list[Candidate]:
@@ -113,7 +113,7 @@ class Looking:
         headings = {uid: read_heading(octets) for uid, octets in sorted(fields.items())}
         named = {uid: (each.message_id, *each.original_ids) for uid, each in headings.items()}
         # Once the message is gone only hashes of its ids are left, which the journal compares.
-        owned = await self._journal.copies_of(self._address, {one for each in named.values() for one in each if one})
+        owned = await self._journal.copies.owned(self._address, {one for each in named.values() for one in each if one})
         found = []
         for uid, each in headings.items():
             owners = {owned[one].id for one in named[uid] if one in owned}
@@ -127,7 +127,7 @@ class Looking:
         seen = copy_fingerprint(octets, hidden=self._hidden)
         if fingerprint or heading.message_id:
             return seen == fingerprint
-        alike = await self._journal.copy_alike(self._address, seen)
+        alike = await self._journal.copies.alike(self._address, seen)
         return alike is not None and alike.id == id
 
     async def fields(self, session: Session, uids: Sequence[int]) -> dict[int, bytes]:

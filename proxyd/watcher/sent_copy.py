@@ -129,22 +129,22 @@ class SentCopies:
             self._journal.uploads.looked(self._address, look, there=there)
         seen: dict[str, Sequence[Candidate]] = {}
         moments = [await self._resolve(session, opened, each, seen) for each in await self._unknown()]
-        for copy in await self._journal.due_copies(self._address):
+        for copy in await self._journal.copies.due(self._address):
             if copy.promised is not None:  # somebody waits for it
                 seen.setdefault(copy.id, await self._looking.of(session, copy))
             moments.append(await self._settle(session, opened, copy, seen.get(copy.id)))
-        for copy in await self._journal.promised_copies(self._address):
+        for copy in await self._journal.copies.promised(self._address):
             await self._act(session, opened, copy, await self._looking.of(session, copy))
         now = self._clock.now()
         return min((max((each - now).total_seconds(), 0.0) for each in moments if each is not None), default=None)
 
     async def waits(self) -> bool:
         """Is there anything that the Sent folder is needed for?"""
-        return bool(await self._journal.due_copies(self._address) or await self._unknown())
+        return bool(await self._journal.copies.due(self._address) or await self._unknown())
 
     async def _look_now(self, session: Session, opened: Opened, look: LookNow) -> bool:
         """An upload came to its end, or waits for what we find: whether there is a copy."""
-        copy = await self._journal.copy(look.id)
+        copy = await self._journal.copies.of(look.id)
         candidates = await self._looking.of(session, copy, every_way=look.uploaded) if copy is not None else []
         at = look.found
         if copy is not None and at is not None and (at.folder, at.uidvalidity) == (opened.name, opened.uidvalidity):
@@ -162,7 +162,7 @@ class SentCopies:
     async def out_of_reach(self, error: ProxydError) -> None:
         """The provider cannot be reached: say so once of every copy that would be due, so that it can be seen."""
         now = self._clock.now()
-        for copy in await self._journal.due_copies(self._address):
+        for copy in await self._journal.copies.due(self._address):
             if copy.due <= now and copy.id not in self._told:
                 self._told += (copy.id,)
                 await self._journal.record(CopyPostponed(copy.id, str(error), now, now))
@@ -313,7 +313,7 @@ class SentCopies:
         ids = dict.fromkeys(id for each in candidates for id in each.ids)
         self._until.pop(copy.id, None)
         found = Found(opened.name, opened.uidvalidity, uid)
-        fresh = await self._journal.copy(copy.id)
+        fresh = await self._journal.copies.of(copy.id)
         promised = fresh.promised if fresh is not None else None
         if promised:
             await self._mark(session, opened, uid, promised)
@@ -411,7 +411,7 @@ class SentCopies:
             if uid not in fields or other not in fields:
                 return False
             heading = read_heading(fields[uid])
-            owners = await self._journal.copies_of(self._address, [heading.message_id] if heading.message_id else [])
+            owners = await self._journal.copies.owned(self._address, [heading.message_id] if heading.message_id else [])
             if heading.message_id not in copy.ids and copy.id not in {each.id for each in owners.values()}:
                 return False
             await self._hand_on_flags(session, uid, other, uploaded)

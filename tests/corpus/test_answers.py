@@ -23,8 +23,7 @@ from tests.rigged import message
 from tests.servers.courier import Courier
 from tests.servers.cyrus import Cyrus
 from tests.servers.mailprovider import PASSWORD, PERSON, Provider
-from tests.watcher.test_courier import AtCourier
-from tests.watcher.test_cyrus import AtCyrus
+from tests.watcher.elsewhere import Elsewhere
 from tests.watcher.watched import Watched, commands, until, watched
 
 OFFER = KnownMessage("offer", "thread")
@@ -134,7 +133,7 @@ async def test_all_of_them_in_one_mailbox(tmp_path: Path, provider: Provider):
 @on_the_loop(timeout=400)
 async def test_all_of_them_at_courier(tmp_path: Path, server_folder: Path):
     with Courier(server_folder / "courier", users={PERSON: PASSWORD}, folders=("Sent",)) as courier:
-        at: Any = AtCourier(courier, tmp_path)
+        at: Any = Elsewhere(courier, tmp_path)
 
         def deliver(answer: Answer) -> None:
             courier.deliver(PERSON, f"Return-Path: {answer.return_path}\r\n".encode() + answer.octets)
@@ -147,7 +146,7 @@ async def test_all_of_them_at_courier(tmp_path: Path, server_folder: Path):
 @on_the_loop(timeout=400)
 async def test_all_of_them_at_cyrus(tmp_path: Path, server_folder: Path):
     with Cyrus(server_folder / "cyrus", users={PERSON: PASSWORD}, folders={"Sent": "sent"}) as cyrus:
-        at: Any = AtCyrus(cyrus, tmp_path)
+        at: Any = Elsewhere(cyrus, tmp_path)
         wrong = await judged(
             tmp_path, at, "cyrus", lambda answer: cyrus.deliver(PERSON, answer.octets, answer.return_path)
         )

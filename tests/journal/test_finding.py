@@ -130,16 +130,16 @@ async def test_a_sent_copy_that_takes_several_tries(tmp_path):
         await d.add_contact(GRACE)
         id = await sent(d)
         await d.journal.record(CopyAppending(id, "Sent", d.clock.now()))
-        (copy,) = await d.journal.due_copies(ADA)
+        (copy,) = await d.journal.copies.due(ADA)
         assert copy.appending_since == d.clock.now()
         await d.journal.record(CopyPostponed(id, "no answer", d.clock.now(), d.clock.now()))
-        (copy,) = await d.journal.due_copies(ADA)
+        (copy,) = await d.journal.copies.due(ADA)
         assert copy.appending_since is not None, "an APPEND of unknown outcome is remembered until a copy is seen"
         ours = Found("Sent", 1, 9)
         await d.journal.record(CopyPresent(id, ours, FiledBy.PROXYD, 1, d.clock.now()))
         theirs = Found("Sent", 1, 10)
         await d.journal.record(CopyPresent(id, theirs, FiledBy.CLIENT, 1, d.clock.now(), ("renamed@provider",)))
-        copy = (await d.journal.copies_of(ADA, ["renamed@provider"]))["renamed@provider"]
+        copy = (await d.journal.copies.owned(ADA, ["renamed@provider"]))["renamed@provider"]
         assert (copy.by, copy.appended_uid) == (FiledBy.CLIENT, None)
         assert d.timeline()[0]["other_ids"] == ["<renamed@provider>"]
 
@@ -157,7 +157,7 @@ async def test_a_copy_given_up_is_shown_with_its_reason(tmp_path):
             "copies": 0,
             "error": "mailbox full",
         }
-        assert await d.journal.due_copies(ADA) == []
+        assert await d.journal.copies.due(ADA) == []
 
 
 @on_the_loop

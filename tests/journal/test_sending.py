@@ -50,12 +50,12 @@ async def test_a_tracked_message_from_begun_to_its_sent_copy(tmp_path):
         assert begun.content.size == len(wire)
 
         await d.journal.record(Sent(begun.id, TAKEN, d.clock.now()))
-        (copy,) = await d.journal.due_copies(ADA)
+        (copy,) = await d.journal.copies.due(ADA)
         assert await octets(copy.content) == message(more=f"Bcc: {ADA}\r\n")
         assert copy.ids == ("m1@example.test",)
         assert (copy.due - copy.accepted_at).total_seconds() == 20
         await d.journal.record(CopyPresent(begun.id, Found("Sent", 1, 7), FiledBy.CLIENT, 1, d.clock.now()))
-        assert await d.journal.due_copies(ADA) == []
+        assert await d.journal.copies.due(ADA) == []
 
         (logged,) = d.timeline()
         assert logged["state"] == "sent"
@@ -95,7 +95,7 @@ async def test_a_late_upload_finds_the_copy_of_a_message_that_is_gone(tmp_path):
         await d.journal.record(Sent(begun.id, TAKEN, d.clock.now()))
         await d.journal.record(CopyPresent(begun.id, Found("Sent", 9, 7), FiledBy.PROXYD, 1, d.clock.now()))
         assert kept_chunks(d) == 0
-        copies = await d.journal.copies_of(ADA, ["m1@example.test", "other@example.test"])
+        copies = await d.journal.copies.owned(ADA, ["m1@example.test", "other@example.test"])
         assert set(copies) == {"m1@example.test"}
         copy = copies["m1@example.test"]
         assert (copy.appended_uid, copy.uidvalidity, copy.folder, copy.content) == (7, 9, "Sent", None)
@@ -106,7 +106,7 @@ async def test_sent_copies_that_are_not_wanted_keep_nothing(tmp_path):
     async with desk(tmp_path, "sent_copy: {of: tracked}\n") as d:
         begun = await d.begin(message(), ["private@elsewhere.test"])
         await d.journal.record(Sent(begun.id, TAKEN, d.clock.now()))
-        assert await d.journal.due_copies(ADA) == []
+        assert await d.journal.copies.due(ADA) == []
         await d.settled()
         assert kept_chunks(d) == 0
 
@@ -131,7 +131,7 @@ async def test_a_refused_message(tmp_path, tracked):
         await d.journal.record(NotSent(begun.id, SmtpReply(550, ("5.1.1 no such user",)), d.clock.now()))
         assert [each["state"] for each in d.timeline()] == (["refused"] if tracked else [])
         assert kept_chunks(d) == (1 if tracked else 0) * 2
-        assert await d.journal.due_copies(ADA) == []
+        assert await d.journal.copies.due(ADA) == []
         again = await d.begin(message())
         assert isinstance(again, Begun)
         await d.journal.record(Sent(again.id, TAKEN, d.clock.now()))
@@ -299,7 +299,7 @@ async def test_the_dropbox_gets_its_copy_and_nobody_sees_it(tmp_path):
         assert [each.address for each in begun.envelope.recipients] == [GRACE]
         assert box.encode() not in await octets(begun.content)
         await d.journal.record(Sent(begun.id, TAKEN, d.clock.now()))
-        (copy,) = await d.journal.due_copies(ADA)
+        (copy,) = await d.journal.copies.due(ADA)
         assert box.encode() not in await octets(copy.content)
         ((owed, kept),) = await d.journal.due_dropboxes()
         assert (owed.address, owed.sender) == (box, ADA)
@@ -393,7 +393,7 @@ async def test_mail_for_the_log_alone_logs_what_it_forwards(tmp_path, how):
         assert shown["from"]["address"] == GRACE
         if how == "attached":
             assert shown["message_id"] == "<old@customer.test>"
-        assert await d.journal.due_copies(ADA) == []
+        assert await d.journal.copies.due(ADA) == []
         assert d.rows(tables.submissions) == []
 
 

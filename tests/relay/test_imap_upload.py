@@ -360,7 +360,7 @@ async def test_the_providers_copy_does_not_come_and_one_is_owed(tmp_path) -> Non
         assert (row["state"], row["promised_flags"]) == ("waiting", "\\Seen")
         assert u.desk.rows(tables.chunks)  # we hold the message until there is a copy
     async with desk(tmp_path, FILES) as d:  # and remember after a restart
-        (copy,) = await d.journal.due_copies(ADA)
+        (copy,) = await d.journal.copies.due(ADA)
         assert copy.promised == frozenset(SEEN)
         assert copy.content is not None
 
@@ -387,7 +387,7 @@ async def test_seen_before_its_flags_were_on_it(tmp_path) -> None:
         for kept in (None, frozenset({"\\Seen"})):
             await u.present(id, FiledBy.PROVIDER, 9, kept)
             assert u.copy(id)["promised_flags"] == "\\Flagged \\Seen"
-            (owed,) = await u.desk.journal.promised_copies(ADA)
+            (owed,) = await u.desk.journal.copies.promised(ADA)
             assert owed.id == id
             assert isinstance(verdict, Swallow)
             assert not verdict.answer.done()  # type: ignore[attr-defined]

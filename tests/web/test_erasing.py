@@ -104,7 +104,7 @@ async def test_a_sent_copy_that_is_owed_is_filed_first_and_then_goes_too(tmp_pat
         id = await log(s, message(), filed=False)
         await s.client.post(f"/api/v1/contacts/{GRACE}/forget")
         assert s.desk.rows(messages) == []
-        (due,) = await s.desk.journal.due_copies(ADA)
+        (due,) = await s.desk.journal.copies.due(ADA)
         assert due.content is not None
         assert await due.content.__class__.chunks(due.content).__anext__()
         present = CopyPresent(id, Found("Sent", 1, 7), FiledBy.PROXYD, 1, s.desk.clock.now())
