@@ -25,15 +25,24 @@ MOST_USED = ("thunderbird", "outlook")  # whose steps are shown where nobody nam
 OTHER_NAMES = {"mutt": "neomutt"}
 
 
+def client_named(text: str) -> str | None:
+    """The client whose name somebody typed, in any case; its first letters are enough. None: not one of ours."""
+    typed = "-".join(text.lower().split())
+    names = {name: name for name in TITLES} | OTHER_NAMES
+    if typed in names:
+        return names[typed]
+    fits = {names[name] for name in names if len(typed) > 2 and name.startswith(typed.partition("-(")[0])}
+    return fits.pop() if len(fits) == 1 else None
+
+
 class Client(click.Choice[str]):
     """A mail client by its name on the command line."""
 
     def __init__(self) -> None:
-        super().__init__([*TITLES, *OTHER_NAMES], case_sensitive=False)
+        super().__init__(list(TITLES), case_sensitive=False)
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        named = super().convert(value, param, ctx)
-        return OTHER_NAMES.get(named, named)
+        return super().convert(client_named(value) or value, param, ctx)
 
 
 EPILOG = """\b

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import click
 
-from proxyd.cli.client_settings import Client, show_account_settings
+from proxyd.cli.client_settings import Client, client_named, show_account_settings
 from proxyd.cli.connect_questions import SERVER, Questions, questions, server_option, source_option
 from proxyd.cli.connect_sign_in import Way
 from proxyd.cli.connect_writing import in_force, written
@@ -191,8 +191,8 @@ def _programs(asked: Asked, ask: Questions) -> list[str]:
     if asked.client is not None:
         return [asked.client]
     with contextlib.suppress(click.Abort):
-        named = ask.one_of("Which mail program is to be set up?", list(TITLES), "another")
-        return [named] if named in TITLES else []
+        named = client_named(ask.maybe(f"Which mail program is to be set up ({', '.join(TITLES)}; Enter: another)?"))
+        return [named] if named is not None else []
     return []
 
 

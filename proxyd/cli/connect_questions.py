@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,13 +49,11 @@ class Questions:
         answer: str = click.prompt(question, err=True)
         return answer.strip()
 
-    def one_of(self, question: str, answers: Sequence[str], otherwise: str) -> str:
-        """One of `answers`, or `otherwise`, which Enter means too. Nothing hangs on it: where nobody is to be asked, it
-        is `otherwise`."""
+    def maybe(self, question: str) -> str:
+        """What is typed, "" for Enter. Nothing hangs on it: where nobody is to be asked, it is "" too."""
         if self.yes or not self.terminal:
-            return otherwise
-        choice = click.Choice([*answers, otherwise], case_sensitive=False)
-        answer: str = click.prompt(question, type=choice, default=otherwise, err=True)
+            return ""
+        answer: str = click.prompt(question, default="", show_default=False, prompt_suffix=" ", err=True)
         return answer
 
     def _need_terminal(self, question: str, option: str) -> None:

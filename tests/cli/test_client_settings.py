@@ -10,6 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from proxyd.cli.client_settings import client_named
 from proxyd.web.client_document import settings_document
 from proxyd.web.client_steps import TITLES, mutt_quoted
 from tests.cli.typed import typed, typed_beside
@@ -273,3 +274,26 @@ async def test_the_running_daemon_knows_its_ports_and_the_sent_folder_best(tmp_p
         document = (await typed_beside("client-settings", ADA, "--json", folder=tmp_path)).json
         assert [each["port"] for each in document["incoming"]] == [40002]
         assert document["autoconfig"].startswith("http://localhost:40003/.well-known/autoconfig/")
+
+
+@pytest.mark.parametrize(
+    ("typed", "client"),
+    [
+        ("thunderbird", "thunderbird"),
+        ("Thunderbird", "thunderbird"),
+        ("thunder", "thunderbird"),
+        ("Outlook (classic)", "outlook"),
+        ("outlook", "outlook"),
+        ("Apple Mail", "apple-mail"),
+        (" apple  mail ", "apple-mail"),
+        ("mutt", "neomutt"),
+        ("NeoMutt", "neomutt"),
+        ("", None),
+        ("t", None),
+        ("mail", None),
+        ("another", None),
+        ("K-9", None),
+    ],
+)
+def test_a_client_by_what_people_type(typed: str, client: str | None) -> None:
+    assert client_named(typed) == client

@@ -90,7 +90,7 @@ def test_at_a_terminal(make_user: Callable[..., NewUser]) -> None:
     terminal.type("Password of ada@example.test", PASSWORD)
     terminal.type("Send one mail from ada@example.test to itself", "y")
     terminal.wait_for("The provider files sent mail in Sent.")
-    terminal.type("Which mail program is to be set up?", "outlook")
+    terminal.type("Which mail program is to be set up", "Outlook (classic)")
     terminal.wait_for("In a command prompt (answer Yes):")
     assert terminal.end() == 0, terminal.screen
     assert "apple-mail" not in terminal.screen.partition("Certificate to trust")[2]
@@ -105,7 +105,7 @@ def test_the_last_question_is_no_condition(make_user: Callable[..., NewUser]) ->
     named = ["--imap", f"localhost:{dovecot.imaps_port}", "--smtp", f"localhost:{postfix.smtps_port}", "--no-test-mail"]
     terminal = Terminal(user, "connect", PERSON, *user.found, *named)
     terminal.type("Password of", PASSWORD)
-    terminal.type("Which mail program is to be set up?", "\x04")
+    terminal.type("Which mail program is to be set up", "\x04")
     terminal.wait_for(f"proxyd client-settings {PERSON} --client thunderbird")
     terminal.wait_for("What comes next")
     assert terminal.end() == 0, terminal.screen
