@@ -65,7 +65,12 @@ def test_a_daemon_that_does_not_answer(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as still:
         still.bind(str(there.control_socket))
         still.listen()
-        answering = threading.Thread(target=lambda: still.accept()[0].close())
+
+        def hangs_up() -> None:
+            with still.accept()[0] as asked:
+                asked.recv(65536)
+
+        answering = threading.Thread(target=hangs_up)
         answering.start()
         (found,) = [each for each in examined(there) if each.kind == "daemon"]
         answering.join()
