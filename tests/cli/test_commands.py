@@ -163,3 +163,10 @@ def test_in_a_pipe_no_line_is_broken(tmp_path: Path) -> None:
     long = "a.very.long.name.of.somebody@a.very.long.name.of.a.customer.example"
     typed("contact", "add", long, "--name", "N" * 60, "--company", "C" * 60, folder=tmp_path)
     assert long.encode() in in_a_process(tmp_path, "contact", "list").stdout
+
+
+@pytest.mark.parametrize("name", ["crm", "copies", "spool", "suggestions"])
+def test_what_shows_a_list_takes_the_word_for_it(name: str, tmp_path: Path) -> None:
+    alone, named = typed(name, "--json", folder=tmp_path), typed(name, "list", "--json", folder=tmp_path)
+    assert (named.code, named.json) == (alone.code, alone.json)
+    assert typed(name, "lost", folder=tmp_path).code == 2
