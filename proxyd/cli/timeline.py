@@ -16,6 +16,7 @@ from proxyd.places import Places
 
 EXCERPT = 160  # characters of a text that the table shows
 CRM_WORDS = {"failed": "refused", "waiting": "waits"}
+STATES = {"submitting": "not sent yet"}  # the others say it themselves
 NARROW = 100  # columns; with fewer a table would break every address
 _MESSAGE_ID = re.compile(r"<[^<>]+@[^<>]+>")  # long, and `explain` has them
 
@@ -102,7 +103,8 @@ def _what(message: dict[str, Any]) -> str:
 
 def _state(message: dict[str, Any]) -> str:
     notice = (message["notice"] or message["kind"]).replace("_", " ")
-    lines = [plain(message["state"] if notice == "message" else f"{message['state']}: {notice}")]
+    state = STATES.get(message["state"], message["state"])
+    lines = [plain(state if notice == "message" else f"{state}: {notice}")]
     for each in message["delivery"]:
         lines.append(f"[dim]{plain(' '.join(filter(None, (each['address'], each['state'], each['status']))))}[/]")
     if message["participant"] == "unknown":

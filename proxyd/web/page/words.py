@@ -125,7 +125,7 @@ def state(message: Document) -> Said:
         case "received":
             return Said("calm", "Received")
         case "submitting":
-            return Said("calm", "Being sent")
+            return Said("calm", "Not sent yet")
         case "refused":
             return Said("bad", "Refused: not sent")
         case "bounced":

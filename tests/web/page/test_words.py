@@ -68,7 +68,7 @@ def logged(**more: Any) -> dict[str, Any]:
     [
         (logged(), "good", "Sent"),
         (logged(state="received"), "calm", "Received"),
-        (logged(state="submitting"), "calm", "Being sent"),
+        (logged(state="submitting"), "calm", "Not sent yet"),
         (logged(state="refused"), "bad", "Refused: not sent"),
         (logged(state="bounced"), "bad", "Bounced"),
         (logged(state="unknown"), "warn", "Unclear whether sent"),
