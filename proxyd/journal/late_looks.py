@@ -21,12 +21,7 @@ class LateLooks:
 
     async def due(self, account: str, most: int) -> list[LateLook]:
         """The oldest first, at most so many."""
-
-        def reading() -> list[LateLook]:
-            with self._database.reading() as connection:
-                return late_looks.due(connection, account, most)
-
-        return await self._workers.run(reading)
+        return await self._workers.run(self._database.read, lambda c: late_looks.due(c, account, most))
 
     async def done(self, looks: Sequence[LateLook]) -> None:
         """They came to their end: one that still stood there would be made again at once."""

@@ -14,7 +14,7 @@ from proxyd.store.database import Database
 from proxyd.store.given_up import Chosen, GivenUp
 from proxyd.store.timeline import bracketed, timestamp
 from proxyd.web.answers import Document, Unacceptable, lately
-from proxyd.web.viewer import OWNER, Viewer
+from proxyd.web.viewer import OWNER, Viewer, narrowed
 
 
 def listed(
@@ -25,8 +25,9 @@ def listed(
     now: datetime,
     viewer: Viewer = OWNER,
 ) -> Document:
-    """`{"copies": […]}`, the newest first."""
-    chosen = Chosen(_accounts(account, viewer), what, since=lately(now))
+    """`{"copies": […]}`, the newest first. A colleague's are nobody else's business: where they went wrong is in the
+    mailbox of one."""
+    chosen = Chosen(narrowed(viewer.own, account), what, since=lately(now))
     with database.reading() as connection:
         return {"copies": [_document(each) for each in rows.listed(connection, chosen, limit)]}
 
@@ -71,7 +72,7 @@ def _chosen(
     now: datetime,
     viewer: Viewer,
 ) -> Chosen:
-    accounts = _accounts(account, viewer)
+    accounts = narrowed(viewer.own, account)
     if ids is None:
         return Chosen(accounts, what, since=lately(now))
     found = []
@@ -82,15 +83,6 @@ def _chosen(
             raise Unacceptable(f"{kind} that was given up has the id {said!r}; accepted: an id of the list, or its end")
         found += meant
     return Chosen(accounts, what, found)
-
-
-def _accounts(account: str | None, viewer: Viewer) -> frozenset[str] | None:
-    """A colleague's copies are nobody else's business: where they went wrong is in the mailbox of one."""
-    own = None if viewer.person is None else frozenset({viewer.person})
-    if account is None:
-        return own
-    wanted = frozenset({account.strip().lower()})
-    return wanted if own is None else wanted & own
 
 
 def _document(each: GivenUp) -> Document:

@@ -12,7 +12,7 @@ from proxyd.store.ledger import Erasure
 from proxyd.store.timeline import bracketed, timestamp
 from proxyd.store.undelivered import Chosen, Undelivered
 from proxyd.web.answers import Document, Unacceptable, crm_document
-from proxyd.web.viewer import OWNER, May, Viewer
+from proxyd.web.viewer import OWNER, May, Viewer, narrowed
 
 
 def listed(
@@ -20,7 +20,7 @@ def listed(
 ) -> Document:
     """`{"entries", "erasures", "crm"}`: the refused messages first; contacts to be erased for the owner alone, for they
     name people who are forgotten here."""
-    chosen = Chosen(_accounts(account, viewer.accounts), crm)
+    chosen = Chosen(narrowed(viewer.accounts, account), crm)
     with database.reading() as connection:
         rows = undelivered.listed(connection, chosen, limit)
         erasing = undelivered.erasures(connection, chosen) if viewer.may is May.OWNER else []
@@ -71,8 +71,7 @@ def skip(
 def _chosen(
     connection: sa.Connection, messages: list[str] | None, account: str | None, crm: str | None, viewer: Viewer
 ) -> Chosen:
-    own = None if viewer.person is None else frozenset({viewer.person})  # a colleague's are for reading only
-    accounts = _accounts(account, own)
+    accounts = narrowed(viewer.own, account)
     if messages is None:
         return Chosen(accounts, crm)
     found = []
@@ -83,13 +82,6 @@ def _chosen(
             raise Unacceptable(f"{kind} that a CRM lacks has the id {said!r}; accepted: an id of the list, or its end")
         found += meant
     return Chosen(accounts, crm, found)
-
-
-def _accounts(account: str | None, seen: frozenset[str] | None) -> frozenset[str] | None:
-    if account is None:
-        return seen
-    wanted = frozenset({account.strip().lower()})
-    return wanted if seen is None else wanted & seen
 
 
 def _document(row: Undelivered) -> Document:

@@ -31,6 +31,11 @@ class Viewer:
     accounts: frozenset[str] | None
     may: May
 
+    @property
+    def own(self) -> frozenset[str] | None:
+        """The accounts for which this one decides, None = all of them; a colleague's are for reading only."""
+        return None if self.person is None else frozenset({self.person})
+
     def sees(self, account: str) -> bool:
         return self.accounts is None or account in self.accounts
 
@@ -40,6 +45,14 @@ class Viewer:
 
 
 OWNER = Viewer(None, None, May.OWNER)  # whoever the daemon runs as
+
+
+def narrowed(accounts: frozenset[str] | None, account: str | None) -> frozenset[str] | None:
+    """Of these (None = all), the one that was asked for (None = whichever)."""
+    if account is None:
+        return accounts
+    wanted = frozenset({account.strip().lower()})
+    return wanted if accounts is None else wanted & accounts
 
 
 def viewer_of(person: str | None, may: May, accounts: Mapping[str, Account]) -> Viewer:
